@@ -1,0 +1,5 @@
+//! Fairway's packet path and table layouts.
+#![no_std]
+
+pub mod limits;
+pub mod slot;

@@ -1,0 +1,14 @@
+//! Every limit of the tables, in one place: what `check` refuses above, and how large the maps are made.
+
+/// Listeners (address, protocol, port) in one configuration.
+pub const MAX_LISTENERS: usize = 4096;
+/// Backends in one service.
+pub const MAX_BACKENDS_PER_SERVICE: usize = 8192;
+/// Rows in all: one for each backend of each listener.
+pub const MAX_ROWS: usize = 262_144;
+/// Smallest and largest size of one lookup table, in slots; always a power of two.
+pub const MIN_TABLE_SIZE: u32 = 16;
+/// See [`MIN_TABLE_SIZE`].
+pub const MAX_TABLE_SIZE: u32 = 1 << 20;
+/// Slots in one element of the slots map: BPF arrays round each value up to 8 bytes, so a bare `u32` would waste half.
+pub const SLOTS_PER_ELEMENT: usize = 16;

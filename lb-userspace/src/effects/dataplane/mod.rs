@@ -1,0 +1,1 @@
+//! dataplane: see ARCHITECTURE.md.

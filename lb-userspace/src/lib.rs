@@ -1,0 +1,11 @@
+//! Fairway's user space: the pure core (configuration, schedulers, reconciler, controller), and the thin shell that
+//! performs its effects. ARCHITECTURE.md has the map.
+
+pub mod cli;
+pub mod config;
+pub mod controller;
+pub mod effects;
+pub mod playground;
+pub mod reconcile;
+pub mod runtime;
+pub mod scheduler;

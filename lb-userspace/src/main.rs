@@ -1,0 +1,2 @@
+//! The `fairway` binary.
+fn main() {}
