@@ -1,5 +1,18 @@
-//! Fairway's packet path and table layouts.
+//! Fairway's packet path, written once and compiled into four homes: the XDP program, the simulator, the fuzzers and
+//! `fairway explain`. It is generic over the octets of a packet ([`packet::Packet`]) and the tables ([`path::Tables`]),
+//! so what the tests prove natively is what runs in the kernel.
+//!
+//! Per packet: parse ([`packet`]) → service → backend ([`path`]) → forward → count. The layouts of the tables are in
+//! [`abi`]; which flow goes where is [`slot`] and [`flow`].
 #![no_std]
 
+pub mod abi;
+pub mod address;
+pub mod checksum;
+pub mod counters;
+pub mod flow;
+pub mod hash;
 pub mod limits;
+pub mod packet;
+pub mod path;
 pub mod slot;

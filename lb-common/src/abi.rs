@@ -1,0 +1,303 @@
+//! The layouts that the kernel program and user space share. Plain bytes, no padding, sizes asserted.
+//!
+//! Fields named `…_wire` lie in network byte order, as loaded from a packet; all others are host order. The tables are
+//! little-endian (the object is built for `bpfel`).
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::address::Address;
+
+/// Where a look-up starts: which half of the service tables is live, and what it holds. One element.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Root {
+    /// Bit 0: the live half; the bits of [`root_flags`] above it. One store publishes a rebuilt half.
+    pub word: u64,
+    /// The hash seed of each half's service table.
+    pub service_seed: [u64; 2],
+    /// The hash seed of each half's reverse table.
+    pub reverse_seed: [u64; 2],
+    /// Reserved, zero.
+    pub reserved: [u64; 3],
+}
+
+/// Bits of [`Root::word`].
+pub mod root_flags {
+    /// Which half of the tables is live.
+    pub const HALF: u64 = 1;
+    /// Some listener takes every port of its address.
+    pub const WILDCARD: u64 = 1 << 1;
+    /// Some service translates addresses, so replies must be looked for.
+    pub const NAT: u64 = 1 << 2;
+    /// Some translated service takes every port.
+    pub const NAT_WILDCARD: u64 = 1 << 3;
+    /// Some reply leaves through a VLAN interface: the egress table must be asked.
+    pub const VLAN: u64 = 1 << 4;
+    /// Some service has destinations whose replies are left alone.
+    pub const NAT_EXCLUDE: u64 = 1 << 5;
+}
+
+/// Buckets of a perfect hash: one displacement each.
+pub const BUCKETS: usize = 4096;
+/// Entries of one half of the service table, and of the reverse table: four for each listener, since every address has
+/// an entry besides its listeners.
+pub const HALF_ENTRIES: usize = 16_384;
+
+/// The displacements of one half: what a bucket's keys are shifted by so that none collide.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Displacements {
+    /// Of the service table.
+    pub services: [u16; BUCKETS],
+    /// Of the reverse table.
+    pub reverse: [u16; BUCKETS],
+}
+
+/// One listener of a virtual service, or (port 0, protocol 0) the fact that an address belongs to one.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Service {
+    /// The service's address.
+    pub address: Address,
+    /// Its port; 0 takes every port.
+    pub port_wire: u16,
+    /// IP protocol number; 0 in an address entry and in an empty one.
+    pub protocol: u8,
+    /// Bits of [`service_flags`].
+    pub flags: u8,
+    /// The lookup table's first slot, a multiple of 16.
+    pub first_slot: u32,
+    /// The row of the pool's backend 0 for this listener.
+    pub first_row: u32,
+    /// Which pool the records of this listener's flows must name.
+    pub pool: u32,
+    /// Keys the selection hash.
+    pub seed: u64,
+    /// 64 minus the logarithm of the table's size: the slot is the top bits of the hash.
+    pub shift: u32,
+    /// Idle timeout of an open flow, in seconds.
+    pub idle_timeout: u32,
+    /// Reserved, zero.
+    pub reserved: [u64; 2],
+}
+
+/// Bits of [`Service::flags`].
+pub mod service_flags {
+    /// The entry is in use.
+    pub const USED: u8 = 1;
+    /// UDP flows keep their backend by records, like TCP's.
+    pub const UDP_FLOWS: u8 = 1 << 1;
+    /// With no backend packets are dropped, not passed to the host.
+    pub const DROP_WITHOUT_BACKEND: u8 = 1 << 2;
+    /// This entry stands for an address that some listener has.
+    pub const ADDRESS: u8 = 1 << 3;
+}
+
+/// How packets reach one backend of one listener: a cache line.
+///
+/// `mac_head` is stored by itself when a next hop's address changes and is 0 while the next hop is unknown. `state` is
+/// stored by itself too. Everything else is written before the row is published and never changed after.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Row {
+    /// The destination MAC address and the first two octets of the source's, as they lie in a frame; 0 = unknown.
+    pub mac_head: u64,
+    /// The last four octets of the source MAC address.
+    pub mac_tail: u32,
+    /// The interface to leave by.
+    pub interface: u32,
+    /// The backend's address, which `nat` writes as the destination.
+    pub address: Address,
+    /// VLAN tags to leave with, outer first: TPID and TCI as they lie in a frame; 0 = none.
+    pub tags_wire: [u32; 2],
+    /// Bits of [`row_state`].
+    pub state: u32,
+    /// The backend's port, which `nat` writes; 0 leaves the port as it is.
+    pub port_wire: u16,
+    /// One of [`method`].
+    pub method: u8,
+    /// Reserved, zero.
+    pub reserved: [u8; 17],
+}
+
+/// Bits of [`Row::state`].
+pub mod row_state {
+    /// The backend may be sent packets of flows it has. Without it a record that names the row counts as none.
+    pub const ALIVE: u32 = 1;
+}
+
+/// Values of [`Row::method`].
+pub mod method {
+    /// No backend has this row.
+    pub const NONE: u8 = 0;
+    /// Rewrite the MAC addresses (LVS: direct routing).
+    pub const DIRECT: u8 = 1;
+    /// Rewrite the destination (LVS: masquerading).
+    pub const NAT: u8 = 2;
+    /// The backend is this host: pass the packet up.
+    pub const LOCAL: u8 = 3;
+}
+
+/// What a reply from a translated backend is turned back into.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Reverse {
+    /// The backend's address: the reply's source.
+    pub backend: Address,
+    /// The service's address: what the client knows.
+    pub service: Address,
+    /// The backend's port; 0 takes every port and leaves it as it is.
+    pub backend_port_wire: u16,
+    /// The service's port.
+    pub service_port_wire: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Bits of [`service_flags`]; only `USED`.
+    pub flags: u8,
+    /// Reserved, zero.
+    pub reserved0: [u8; 2],
+    /// Names the excluded prefixes of its service; 0 = none.
+    pub exclude: u32,
+    /// Reserved, zero.
+    pub reserved: [u32; 5],
+}
+
+/// What one CPU has counted for one row.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Counters {
+    /// Packets forwarded.
+    pub packets: u64,
+    /// Their bytes, from the IP length.
+    pub bytes: u64,
+    /// New connections: TCP SYNs.
+    pub connections: u64,
+}
+
+/// The flow table's key for IPv4.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FlowKey4 {
+    /// Client address, wire order.
+    pub source_wire: u32,
+    /// Service address, wire order.
+    pub destination_wire: u32,
+    /// Client port, then service port, wire order.
+    pub ports_wire: u32,
+    /// IP protocol number.
+    pub protocol: u32,
+}
+
+/// The flow table's key for IPv6.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FlowKey6 {
+    /// Client address.
+    pub source: Address,
+    /// Service address.
+    pub destination: Address,
+    /// Client port, then service port, wire order.
+    pub ports_wire: u32,
+    /// IP protocol number.
+    pub protocol: u32,
+}
+
+/// What is remembered of a flow that the lookup table would get wrong.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Record {
+    /// Coarse monotonic time of the last packet, in nanoseconds.
+    pub last_seen: u64,
+    /// The pool whose backend this is; a record of another pool counts as none.
+    pub pool: u32,
+    /// The backend's index in the pool.
+    pub backend: u16,
+    /// One of [`record_state`].
+    pub state: u16,
+}
+
+/// Values of [`Record::state`].
+pub mod record_state {
+    /// Only a SYN was seen.
+    pub const OPENING: u16 = 1;
+    /// Data flows.
+    pub const OPEN: u16 = 2;
+    /// A FIN or RST was seen from the client.
+    pub const CLOSING: u16 = 3;
+}
+
+/// The fragment table's key: what all fragments of one datagram share (RFC 791, RFC 8200 section 4.5).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FragmentKey {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// Identification as it lies in the packet.
+    pub identification_wire: u32,
+    /// IP protocol number.
+    pub protocol: u32,
+}
+
+/// What the first fragment decided for the others.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FragmentEntry {
+    /// The address that a reply's source becomes (`REPLY`).
+    pub address: Address,
+    /// The row that a request goes to (`REQUEST`).
+    pub row: u32,
+    /// One of [`fragment_kind`].
+    pub kind: u32,
+}
+
+/// Values of [`FragmentEntry::kind`].
+pub mod fragment_kind {
+    /// The datagram is the host's.
+    pub const PASS: u32 = 1;
+    /// The datagram goes to a backend.
+    pub const REQUEST: u32 = 2;
+    /// The datagram is a translated backend's reply.
+    pub const REPLY: u32 = 3;
+}
+
+/// The key of the longest-prefix table of destinations whose replies are left alone.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ExcludeKey {
+    /// [`Reverse::exclude`], big-endian so that the prefix starts with it.
+    pub exclude: [u8; 4],
+    /// The destination's octets.
+    pub address: [u8; 16],
+}
+
+/// A reply frame, already translated, for which the kernel had no neighbour: user space sends it.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct UnresolvedFrame {
+    /// Octets of the frame in `frame`.
+    pub length: u32,
+    /// Where its IP header starts.
+    pub network: u32,
+    /// The frame.
+    pub frame: [u8; UNRESOLVED_FRAME_MAX],
+}
+
+/// Longest reply frame handed to user space for want of a neighbour; longer ones are dropped, counted.
+pub const UNRESOLVED_FRAME_MAX: usize = 2040;
+
+const _: () = {
+    assert!(size_of::<Root>() == 64);
+    assert!(size_of::<Service>() == 64);
+    assert!(size_of::<Row>() == 64);
+    assert!(size_of::<Reverse>() == 64);
+    assert!(size_of::<Counters>() == 24);
+    assert!(size_of::<FlowKey4>() == 16);
+    assert!(size_of::<FlowKey6>() == 40);
+    assert!(size_of::<Record>() == 16);
+    assert!(size_of::<FragmentKey>() == 40);
+    assert!(size_of::<FragmentEntry>() == 24);
+    assert!(size_of::<ExcludeKey>() == 20);
+    assert!(size_of::<UnresolvedFrame>() == 2048);
+};

@@ -1,0 +1,74 @@
+//! Reading a packet: what a frame holds, layer by layer. Nothing here knows services.
+
+pub mod ethernet;
+pub mod ipv4;
+pub mod ipv6;
+pub mod transport;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::address::Address;
+
+/// The octets of a frame. In the kernel every access is checked against the end of the frame's first buffer, which
+/// holds all headers; natively it is a byte vector.
+pub trait Packet {
+    /// The value at `offset`, or `None` past the end. Unaligned.
+    fn load<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;
+    /// Writes the value at `offset`, or does nothing and says `None` past the end. Unaligned.
+    fn store<T: IntoBytes + Immutable + Copy>(&mut self, offset: usize, value: T) -> Option<()>;
+    /// Takes `delta` octets from the front of the frame, or adds as many when negative. Contents in front are undefined.
+    fn adjust_head(&mut self, delta: i32) -> Option<()>;
+    /// The interface that the frame came in by.
+    fn interface(&self) -> u32;
+}
+
+/// IP protocol numbers (IANA) that the packet path names.
+pub mod protocol {
+    /// ICMP for IPv4.
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// ICMPv6.
+    pub const ICMPV6: u8 = 58;
+    /// Not a protocol (255 is reserved): the chain of extension headers could not be read to its end.
+    pub const UNREADABLE: u8 = 255;
+}
+
+/// Which part of a datagram a packet carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// The first fragment of several: it has the transport header.
+    First,
+    /// A later fragment: no transport header.
+    Later,
+}
+
+/// An IP packet, either family.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram {
+    /// Who sent it.
+    pub source: Address,
+    /// Whom it is for.
+    pub destination: Address,
+    /// Where its IP header starts.
+    pub network: usize,
+    /// Where its transport header starts (or a later fragment's payload).
+    pub transport: usize,
+    /// Octets from the IP header on, as the header tells.
+    pub length: u32,
+    /// Identification of a fragment, as it lies in the packet.
+    pub identification_wire: u32,
+    /// Whether it is IPv4.
+    pub v4: bool,
+    /// Transport protocol number, or [`protocol::UNREADABLE`].
+    pub protocol: u8,
+    /// Time to live, or hop limit.
+    pub time_to_live: u8,
+    /// Which part of a fragmented datagram this is.
+    pub part: Part,
+}

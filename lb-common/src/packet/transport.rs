@@ -1,0 +1,71 @@
+//! TCP and UDP headers (RFC 9293, RFC 768), as far as a balancer reads them.
+
+use super::{Packet, protocol};
+
+/// Length of a TCP header without options.
+pub const TCP_HEADER: usize = 20;
+/// Length of a UDP header.
+pub const UDP_HEADER: usize = 8;
+/// Offset of TCP's flags.
+const TCP_FLAGS: usize = 13;
+/// Offset of TCP's checksum.
+const TCP_CHECKSUM: usize = 16;
+/// Offset of UDP's checksum.
+const UDP_CHECKSUM: usize = 6;
+
+/// What a packet means for the state of its flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// A TCP SYN without ACK: the flow begins here.
+    Opens,
+    /// A TCP FIN or RST.
+    Closes,
+    /// Anything else.
+    Continues,
+}
+
+/// The port a flow comes from, given both as they lie in a packet.
+#[inline(always)]
+pub const fn source_port_wire(ports_wire: u32) -> u16 {
+    ports_wire as u16
+}
+
+/// The port a flow goes to, given both as they lie in a packet.
+#[inline(always)]
+pub const fn destination_port_wire(ports_wire: u32) -> u16 {
+    (ports_wire >> 16) as u16
+}
+
+/// Both ports as they lie in a packet.
+#[inline(always)]
+pub const fn ports_wire(source_wire: u16, destination_wire: u16) -> u32 {
+    (destination_wire as u32) << 16 | source_wire as u32
+}
+
+/// What the header at `offset` means for its flow; `None` when the fixed header is cut short.
+#[inline(always)]
+pub fn signal<P: Packet>(packet: &P, offset: usize, protocol: u8) -> Option<Signal> {
+    if protocol != protocol::TCP {
+        let _: [u16; UDP_HEADER / 2] = packet.load(offset)?;
+        return Some(Signal::Continues);
+    }
+    let header: [u8; TCP_HEADER] = packet.load(offset)?;
+    let flags = header[TCP_FLAGS];
+    const FIN: u8 = 1;
+    const SYN: u8 = 2;
+    const RST: u8 = 4;
+    const ACK: u8 = 16;
+    Some(if flags & (FIN | RST) != 0 {
+        Signal::Closes
+    } else if flags & (SYN | ACK) == SYN {
+        Signal::Opens
+    } else {
+        Signal::Continues
+    })
+}
+
+/// Where the checksum of the header at `offset` lies.
+#[inline(always)]
+pub const fn checksum_offset(offset: usize, protocol: u8) -> usize {
+    offset + if protocol == protocol::TCP { TCP_CHECKSUM } else { UDP_CHECKSUM }
+}

@@ -1,0 +1,168 @@
+//! ICMP errors about flows (RFC 792, RFC 4443): they go where the flow goes, so that path MTU discovery works for the
+//! backend that sends. The quoted packet tells the flow; eight octets of its transport header suffice.
+//!
+//! Under `nat` the quote is translated too: it must name the packet as the receiver of the error knows it.
+
+use super::nat::{self, End};
+use super::{Step, Tables, classify, forward, select};
+use crate::abi::{Reverse, Row, method};
+use crate::checksum::Difference;
+use crate::counters::Reason;
+use crate::flow::Flow;
+use crate::packet::ethernet::Frame;
+use crate::packet::transport::{destination_port_wire, ports_wire as both, source_port_wire};
+use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
+
+/// Length of an ICMP header; the quote follows.
+const HEADER: usize = 8;
+/// Offset of the checksum.
+const CHECKSUM: usize = 2;
+
+/// Decides an ICMP packet.
+#[inline(always)]
+pub fn steer<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    frame: &Frame,
+    datagram: &Datagram,
+) -> Result<u32, Reason> {
+    let Some(kind) = packet.load::<u8>(datagram.transport) else { return Err(Reason::NotService) };
+    if !is_error(datagram.v4, kind) {
+        return Err(Reason::NotService);
+    }
+    let Some((quote, ports_wire)) = quote(packet, datagram) else {
+        return Err(classify::not_understood(tables, datagram.destination, Reason::QuoteTruncated));
+    };
+    if quote.protocol != protocol::TCP && quote.protocol != protocol::UDP {
+        return Err(Reason::NotService);
+    }
+    let live = classify::live(tables)?;
+    // The quote is of a packet from the service to its client: the flow is the other way round.
+    let flow = Flow {
+        source: quote.destination,
+        destination: quote.source,
+        ports_wire: both(destination_port_wire(ports_wire), source_port_wire(ports_wire)),
+        protocol: quote.protocol,
+    };
+    if quote.source == datagram.destination
+        && let Some(service) = live.service(tables, &flow)
+    {
+        let row = select::row_of_quoted(tables, service, &flow)?;
+        return to_backend(packet, tables, frame, datagram, &quote, row, ports_wire);
+    }
+    if let Some(reverse) = live.reverse_of_source(tables, &flow) {
+        return to_client(packet, tables, &live, frame, datagram, &quote, reverse, ports_wire);
+    }
+    Err(Reason::NotService)
+}
+
+/// Whether a message of this type quotes the packet it is about. Redirects are for the host alone.
+#[inline(always)]
+fn is_error(v4: bool, kind: u8) -> bool {
+    if v4 { matches!(kind, 3 | 4 | 11 | 12) } else { matches!(kind, 1..=4) }
+}
+
+/// The quoted packet and its ports; `None` when it is cut short before them.
+#[inline(always)]
+fn quote<P: Packet>(packet: &P, datagram: &Datagram) -> Option<(Datagram, u32)> {
+    let at = datagram.transport + HEADER;
+    let quote = if datagram.v4 { ipv4::parse(packet, at)? } else { ipv6::parse(packet, at)? };
+    if quote.part == Part::Later || quote.protocol == protocol::UNREADABLE {
+        return None;
+    }
+    let ports_wire = packet.load(quote.transport)?;
+    Some((quote, ports_wire))
+}
+
+/// An error about a packet that the service sent to its client: for the backend that sent it.
+#[inline(always)]
+fn to_backend<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    frame: &Frame,
+    datagram: &Datagram,
+    quote: &Datagram,
+    index: u32,
+    ports_wire: u32,
+) -> Result<u32, Reason> {
+    let row = tables.row(index).ok_or(Reason::Inconsistent)?;
+    if row.method == method::NAT {
+        let ports = if row.port_wire == 0 { ports_wire } else { both(row.port_wire, destination_port_wire(ports_wire)) };
+        translate_for_backend(packet, datagram, quote, row, ports_wire, ports).ok_or(Reason::QuoteTruncated)?;
+    }
+    let interface = forward(packet, tables, frame, datagram, index, None)?;
+    tables.count(index, datagram.length, false);
+    Ok(interface)
+}
+
+/// Translates what `forward` does not: the quote's source, and the ICMP checksum for all of it.
+#[inline(always)]
+fn translate_for_backend<P: Packet>(
+    packet: &mut P,
+    datagram: &Datagram,
+    quote: &Datagram,
+    row: &Row,
+    ports_wire: u32,
+    new_ports_wire: u32,
+) -> Option<()> {
+    let inner = translate_quote(packet, quote, End::Source, row.address, ports_wire, new_ports_wire)?;
+    let sum = if datagram.v4 { inner } else { inner.address(datagram.destination, row.address) };
+    mend_checksum(packet, datagram, sum)
+}
+
+/// An error about a packet that was sent to a translated backend: for the client that sent it.
+#[inline(always)]
+fn to_client<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    live: &classify::Live,
+    frame: &Frame,
+    datagram: &Datagram,
+    quote: &Datagram,
+    reverse: &Reverse,
+    ports_wire: u32,
+) -> Result<u32, Reason> {
+    tables.trace(Step::Reply(reverse));
+    let ports = if reverse.backend_port_wire == 0 {
+        ports_wire
+    } else {
+        both(source_port_wire(ports_wire), reverse.service_port_wire)
+    };
+    let from_backend = datagram.source == reverse.backend;
+    let source = if from_backend { reverse.service } else { datagram.source };
+    let route = nat::way_back(packet, tables, live, datagram, reverse, 0)?;
+    let inner = translate_quote(packet, quote, End::Destination, reverse.service, ports_wire, ports)
+        .ok_or(Reason::QuoteTruncated)?;
+    let sum = if datagram.v4 { inner } else { inner.address(datagram.source, source) };
+    mend_checksum(packet, datagram, sum).ok_or(Reason::QuoteTruncated)?;
+    nat::translate(packet, datagram, End::Source, source, None).ok_or(Reason::Malformed)?;
+    nat::leave(packet, tables, live, frame, datagram, route)
+}
+
+/// Translates one end of the quoted packet; what that adds to a checksum over it. The quoted transport checksum is mended
+/// where it was quoted.
+#[inline(always)]
+fn translate_quote<P: Packet>(
+    packet: &mut P,
+    quote: &Datagram,
+    end: End,
+    new: crate::address::Address,
+    old_ports_wire: u32,
+    new_ports_wire: u32,
+) -> Option<Difference> {
+    let old = if end == End::Source { quote.source } else { quote.destination };
+    let address = Difference::NONE.address(old, new);
+    let ports = Difference::NONE.double(old_ports_wire, new_ports_wire);
+    let header = if quote.v4 { ipv4::mend(packet, quote.network, address)? } else { Difference::NONE };
+    nat::write_address(packet, quote, end, new)?;
+    packet.store(quote.transport, new_ports_wire)?;
+    let transport = nat::mend_transport(packet, quote.transport, quote.protocol, address.and(ports));
+    Some(address.and(ports).and(header).and(transport.unwrap_or(Difference::NONE)))
+}
+
+#[inline(always)]
+fn mend_checksum<P: Packet>(packet: &mut P, datagram: &Datagram, sum: Difference) -> Option<()> {
+    let at = datagram.transport + CHECKSUM;
+    let old: u16 = packet.load(at)?;
+    packet.store(at, sum.apply(old))
+}

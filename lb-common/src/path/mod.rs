@@ -1,0 +1,274 @@
+//! The path of one packet: classify → select → forward → count. A packet that is not for a service is passed on before
+//! anything else can touch it; whatever is addressed to a service and not understood is dropped under a reason.
+
+mod classify;
+mod direct;
+mod fragment;
+mod icmp;
+mod nat;
+mod select;
+
+use crate::abi::{Displacements, FragmentEntry, FragmentKey, Record, Reverse, Root, Row, Service, method, row_state};
+use crate::address::Address;
+use crate::counters::{Fate, Reason};
+use crate::flow::Flow;
+use crate::packet::ethernet::{self, Exit, Frame, ethertype};
+use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
+use crate::slot::Slot;
+
+/// What the packet path asks of the maps and the kernel. Every method is one look-up; none decides anything.
+pub trait Tables {
+    /// Where look-ups start.
+    fn root(&self) -> Option<&Root>;
+    /// The displacements of one half.
+    fn displacements(&self, half: u32) -> Option<&Displacements>;
+    /// An entry of the service table, over both halves.
+    fn service(&self, index: u32) -> Option<&Service>;
+    /// An entry of the reverse table, over both halves.
+    fn reverse(&self, index: u32) -> Option<&Reverse>;
+    /// The word of a slot: one load.
+    fn slot(&self, index: u32) -> Option<Slot>;
+    /// How to reach a backend.
+    fn row(&self, index: u32) -> Option<&Row>;
+    /// Counts a packet of `bytes` forwarded by a row.
+    fn count(&self, row: u32, bytes: u32, opens: bool);
+    /// Counts a packet that was not forwarded.
+    fn count_reason(&self, reason: Reason);
+    /// Coarse monotonic time in nanoseconds.
+    fn now(&self) -> u64;
+    /// Runs `act` on the record of a flow, if there is one.
+    fn with_record<R>(&self, flow: &Flow, act: impl FnOnce(&mut Record) -> R) -> Option<R>;
+    /// Makes a record of a flow that has none.
+    fn insert_record(&self, flow: &Flow, record: Record) -> Inserted;
+    /// Notes that a record for a flow of `slot` could not be made.
+    fn note_refusal(&self, slot: u32, now: u64);
+    /// What the first fragment of a datagram decided.
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry>;
+    /// Remembers what the first fragment of a datagram decided.
+    fn remember_fragment(&self, key: &FragmentKey, entry: FragmentEntry);
+    /// Whether replies to `destination` are left alone, by the excluded prefixes named `exclude`.
+    fn is_excluded(&self, exclude: u32, destination: Address) -> bool;
+    /// The host's route for a packet that came in by `interface`.
+    fn route(&self, query: &RouteQuery) -> Route;
+    /// For a VLAN interface, the interface below it and its tags.
+    fn vlan(&self, interface: u32) -> Option<(u32, [u32; 2])>;
+    /// Hands the frame as it now is to user space; `network` is where its IP header starts.
+    fn hand_over(&self, network: usize) -> bool;
+    /// Tells a tracer what happens; the forwarding program compiles it away.
+    #[inline(always)]
+    fn trace(&self, _step: Step) {}
+}
+
+/// How making a record ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inserted {
+    /// It is there.
+    Done,
+    /// Another CPU was first.
+    Exists,
+    /// The table is full.
+    Full,
+}
+
+/// A question to the host's routing table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouteQuery {
+    /// Source address after translation.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// Ports after translation, as they lie in the packet.
+    pub ports_wire: u32,
+    /// Octets from the IP header on.
+    pub length: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Whether it is IPv4.
+    pub v4: bool,
+    /// The interface that the packet came in by.
+    pub interface: u32,
+}
+
+/// The host's answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// The next hop is known.
+    Forward(Exit),
+    /// The destination is this host, or one it does not route to (broadcast).
+    Local,
+    /// There is a route, but its neighbour is not known.
+    NeighbourUnknown,
+    /// There is none, or it forbids.
+    None,
+    /// The host does not forward on this interface.
+    Disabled,
+    /// The packet is larger than the route's MTU.
+    TooBig,
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Sent back out of the interface that it came in by.
+    Transmit,
+    /// Sent out of another interface.
+    Redirect(u32),
+    /// The host's stack gets it.
+    Pass(Reason),
+    /// It is gone.
+    Drop(Reason),
+}
+
+/// What a tracer is told, in the order it happens.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// The packet was read to its IP header.
+    Datagram(&'a Datagram),
+    /// It belongs to this flow of a service.
+    Flow(&'a Flow),
+    /// The flow falls on this slot, whose word this is.
+    Slot(u32, Slot),
+    /// A record says which backend of the pool has the flow.
+    Recorded(u16),
+    /// No record says so; one was made for this backend.
+    NewRecord(u16),
+    /// A record was due and could not be made.
+    Refused,
+    /// The packet goes to this row.
+    Row(u32),
+    /// It is a reply that is turned back.
+    Reply(&'a Reverse),
+    /// What became of it.
+    Verdict(Verdict),
+}
+
+/// Decides a packet's fate, and rewrites it if it is forwarded.
+#[inline(always)]
+pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
+    let verdict = match steer(packet, tables) {
+        Ok(interface) if interface == packet.interface() => Verdict::Transmit,
+        Ok(interface) => Verdict::Redirect(interface),
+        Err(reason) => {
+            tables.count_reason(reason);
+            match reason.fate() {
+                Fate::Pass => Verdict::Pass(reason),
+                Fate::Drop => Verdict::Drop(reason),
+            }
+        }
+    };
+    tables.trace(Step::Verdict(verdict));
+    verdict
+}
+
+/// The interface that the rewritten packet leaves by, or why it does not.
+#[inline(always)]
+fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason> {
+    let frame = ethernet::parse(packet).ok_or(Reason::Malformed)?;
+    let datagram = match frame.ethertype_wire {
+        ethertype::IPV4 => ipv4::parse(packet, frame.network).ok_or(Reason::Malformed)?,
+        ethertype::IPV6 => ipv6::parse(packet, frame.network).ok_or(Reason::Malformed)?,
+        tag if ethernet::is_tag(tag) => return Err(Reason::TooDeep),
+        _ => return Err(Reason::NotIp),
+    };
+    tables.trace(Step::Datagram(&datagram));
+    if datagram.part == Part::Later {
+        return fragment::later(packet, tables, &frame, &datagram);
+    }
+    match datagram.protocol {
+        protocol::TCP | protocol::UDP => transport(packet, tables, &frame, &datagram),
+        protocol::ICMP if datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
+        protocol::ICMPV6 if !datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
+        protocol::UNREADABLE => Err(classify::not_understood(tables, datagram.destination, Reason::Unreadable)),
+        _ => Err(Reason::NotService),
+    }
+}
+
+#[inline(always)]
+fn transport<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    frame: &Frame,
+    datagram: &Datagram,
+) -> Result<u32, Reason> {
+    let Some(ports_wire) = packet.load::<u32>(datagram.transport) else {
+        return Err(classify::not_understood(tables, datagram.destination, Reason::Truncated));
+    };
+    let flow = Flow {
+        source: datagram.source,
+        destination: datagram.destination,
+        ports_wire,
+        protocol: datagram.protocol,
+    };
+    let live = classify::live(tables)?;
+    if let Some(service) = live.service(tables, &flow) {
+        return request(packet, tables, frame, datagram, service, &flow);
+    }
+    if let Some(reverse) = live.reverse_of_source(tables, &flow) {
+        return nat::reply(packet, tables, &live, frame, datagram, reverse, ports_wire);
+    }
+    if datagram.part == Part::First {
+        fragment::remember_host(tables, datagram);
+    }
+    Err(Reason::NotService)
+}
+
+/// A packet of a client for a service.
+#[inline(always)]
+fn request<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    frame: &Frame,
+    datagram: &Datagram,
+    service: &Service,
+    flow: &Flow,
+) -> Result<u32, Reason> {
+    tables.trace(Step::Flow(flow));
+    let signal = crate::packet::transport::signal(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
+    let row = select::row(tables, service, flow, signal)?;
+    if datagram.part == Part::First {
+        fragment::remember_request(tables, datagram, row);
+    }
+    let interface = forward(packet, tables, frame, datagram, row, Some(flow.ports_wire))?;
+    tables.count(row, datagram.length, signal == crate::packet::transport::Signal::Opens);
+    Ok(interface)
+}
+
+/// Sends a packet to the backend of a row. `ports_wire` is `None` for a later fragment, which has none to translate.
+#[inline(always)]
+fn forward<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    frame: &Frame,
+    datagram: &Datagram,
+    index: u32,
+    ports_wire: Option<u32>,
+) -> Result<u32, Reason> {
+    tables.trace(Step::Row(index));
+    let row = tables.row(index).ok_or(Reason::Inconsistent)?;
+    match row.method {
+        method::DIRECT => direct::forward(packet, frame, datagram, row),
+        method::NAT => nat::request(packet, frame, datagram, row, ports_wire),
+        method::LOCAL => Err(Reason::LocalBackend),
+        _ => Err(Reason::Inconsistent),
+    }
+}
+
+/// How a row's frames leave, while its next hop is known.
+#[inline(always)]
+fn exit(row: &Row) -> Result<Exit, Reason> {
+    // SAFETY: a reference is valid for reads. Volatile because user space replaces the word while packets flow, and one
+    // load must serve both the test and the store.
+    let mac_head = unsafe { core::ptr::read_volatile(&row.mac_head) };
+    if mac_head == 0 {
+        return Err(Reason::NextHopUnknown);
+    }
+    Ok(Exit { mac_head, mac_tail: row.mac_tail, interface: row.interface, tags_wire: row.tags_wire })
+}
+
+/// Whether a backend may keep the flows it has.
+#[inline(always)]
+fn is_alive(row: &Row) -> bool {
+    // SAFETY: a reference is valid for reads. Volatile because user space replaces the word while packets flow.
+    let state = unsafe { core::ptr::read_volatile(&row.state) };
+    state & row_state::ALIVE != 0
+}

@@ -1,0 +1,148 @@
+//! Which backend has the flow? The lookup table's word, and a record where the word alone would be wrong.
+//!
+//! | state | a packet of a recorded flow | a TCP SYN | any other packet |
+//! |---|---|---|---|
+//! | settled | not looked up → current | → current | → current |
+//! | unsettled | → its record | → current, recorded | → previous, recorded |
+//! | exceptions | → its record | → current | → current |
+//!
+//! A steady flow costs one hash and one load; no helper is called. If a record cannot be made, the packet goes to the
+//! *previous* owner and the refusal is noted, which keeps the slot unsettled for longer.
+
+use super::{Inserted, Step, Tables, is_alive};
+use crate::abi::{Record, Service, service_flags};
+use crate::counters::Reason;
+use crate::flow::Flow;
+use crate::hash;
+use crate::packet::protocol;
+use crate::packet::transport::Signal;
+use crate::slot::{NONE, Slot, SlotState};
+
+/// The row that a packet of a flow goes to.
+#[inline(always)]
+pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) -> Result<u32, Reason> {
+    let index = slot_index(service, flow);
+    let slot = slot(tables, service, flow, index)?;
+    let owner = if slot.state() == SlotState::Settled || !keeps_records(service, flow) {
+        slot.current()
+    } else {
+        recorded(tables, service, flow, signal, index, slot)
+    };
+    row_of(service, owner)
+}
+
+/// The row of the flow that an ICMP error quotes: looked up, never recorded.
+#[inline(always)]
+pub fn row_of_quoted<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<u32, Reason> {
+    let slot = slot(tables, service, flow, slot_index(service, flow))?;
+    let owner = if slot.state() == SlotState::Settled || !keeps_records(service, flow) {
+        slot.current()
+    } else {
+        let now = tables.now();
+        let known = tables.with_record(flow, |record| usable(tables, service, record, now).then_some(record.backend));
+        match known.flatten() {
+            Some(backend) => backend,
+            None => slot.previous(),
+        }
+    };
+    row_of(service, owner)
+}
+
+#[inline(always)]
+fn slot_index(service: &Service, flow: &Flow) -> u32 {
+    let hash = hash::flow(service.seed, flow.source, flow.ports_wire);
+    // Masked because a shift of 64 and more is undefined; a shift of 63 is a table of two slots.
+    service.first_slot.wrapping_add((hash >> (service.shift & 63)) as u32)
+}
+
+#[inline(always)]
+fn slot<T: Tables>(tables: &T, service: &Service, flow: &Flow, index: u32) -> Result<Slot, Reason> {
+    let slot = tables.slot(index).ok_or(Reason::Inconsistent)?;
+    tables.trace(Step::Flow(flow));
+    tables.trace(Step::Slot(index - service.first_slot, slot));
+    Ok(slot)
+}
+
+/// Whether flows of this kind are recorded at all: UDP's only when the service says so.
+#[inline(always)]
+fn keeps_records(service: &Service, flow: &Flow) -> bool {
+    flow.protocol == protocol::TCP || service.flags & service_flags::UDP_FLOWS != 0
+}
+
+#[inline(always)]
+fn row_of(service: &Service, owner: u16) -> Result<u32, Reason> {
+    if owner != NONE {
+        return Ok(service.first_row.wrapping_add(owner as u32));
+    }
+    Err(match service.flags & service_flags::DROP_WITHOUT_BACKEND {
+        0 => Reason::NoBackendPassed,
+        _ => Reason::NoBackend,
+    })
+}
+
+/// The owner of a flow whose slot changed hands.
+#[inline(always)]
+fn recorded<T: Tables>(
+    tables: &T,
+    service: &Service,
+    flow: &Flow,
+    signal: Signal,
+    index: u32,
+    slot: Slot,
+) -> u16 {
+    let now = tables.now();
+    let owner = owner_without_record(slot, signal);
+    let must_record = slot.state() == SlotState::Unsettled;
+    let known = tables.with_record(flow, |record| {
+        if usable(tables, service, record, now) {
+            record.touch(signal, now);
+            return Some(record.backend);
+        }
+        if must_record {
+            *record = Record::new(service.pool, owner, signal, now);
+            return Some(owner);
+        }
+        None
+    });
+    match known {
+        Some(Some(backend)) => {
+            tables.trace(Step::Recorded(backend));
+            return backend;
+        }
+        Some(None) => return owner,
+        None => {}
+    }
+    if !must_record {
+        return owner;
+    }
+    match tables.insert_record(flow, Record::new(service.pool, owner, signal, now)) {
+        Inserted::Done => {
+            tables.trace(Step::NewRecord(owner));
+            owner
+        }
+        // Another CPU had a packet of the same flow a moment earlier: its decision stands.
+        Inserted::Exists => tables.with_record(flow, |record| record.backend).unwrap_or(owner),
+        Inserted::Full => {
+            tables.note_refusal(index, now);
+            tables.trace(Step::Refused);
+            slot.previous()
+        }
+    }
+}
+
+/// Who has a flow that no record names.
+#[inline(always)]
+fn owner_without_record(slot: Slot, signal: Signal) -> u16 {
+    match signal {
+        Signal::Opens => slot.current(),
+        Signal::Closes | Signal::Continues => slot.previous(),
+    }
+}
+
+/// Whether a record still holds: of this pool, not idle for too long, and its backend not dead.
+#[inline(always)]
+fn usable<T: Tables>(tables: &T, service: &Service, record: &Record, now: u64) -> bool {
+    record.pool == service.pool
+        && record.is_fresh(now, service.idle_timeout)
+        && tables.row(service.first_row.wrapping_add(record.backend as u32)).is_some_and(is_alive)
+}

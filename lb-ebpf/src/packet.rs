@@ -1,0 +1,56 @@
+//! The octets of a frame in the kernel: every access is checked against the end of the first buffer.
+//!
+//! One of the three places in this crate where `unsafe` is needed; the verifier proves each of these accesses again.
+
+use core::ptr;
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::generated::bpf_xdp_adjust_head;
+use aya_ebpf::programs::XdpContext;
+use lb_common::packet::Packet;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// A frame, read and written in place.
+pub struct Frame<'a>(pub &'a XdpContext);
+
+impl Frame<'_> {
+    #[inline(always)]
+    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        let start = self.0.data() + offset;
+        (start + size_of::<T>() <= self.0.data_end()).then_some(start as *mut T)
+    }
+}
+
+impl Packet for Frame<'_> {
+    #[inline(always)]
+    fn load<T: FromBytes + Copy>(&self, offset: usize) -> Option<T> {
+        // SAFETY: `at` keeps the whole value inside the frame; any octets are a valid `T: FromBytes`.
+        self.at(offset).map(|at| unsafe { ptr::read_unaligned(at) })
+    }
+
+    #[inline(always)]
+    fn store<T: IntoBytes + Immutable + Copy>(&mut self, offset: usize, value: T) -> Option<()> {
+        // SAFETY: `at` keeps the whole value inside the frame.
+        self.at(offset).map(|at| unsafe { ptr::write_unaligned(at, value) })
+    }
+
+    #[inline(always)]
+    fn adjust_head(&mut self, delta: i32) -> Option<()> {
+        // SAFETY: the context is the one that this program was called with. Pointers into the frame are made anew for
+        // every access, so none outlives the move.
+        let result = unsafe { bpf_xdp_adjust_head(self.0.ctx, delta) };
+        (result == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the context is valid for as long as the program runs.
+        unsafe { (*self.0.ctx).ingress_ifindex }
+    }
+}
+
+/// The frame's context as the helpers take it.
+#[inline(always)]
+pub fn context(context: &XdpContext) -> *mut core::ffi::c_void {
+    context.as_ptr()
+}

@@ -1,0 +1,280 @@
+//! The maps, behind the trait that the packet path asks. Sizes given here are the smallest; user space sets the real ones
+//! when it loads the object.
+
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_fib_lookup as FibParameters};
+use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_load_bytes};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::lpm_trie::Key;
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::programs::XdpContext;
+use lb_common::abi::{
+    Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, Record, Reverse,
+    Root, Row, Service, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+};
+use lb_common::address::Address;
+use lb_common::counters::Reason;
+use lb_common::flow::Flow;
+use lb_common::limits::{FRAGMENT_ENTRIES, SLOTS_PER_ELEMENT};
+use lb_common::packet::ethernet::Exit;
+use lb_common::packet::protocol;
+use lb_common::path::{Inserted, Route, RouteQuery, Tables};
+use lb_common::slot::Slot;
+
+use crate::packet::context;
+
+/// Sixteen slots: BPF arrays round each value up to 8 octets, so a bare `u32` would waste half the cache.
+#[repr(C)]
+struct SlotElement([u32; SLOTS_PER_ELEMENT]);
+
+#[map]
+static ROOT: Array<Root> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static DISPLACEMENTS: Array<Displacements> = Array::with_max_entries(2, BPF_F_MMAPABLE);
+#[map]
+static SERVICES: Array<Service> = Array::with_max_entries(2 * HALF_ENTRIES as u32, BPF_F_MMAPABLE);
+#[map]
+static REVERSE: Array<Reverse> = Array::with_max_entries(2 * HALF_ENTRIES as u32, BPF_F_MMAPABLE);
+#[map]
+static SLOTS: Array<SlotElement> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+#[map]
+static REFUSALS: Array<u64> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+#[map]
+static ROWS: Array<Row> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+#[map]
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(64, 0);
+#[map]
+static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(64, 0);
+#[map]
+static FLOWS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+static FLOWS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+static UDP_FLOWS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+static UDP_FLOWS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry> = LruHashMap::with_max_entries(FRAGMENT_ENTRIES as u32, 0);
+#[map]
+static NAT_EXCLUDE: LpmTrie<[u8; 20], u32> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
+#[map]
+static VLANS: HashMap<u32, [u32; 3]> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+#[map]
+static UNRESOLVED: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
+
+/// The maps, as one packet sees them.
+pub struct Maps<'a>(pub &'a XdpContext);
+
+impl Tables for Maps<'_> {
+    #[inline(always)]
+    fn root(&self) -> Option<&Root> {
+        ROOT.get(0)
+    }
+
+    #[inline(always)]
+    fn displacements(&self, half: u32) -> Option<&Displacements> {
+        DISPLACEMENTS.get(half)
+    }
+
+    #[inline(always)]
+    fn service(&self, index: u32) -> Option<&Service> {
+        SERVICES.get(index)
+    }
+
+    #[inline(always)]
+    fn reverse(&self, index: u32) -> Option<&Reverse> {
+        REVERSE.get(index)
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<Slot> {
+        let element = SLOTS.get(index / SLOTS_PER_ELEMENT as u32)?;
+        let word = &element.0[index as usize % SLOTS_PER_ELEMENT];
+        // SAFETY: a reference is valid for reads. Volatile because user space stores the word while packets flow.
+        Some(Slot(unsafe { core::ptr::read_volatile(word) }))
+    }
+
+    #[inline(always)]
+    fn row(&self, index: u32) -> Option<&Row> {
+        ROWS.get(index)
+    }
+
+    #[inline(always)]
+    fn count(&self, row: u32, bytes: u32, opens: bool) {
+        if let Some(counters) = COUNTERS.get_ptr_mut(row) {
+            // SAFETY: the element is this CPU's own, and XDP programs of one CPU do not interrupt each other.
+            let counters = unsafe { &mut *counters };
+            counters.packets += 1;
+            counters.bytes += u64::from(bytes);
+            counters.connections += u64::from(opens);
+        }
+    }
+
+    #[inline(always)]
+    fn count_reason(&self, reason: Reason) {
+        if let Some(counter) = REASONS.get_ptr_mut(reason as u32) {
+            // SAFETY: the element is this CPU's own, and XDP programs of one CPU do not interrupt each other.
+            unsafe { *counter += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn with_record<R>(&self, flow: &Flow, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        let record = match (flow.source.is_v4(), flow.protocol == protocol::UDP) {
+            (true, false) => FLOWS_V4.get_ptr_mut(&flow.key4()),
+            (true, true) => UDP_FLOWS_V4.get_ptr_mut(&flow.key4()),
+            (false, false) => FLOWS_V6.get_ptr_mut(&flow.key6()),
+            (false, true) => UDP_FLOWS_V6.get_ptr_mut(&flow.key6()),
+        };
+        // SAFETY: the element stays valid while the program runs (RCU). Another CPU may write it at the same moment; each
+        // field is a word of its own and either value of it is right.
+        record.map(|record| act(unsafe { &mut *record }))
+    }
+
+    #[inline(always)]
+    fn insert_record(&self, flow: &Flow, record: Record) -> Inserted {
+        const EXISTS: i32 = -17;
+        let flags = u64::from(BPF_NOEXIST);
+        let result = match (flow.source.is_v4(), flow.protocol == protocol::UDP) {
+            (true, false) => FLOWS_V4.insert(flow.key4(), record, flags),
+            (true, true) => UDP_FLOWS_V4.insert(flow.key4(), record, flags),
+            (false, false) => FLOWS_V6.insert(flow.key6(), record, flags),
+            (false, true) => UDP_FLOWS_V6.insert(flow.key6(), record, flags),
+        };
+        match result {
+            Ok(()) => Inserted::Done,
+            Err(EXISTS) => Inserted::Exists,
+            Err(_) => Inserted::Full,
+        }
+    }
+
+    #[inline(always)]
+    fn note_refusal(&self, slot: u32, now: u64) {
+        if let Some(time) = REFUSALS.get_ptr_mut(slot / SLOTS_PER_ELEMENT as u32) {
+            // SAFETY: the element is an aligned word; CPUs that race write times a moment apart, either of which is right.
+            unsafe { core::ptr::write_volatile(time, now) };
+        }
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
+        // SAFETY: the element is written once, before it can be found, and may be reused for another key while it is
+        // copied: then the datagram's fate is as if its entry had been displaced a moment earlier.
+        unsafe { FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&self, key: &FragmentKey, entry: FragmentEntry) {
+        // An LRU table makes room; it refuses only under races, and then the later fragments are dropped, counted.
+        let _ = FRAGMENTS.insert(key, entry, 0);
+    }
+
+    #[inline(always)]
+    fn is_excluded(&self, exclude: u32, destination: Address) -> bool {
+        let key = ExcludeKey { exclude: exclude.to_be_bytes(), address: destination.octets() };
+        NAT_EXCLUDE.get(Key::new(160, zerocopy::transmute!(key))).is_some()
+    }
+
+    #[inline(always)]
+    fn route(&self, query: &RouteQuery) -> Route {
+        route::lookup(self.0, query)
+    }
+
+    #[inline(always)]
+    fn vlan(&self, interface: u32) -> Option<(u32, [u32; 2])> {
+        // SAFETY: the element is replaced, never changed in place.
+        let &[below, outer, inner] = unsafe { VLANS.get(interface) }?;
+        Some((below, [outer, inner]))
+    }
+
+    #[inline(always)]
+    fn hand_over(&self, network: usize) -> bool {
+        let length = self.0.data_end() - self.0.data();
+        if length > UNRESOLVED_FRAME_MAX || length == 0 {
+            return false;
+        }
+        let Some(mut entry) = UNRESOLVED.reserve::<UnresolvedFrame>(0) else { return false };
+        let frame = entry.as_mut_ptr();
+        // SAFETY: the reservation is as large as the structure, and `length` fits its `frame`. What is not written of
+        // `frame` is never read, since `length` says how much is.
+        let copied = unsafe {
+            (*frame).length = length as u32;
+            (*frame).network = network as u32;
+            let buffer = (&raw mut (*frame).frame).cast();
+            bpf_xdp_load_bytes(self.0.ctx, 0, buffer, length as u32)
+        };
+        if copied != 0 {
+            entry.discard(0);
+            return false;
+        }
+        entry.submit(0);
+        true
+    }
+}
+
+mod route {
+    //! The host's routing table, by the FIB helper.
+
+    use super::*;
+
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
+    // Results of the helper, from `linux/bpf.h`.
+    const SUCCESS: i64 = 0;
+    const NOT_FORWARDED: i64 = 4;
+    const FORWARDING_DISABLED: i64 = 5;
+    const NO_NEIGHBOUR: i64 = 7;
+    const FRAGMENTATION_NEEDED: i64 = 8;
+
+    #[inline(always)]
+    pub fn lookup(xdp: &XdpContext, query: &RouteQuery) -> Route {
+        // SAFETY: the structure is plain integers, for which zero is a value.
+        let mut fib: FibParameters = unsafe { core::mem::zeroed() };
+        fib.family = if query.v4 { AF_INET } else { AF_INET6 };
+        fib.l4_protocol = query.protocol;
+        fib.sport = query.ports_wire as u16;
+        fib.dport = (query.ports_wire >> 16) as u16;
+        fib.__bindgen_anon_1.tot_len = query.length;
+        fib.ifindex = query.interface;
+        if query.v4 {
+            fib.__bindgen_anon_3.ipv4_src = query.source.v4_wire();
+            fib.__bindgen_anon_4.ipv4_dst = query.destination.v4_wire();
+        } else {
+            fib.__bindgen_anon_3.ipv6_src = words(query.source);
+            fib.__bindgen_anon_4.ipv6_dst = words(query.destination);
+        }
+        // SAFETY: the context is this program's, and the structure is as long as said.
+        let result = unsafe {
+            bpf_fib_lookup(context(xdp), &raw mut fib, size_of::<FibParameters>() as i32, 0)
+        };
+        match result {
+            SUCCESS => Route::Forward(exit(&fib)),
+            NOT_FORWARDED => Route::Local,
+            FORWARDING_DISABLED => Route::Disabled,
+            NO_NEIGHBOUR => Route::NeighbourUnknown,
+            FRAGMENTATION_NEEDED => Route::TooBig,
+            _ => Route::None,
+        }
+    }
+
+    #[inline(always)]
+    fn words(address: Address) -> [u32; 4] {
+        [address.high as u32, (address.high >> 32) as u32, address.low as u32, (address.low >> 32) as u32]
+    }
+
+    #[inline(always)]
+    fn exit(fib: &FibParameters) -> Exit {
+        let [d, s] = [fib.dmac, fib.smac];
+        Exit {
+            mac_head: u64::from_ne_bytes([d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1]]),
+            mac_tail: u32::from_ne_bytes([s[2], s[3], s[4], s[5]]),
+            interface: fib.ifindex,
+            tags_wire: [0; 2],
+        }
+    }
+}
