@@ -285,7 +285,8 @@ pub struct UnresolvedFrame {
 }
 
 /// Longest reply frame handed to user space for want of a neighbour; longer ones are dropped, counted.
-pub const UNRESOLVED_FRAME_MAX: usize = 2040;
+/// A power of two.
+pub const UNRESOLVED_FRAME_MAX: usize = 2048;
 
 const _: () = {
     assert!(size_of::<Root>() == 64);
@@ -299,5 +300,6 @@ const _: () = {
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FragmentEntry>() == 24);
     assert!(size_of::<ExcludeKey>() == 20);
-    assert!(size_of::<UnresolvedFrame>() == 2048);
+    assert!(size_of::<UnresolvedFrame>() == 2056);
+    assert!(UNRESOLVED_FRAME_MAX.is_power_of_two());
 };

@@ -28,7 +28,8 @@ impl Difference {
     /// An address changed; both of the same family.
     #[inline(always)]
     pub const fn address(self, old: Address, new: Address) -> Self {
-        let sum = self.double(old.high as u32, new.high as u32).double((old.high >> 32) as u32, (new.high >> 32) as u32);
+        let sum =
+            self.double(old.high as u32, new.high as u32).double((old.high >> 32) as u32, (new.high >> 32) as u32);
         sum.double(old.low as u32, new.low as u32).double((old.low >> 32) as u32, (new.low >> 32) as u32)
     }
 
@@ -70,8 +71,8 @@ pub const fn fold(sum: u64) -> u16 {
 
 /// The checksum of `bytes` on top of `initial` (an unfolded sum, for a pseudo-header), as it lies on the wire.
 pub fn full(initial: u64, bytes: &[u8]) -> u16 {
-    let sum = bytes.chunks(2).fold(initial, |sum, pair| {
-        sum + u16::from_ne_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]) as u64
-    });
+    let sum = bytes
+        .chunks(2)
+        .fold(initial, |sum, pair| sum + u16::from_ne_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]) as u64);
     !fold(sum)
 }

@@ -7,7 +7,7 @@ use core::ptr;
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::bpf_xdp_adjust_head;
 use aya_ebpf::programs::XdpContext;
-use lb_common::packet::Packet;
+use lb_common::packet::{FARTHEST, Packet};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// A frame, read and written in place.
@@ -47,7 +47,17 @@ impl Packet for Frame<'_> {
         // SAFETY: the context is valid for as long as the program runs.
         unsafe { (*self.0.ctx).ingress_ifindex }
     }
+
+    #[inline(always)]
+    fn forget(&self, offset: usize) -> Option<usize> {
+        // SAFETY: nothing ever writes the word.
+        let zero = unsafe { ptr::read_volatile(&raw const ZERO) };
+        (offset <= FARTHEST).then_some((offset ^ zero) & FARTHEST)
+    }
 }
+
+/// Zero, which the verifier does not know.
+static mut ZERO: usize = 0;
 
 /// The frame's context as the helpers take it.
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! The maps, behind the trait that the packet path asks. Sizes given here are the smallest; user space sets the real ones
 //! when it loads the object.
 
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, bpf_fib_lookup as FibParameters};
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_load_bytes};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
@@ -195,9 +195,11 @@ impl Tables for Maps<'_> {
     #[inline(always)]
     fn hand_over(&self, network: usize) -> bool {
         let length = self.0.data_end() - self.0.data();
-        if length > UNRESOLVED_FRAME_MAX || length == 0 {
+        if length > UNRESOLVED_FRAME_MAX {
             return false;
         }
+        // The frame holds an IP header at least; the mask is what convinces the verifier.
+        let length = ((length - 1) & (UNRESOLVED_FRAME_MAX - 1)) + 1;
         let Some(mut entry) = UNRESOLVED.reserve::<UnresolvedFrame>(0) else { return false };
         let frame = entry.as_mut_ptr();
         // SAFETY: the reservation is as large as the structure, and `length` fits its `frame`. What is not written of
@@ -231,27 +233,29 @@ mod route {
     const NO_NEIGHBOUR: i64 = 7;
     const FRAGMENTATION_NEEDED: i64 = 8;
 
+    /// `struct bpf_fib_lookup` of `linux/bpf.h`, the helper's argument and answer, as eight words: family, protocol,
+    /// ports, length | interface, flow information | source | … | destination | … | VLAN, source MAC | destination MAC.
+    /// Whole words, because the compiler would join smaller stores into ones that the verifier calls misaligned.
+    type Parameters = [u64; 8];
+
     #[inline(always)]
     pub fn lookup(xdp: &XdpContext, query: &RouteQuery) -> Route {
-        // SAFETY: the structure is plain integers, for which zero is a value.
-        let mut fib: FibParameters = unsafe { core::mem::zeroed() };
-        fib.family = if query.v4 { AF_INET } else { AF_INET6 };
-        fib.l4_protocol = query.protocol;
-        fib.sport = query.ports_wire as u16;
-        fib.dport = (query.ports_wire >> 16) as u16;
-        fib.__bindgen_anon_1.tot_len = query.length;
-        fib.ifindex = query.interface;
-        if query.v4 {
-            fib.__bindgen_anon_3.ipv4_src = query.source.v4_wire();
-            fib.__bindgen_anon_4.ipv4_dst = query.destination.v4_wire();
-        } else {
-            fib.__bindgen_anon_3.ipv6_src = words(query.source);
-            fib.__bindgen_anon_4.ipv6_dst = words(query.destination);
-        }
+        let family = u64::from(if query.v4 { AF_INET } else { AF_INET6 });
+        let ports = u64::from(query.ports_wire) << 16;
+        let source = words(query.source, query.v4);
+        let destination = words(query.destination, query.v4);
+        let mut fib: Parameters = [
+            family | u64::from(query.protocol) << 8 | ports | u64::from(query.length) << 48,
+            u64::from(query.interface),
+            source[0],
+            source[1],
+            destination[0],
+            destination[1],
+            0,
+            0,
+        ];
         // SAFETY: the context is this program's, and the structure is as long as said.
-        let result = unsafe {
-            bpf_fib_lookup(context(xdp), &raw mut fib, size_of::<FibParameters>() as i32, 0)
-        };
+        let result = unsafe { bpf_fib_lookup(context(xdp), (&raw mut fib).cast(), size_of::<Parameters>() as i32, 0) };
         match result {
             SUCCESS => Route::Forward(exit(&fib)),
             NOT_FORWARDED => Route::Local,
@@ -263,17 +267,22 @@ mod route {
     }
 
     #[inline(always)]
-    fn words(address: Address) -> [u32; 4] {
-        [address.high as u32, (address.high >> 32) as u32, address.low as u32, (address.low >> 32) as u32]
+    fn words(address: Address, v4: bool) -> [u64; 2] {
+        if v4 { [u64::from(address.v4_wire()), 0] } else { [address.high, address.low] }
     }
 
+    /// The last two words hold VLAN (4 octets), source MAC (6) and destination MAC (6).
     #[inline(always)]
-    fn exit(fib: &FibParameters) -> Exit {
-        let [d, s] = [fib.dmac, fib.smac];
+    fn exit(fib: &Parameters) -> Exit {
+        // SAFETY: a reference is valid for reads. Volatile, or the compiler would read across the two words at once, which
+        // the verifier calls misaligned.
+        let [head, tail] = unsafe { [core::ptr::read_volatile(&fib[6]), core::ptr::read_volatile(&fib[7])] };
+        let source_mac = head >> 32 | tail << 32;
+        let destination_mac = tail >> 16;
         Exit {
-            mac_head: u64::from_ne_bytes([d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1]]),
-            mac_tail: u32::from_ne_bytes([s[2], s[3], s[4], s[5]]),
-            interface: fib.ifindex,
+            mac_head: destination_mac | source_mac << 48,
+            mac_tail: (source_mac >> 16) as u32,
+            interface: fib[1] as u32,
             tags_wire: [0; 2],
         }
     }

@@ -42,6 +42,7 @@ pub fn parse<P: Packet>(packet: &P) -> Option<Frame> {
             ethertype_wire = packet.load(20)?;
             network = HEADER + 2 * TAG;
         }
+        network = packet.forget(network)?;
     }
     Some(Frame { ethertype_wire, network })
 }

@@ -58,7 +58,7 @@ pub fn parse<P: Packet>(packet: &P, network: usize) -> Option<Datagram> {
         source: Address::from_v4_wire(header.source_wire),
         destination: Address::from_v4_wire(header.destination_wire),
         network,
-        transport: network + length,
+        transport: if length == HEADER { network + HEADER } else { packet.forget(network + length)? },
         length: total,
         identification_wire: header.identification_wire as u32,
         v4: true,

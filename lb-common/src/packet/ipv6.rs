@@ -7,8 +7,8 @@ use crate::address::Address;
 
 /// Length of the fixed header.
 pub const HEADER: usize = 40;
-/// Offset of the hop limit.
-const HOP_LIMIT: usize = 7;
+/// Offset of the next header number; the hop limit follows.
+const NEXT_HEADER: usize = 6;
 /// Offset of the source address.
 pub const SOURCE: usize = 8;
 /// Offset of the destination address.
@@ -112,14 +112,16 @@ fn extension_header<P: Packet>(packet: &P, datagram: &mut Datagram) -> Option<()
             _ => Part::Later,
         };
         datagram.protocol = fragment.next;
-        datagram.transport += size_of::<Fragment>();
+        datagram.transport = packet.forget(datagram.transport + size_of::<Fragment>())?;
         return Some(());
     }
     let [next, length]: [u8; 2] = packet.load(datagram.transport)?;
-    datagram.transport += match datagram.protocol {
-        extension::AUTHENTICATION => (length as usize + 2) * 4, // RFC 4302 section 2.2
-        _ => (length as usize + 1) * 8,
-    };
+    let end = datagram.transport
+        + match datagram.protocol {
+            extension::AUTHENTICATION => (length as usize + 2) * 4, // RFC 4302 section 2.2
+            _ => (length as usize + 1) * 8,
+        };
+    datagram.transport = packet.forget(end)?;
     datagram.protocol = next;
     Some(())
 }
@@ -127,6 +129,6 @@ fn extension_header<P: Packet>(packet: &P, datagram: &mut Datagram) -> Option<()
 /// Takes one from the hop limit of the header at `network`.
 #[inline(always)]
 pub fn hop<P: Packet>(packet: &mut P, network: usize) -> Option<()> {
-    let limit: u8 = packet.load(network + HOP_LIMIT)?;
-    packet.store(network + HOP_LIMIT, limit.wrapping_sub(1))
+    let [next, limit]: [u8; 2] = packet.load(network + NEXT_HEADER)?;
+    packet.store(network + NEXT_HEADER, [next, limit.wrapping_sub(1)])
 }

@@ -20,7 +20,17 @@ pub trait Packet {
     fn adjust_head(&mut self, delta: i32) -> Option<()>;
     /// The interface that the frame came in by.
     fn interface(&self) -> u32;
+    /// `offset`, or `None` beyond [`FARTHEST`]. The kernel's verifier walks every path to the end and remembers how each
+    /// offset came about; in the kernel this makes it forget, so that paths that met here are walked once.
+    #[inline(always)]
+    fn forget(&self, offset: usize) -> Option<usize> {
+        (offset <= FARTHEST).then_some(offset)
+    }
 }
+
+/// The farthest that a header may start from the front of a frame: past two tags, an IPv6 header and five extension
+/// headers of ordinary length. One less than a power of two.
+pub const FARTHEST: usize = 2047;
 
 /// IP protocol numbers (IANA) that the packet path names.
 pub mod protocol {

@@ -6,7 +6,7 @@
 //! of service addresses take entries.
 
 use super::nat::{self, End};
-use super::{Route, Tables, classify, forward};
+use super::{Tables, classify, forward};
 use crate::abi::{FragmentEntry, FragmentKey, fragment_kind};
 use crate::address::Address;
 use crate::counters::Reason;
@@ -32,9 +32,9 @@ pub fn later<P: Packet, T: Tables>(
         }
         fragment_kind::REPLY => {
             let live = classify::live(tables)?;
-            let route: Route = nat::route(packet, tables, datagram, entry.address, 0)?;
+            let way = nat::route(packet, tables, datagram, entry.address, 0)?;
             nat::translate(packet, datagram, End::Source, entry.address, None).ok_or(Reason::Malformed)?;
-            nat::leave(packet, tables, &live, frame, datagram, route)
+            nat::leave(packet, tables, &live, frame, datagram, way)
         }
         _ => Err(Reason::HostFragment),
     }

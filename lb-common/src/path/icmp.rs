@@ -26,7 +26,8 @@ pub fn steer<P: Packet, T: Tables>(
     frame: &Frame,
     datagram: &Datagram,
 ) -> Result<u32, Reason> {
-    let Some(kind) = packet.load::<u8>(datagram.transport) else { return Err(Reason::NotService) };
+    // Type and code together: the kernel's verifier cannot follow a check for a single octet.
+    let Some([kind, _]) = packet.load::<[u8; 2]>(datagram.transport) else { return Err(Reason::NotService) };
     if !is_error(datagram.v4, kind) {
         return Err(Reason::NotService);
     }
@@ -87,7 +88,8 @@ fn to_backend<P: Packet, T: Tables>(
 ) -> Result<u32, Reason> {
     let row = tables.row(index).ok_or(Reason::Inconsistent)?;
     if row.method == method::NAT {
-        let ports = if row.port_wire == 0 { ports_wire } else { both(row.port_wire, destination_port_wire(ports_wire)) };
+        let ports =
+            if row.port_wire == 0 { ports_wire } else { both(row.port_wire, destination_port_wire(ports_wire)) };
         translate_for_backend(packet, datagram, quote, row, ports_wire, ports).ok_or(Reason::QuoteTruncated)?;
     }
     let interface = forward(packet, tables, frame, datagram, index, None)?;
@@ -130,13 +132,13 @@ fn to_client<P: Packet, T: Tables>(
     };
     let from_backend = datagram.source == reverse.backend;
     let source = if from_backend { reverse.service } else { datagram.source };
-    let route = nat::way_back(packet, tables, live, datagram, reverse, 0)?;
+    let way = nat::way_back(packet, tables, live, datagram, reverse, 0)?;
     let inner = translate_quote(packet, quote, End::Destination, reverse.service, ports_wire, ports)
         .ok_or(Reason::QuoteTruncated)?;
     let sum = if datagram.v4 { inner } else { inner.address(datagram.source, source) };
     mend_checksum(packet, datagram, sum).ok_or(Reason::QuoteTruncated)?;
     nat::translate(packet, datagram, End::Source, source, None).ok_or(Reason::Malformed)?;
-    nat::leave(packet, tables, live, frame, datagram, route)
+    nat::leave(packet, tables, live, frame, datagram, way)
 }
 
 /// Translates one end of the quoted packet; what that adds to a checksum over it. The quoted transport checksum is mended

@@ -193,12 +193,8 @@ fn transport<P: Packet, T: Tables>(
     let Some(ports_wire) = packet.load::<u32>(datagram.transport) else {
         return Err(classify::not_understood(tables, datagram.destination, Reason::Truncated));
     };
-    let flow = Flow {
-        source: datagram.source,
-        destination: datagram.destination,
-        ports_wire,
-        protocol: datagram.protocol,
-    };
+    let flow =
+        Flow { source: datagram.source, destination: datagram.destination, ports_wire, protocol: datagram.protocol };
     let live = classify::live(tables)?;
     if let Some(service) = live.service(tables, &flow) {
         return request(packet, tables, frame, datagram, service, &flow);
@@ -223,7 +219,8 @@ fn request<P: Packet, T: Tables>(
     flow: &Flow,
 ) -> Result<u32, Reason> {
     tables.trace(Step::Flow(flow));
-    let signal = crate::packet::transport::signal(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
+    let signal =
+        crate::packet::transport::signal(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
     let row = select::row(tables, service, flow, signal)?;
     if datagram.part == Part::First {
         fragment::remember_request(tables, datagram, row);

@@ -24,6 +24,14 @@ pub enum End {
     Destination,
 }
 
+/// How a reply leaves. Not an `Option<Exit>`: the kernel's verifier refuses to copy what one variant leaves undefined.
+#[derive(Clone, Copy)]
+pub struct WayBack {
+    /// The link layer; all zero while the neighbour is unknown.
+    exit: Exit,
+    neighbour_known: bool,
+}
+
 /// Sends a request to the backend of `row`; the interface it leaves by.
 #[inline(always)]
 pub fn request<P: Packet>(
@@ -65,12 +73,12 @@ pub fn reply<P: Packet, T: Tables>(
     } else {
         both(reverse.service_port_wire, destination_port_wire(ports_wire))
     };
-    let route = way_back(packet, tables, live, datagram, reverse, new)?;
+    let way = way_back(packet, tables, live, datagram, reverse, new)?;
     if datagram.part == Part::First {
         fragment::remember_reply(tables, datagram, reverse.service);
     }
     translate(packet, datagram, End::Source, reverse.service, Some((ports_wire, new))).ok_or(Reason::Truncated)?;
-    leave(packet, tables, live, frame, datagram, route)
+    leave(packet, tables, live, frame, datagram, way)
 }
 
 /// Where a reply goes after translation, or why it is left alone or dropped.
@@ -82,7 +90,7 @@ pub fn way_back<P: Packet, T: Tables>(
     datagram: &Datagram,
     reverse: &Reverse,
     ports_wire: u32,
-) -> Result<Route, Reason> {
+) -> Result<WayBack, Reason> {
     if live.has(root_flags::NAT_EXCLUDE)
         && reverse.exclude != 0
         && tables.is_excluded(reverse.exclude, datagram.destination)
@@ -101,7 +109,7 @@ pub fn route<P: Packet, T: Tables>(
     datagram: &Datagram,
     source: Address,
     ports_wire: u32,
-) -> Result<Route, Reason> {
+) -> Result<WayBack, Reason> {
     let route = tables.route(&RouteQuery {
         source,
         destination: datagram.destination,
@@ -117,7 +125,8 @@ pub fn route<P: Packet, T: Tables>(
         Route::Disabled => Err(Reason::ForwardingDisabled),
         Route::TooBig => Err(Reason::TooBig),
         Route::Forward(_) | Route::NeighbourUnknown if datagram.time_to_live <= 1 => Err(Reason::TimeToLive),
-        Route::Forward(_) | Route::NeighbourUnknown => Ok(route),
+        Route::Forward(exit) => Ok(WayBack { exit, neighbour_known: true }),
+        Route::NeighbourUnknown => Ok(WayBack { exit: Exit::default(), neighbour_known: false }),
     }
 }
 
@@ -129,15 +138,16 @@ pub fn leave<P: Packet, T: Tables>(
     live: &Live,
     frame: &Frame,
     datagram: &Datagram,
-    route: Route,
+    way: WayBack,
 ) -> Result<u32, Reason> {
-    let Route::Forward(mut exit) = route else {
+    if !way.neighbour_known {
         return Err(if tables.hand_over(datagram.network) {
             Reason::NeighbourPending
         } else {
             Reason::NeighbourUnresolved
         });
-    };
+    }
+    let mut exit = way.exit;
     if live.has(root_flags::VLAN)
         && let Some((interface, tags_wire)) = tables.vlan(exit.interface)
     {
@@ -165,11 +175,7 @@ pub fn translate<P: Packet>(
         packet.store(datagram.transport, new_ports)?;
     }
     write_address(packet, datagram, end, new)?;
-    if datagram.v4 {
-        ipv4::hop(packet, datagram.network, change)
-    } else {
-        ipv6::hop(packet, datagram.network)
-    }
+    if datagram.v4 { ipv4::hop(packet, datagram.network, change) } else { ipv6::hop(packet, datagram.network) }
 }
 
 /// Writes an address into the IP header of a datagram.

@@ -82,14 +82,7 @@ fn row_of(service: &Service, owner: u16) -> Result<u32, Reason> {
 
 /// The owner of a flow whose slot changed hands.
 #[inline(always)]
-fn recorded<T: Tables>(
-    tables: &T,
-    service: &Service,
-    flow: &Flow,
-    signal: Signal,
-    index: u32,
-    slot: Slot,
-) -> u16 {
+fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal, index: u32, slot: Slot) -> u16 {
     let now = tables.now();
     let owner = owner_without_record(slot, signal);
     let must_record = slot.state() == SlotState::Unsettled;

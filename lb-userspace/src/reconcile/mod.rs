@@ -1,1 +1,7 @@
-//! reconcile: see ARCHITECTURE.md.
+//! What the tables should hold, and the ordered writes that get them there. Pure: it produces values, and
+//! `effects::dataplane` carries them out.
+
+pub mod half;
+pub mod image;
+pub mod perfect_hash;
+pub mod write;

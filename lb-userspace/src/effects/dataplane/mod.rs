@@ -1,1 +1,9 @@
-//! dataplane: see ARCHITECTURE.md.
+//! The kernel's side of the packet path: the loaded program, its maps and where it is attached.
+
+mod grace;
+mod maps;
+mod mmap;
+pub mod object;
+
+pub use maps::{FlowMap4, FlowMap6, Maps};
+pub use mmap::MappedArray;

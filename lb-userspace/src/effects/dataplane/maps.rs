@@ -1,0 +1,203 @@
+//! The maps of a loaded object, and the one interpreter of [`Write`].
+
+use std::mem::offset_of;
+
+use anyhow::{Context as _, bail};
+use aya::Ebpf;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use ipnet::IpNet;
+use lb_common::abi::{Counters, Displacements, ExcludeKey, HALF_ENTRIES, Reverse, Root, Row, Service};
+use lb_common::address::Address;
+use lb_common::counters::Reason;
+use lb_common::limits::SLOTS_PER_ELEMENT;
+
+use super::mmap::MappedArray;
+use crate::reconcile::write::{Half, Write};
+
+/// A flow table for IPv4, its keys and records as octets.
+pub type FlowMap4 = HashMap<MapData, [u8; 16], [u8; 16]>;
+/// A flow table for IPv6.
+pub type FlowMap6 = HashMap<MapData, [u8; 40], [u8; 16]>;
+
+/// Every map of the object.
+pub struct Maps {
+    root: MappedArray<Root>,
+    displacements: MappedArray<Displacements>,
+    services: MappedArray<Service>,
+    reverse: MappedArray<Reverse>,
+    slots: MappedArray<[u32; SLOTS_PER_ELEMENT]>,
+    refusals: MappedArray<u64>,
+    rows: MappedArray<Row>,
+    counters: PerCpuArray<MapData, [u64; 3]>,
+    reasons: PerCpuArray<MapData, u64>,
+    exclude: LpmTrie<MapData, [u8; 20], u32>,
+    vlans: HashMap<MapData, u32, [u32; 3]>,
+    /// TCP's exceptions, IPv4.
+    pub flows_v4: FlowMap4,
+    /// TCP's exceptions, IPv6.
+    pub flows_v6: FlowMap6,
+    /// UDP flows, IPv4.
+    pub udp_flows_v4: FlowMap4,
+    /// UDP flows, IPv6.
+    pub udp_flows_v6: FlowMap6,
+    /// Frames that wait for a neighbour; taken by who sends them.
+    pub unresolved: Option<RingBuf<MapData>>,
+}
+
+impl Maps {
+    /// Takes the maps out of a loaded object.
+    ///
+    /// # Errors
+    /// When the object lacks one: it and this program are of different versions.
+    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        Ok(Self {
+            root: mapped(ebpf, "ROOT")?,
+            displacements: mapped(ebpf, "DISPLACEMENTS")?,
+            services: mapped(ebpf, "SERVICES")?,
+            reverse: mapped(ebpf, "REVERSE")?,
+            slots: mapped(ebpf, "SLOTS")?,
+            refusals: mapped(ebpf, "REFUSALS")?,
+            rows: mapped(ebpf, "ROWS")?,
+            counters: take(ebpf, "COUNTERS")?,
+            reasons: take(ebpf, "REASONS")?,
+            exclude: take(ebpf, "NAT_EXCLUDE")?,
+            vlans: take(ebpf, "VLANS")?,
+            flows_v4: take(ebpf, "FLOWS_V4")?,
+            flows_v6: take(ebpf, "FLOWS_V6")?,
+            udp_flows_v4: take(ebpf, "UDP_FLOWS_V4")?,
+            udp_flows_v6: take(ebpf, "UDP_FLOWS_V6")?,
+            unresolved: Some(take(ebpf, "UNRESOLVED")?),
+        })
+    }
+
+    /// Carries out one write.
+    ///
+    /// # Errors
+    /// When it is outside the tables or the kernel refuses; what was written before stays, and is safe by itself.
+    pub fn apply(&mut self, write: &Write) -> anyhow::Result<()> {
+        match write {
+            Write::Row(index, row) => self.rows.write(*index as usize, *row),
+            Write::RowMac(index, mac_head) => {
+                self.rows.store_u64(*index as usize, offset_of!(Row, mac_head), *mac_head)
+            }
+            Write::RowState(index, state) => self.rows.store_u32(*index as usize, offset_of!(Row, state), *state),
+            Write::Slots(first, words) => (*first..).zip(words).try_for_each(|(index, word)| self.slot(index, *word)),
+            Write::Slot(index, word) => self.slot(*index, *word),
+            Write::Half(half) => self.half(half),
+            Write::Flip(root) => self.flip(root),
+            Write::Exclude(number, prefix) => {
+                self.exclude.insert(&exclude_key(*number, *prefix), 1, 0).context("excluding a prefix from translation")
+            }
+            Write::Include(number, prefix) => {
+                self.exclude.remove(&exclude_key(*number, *prefix)).context("including a prefix in translation")
+            }
+            Write::Grace => super::grace::wait(),
+        }
+    }
+
+    /// What all CPUs together have counted for a row.
+    ///
+    /// # Errors
+    /// When there is no such row.
+    pub fn counters(&self, row: u32) -> anyhow::Result<Counters> {
+        let mut sum = Counters::default();
+        for [packets, bytes, connections] in self.counters.get(&row, 0)?.iter() {
+            sum.packets += packets;
+            sum.bytes += bytes;
+            sum.connections += connections;
+        }
+        Ok(sum)
+    }
+
+    /// Packets that were not forwarded for this reason.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn reason(&self, reason: Reason) -> anyhow::Result<u64> {
+        Ok(self.reasons.get(&(reason as u32), 0)?.iter().sum())
+    }
+
+    /// The word of a slot.
+    ///
+    /// # Errors
+    /// When there is no such slot.
+    pub fn slot_word(&self, index: u32) -> anyhow::Result<u32> {
+        let (element, offset) = slot_place(index);
+        self.slots.load_u32(element, offset)
+    }
+
+    /// When a record for a flow of the slot's element could last not be made, in coarse monotonic nanoseconds; 0 = never.
+    ///
+    /// # Errors
+    /// When there is no such element.
+    pub fn refusal(&self, element: u32) -> anyhow::Result<u64> {
+        self.refusals.load_u64(element as usize, 0)
+    }
+
+    /// Says which interface and tags a VLAN interface stands for.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_vlan(&mut self, interface: u32, below: u32, tags_wire: [u32; 2]) -> anyhow::Result<()> {
+        self.vlans.insert(interface, [below, tags_wire[0], tags_wire[1]], 0).context("noting a VLAN interface")
+    }
+
+    fn slot(&self, index: u32, word: u32) -> anyhow::Result<()> {
+        let (element, offset) = slot_place(index);
+        self.slots.store_u32(element, offset, word)
+    }
+
+    fn half(&mut self, half: &Half) -> anyhow::Result<()> {
+        let first = half.index as usize * HALF_ENTRIES;
+        self.displacements.write(half.index as usize, half.displacements)?;
+        for index in first..first + HALF_ENTRIES {
+            self.services.write(index, Service::default())?;
+            self.reverse.write(index, Reverse::default())?;
+        }
+        for (index, service) in &half.services {
+            self.services.write(first + *index as usize, *service)?;
+        }
+        half.reverse.iter().try_for_each(|(index, reverse)| self.reverse.write(first + *index as usize, *reverse))
+    }
+
+    /// The seeds of the half that is not live are written first; the word that makes it live last, by one store.
+    fn flip(&mut self, root: &Root) -> anyhow::Result<()> {
+        let half = (root.word & 1) as usize;
+        self.root.store_u64(0, offset_of!(Root, service_seed) + half * 8, root.service_seed[half])?;
+        self.root.store_u64(0, offset_of!(Root, reverse_seed) + half * 8, root.reverse_seed[half])?;
+        self.root.store_u64(0, offset_of!(Root, word), root.word)
+    }
+}
+
+fn slot_place(index: u32) -> (usize, usize) {
+    let index = index as usize;
+    (index / SLOTS_PER_ELEMENT, index % SLOTS_PER_ELEMENT * size_of::<u32>())
+}
+
+/// The key of a prefix: its number in front, so that prefixes of different services never meet.
+fn exclude_key(number: u32, prefix: IpNet) -> Key<[u8; 20]> {
+    let length = match prefix {
+        IpNet::V4(v4) => 96 + u32::from(v4.prefix_len()),
+        IpNet::V6(v6) => u32::from(v6.prefix_len()),
+    };
+    let key = ExcludeKey { exclude: number.to_be_bytes(), address: Address::from(prefix.network()).octets() };
+    Key::new(32 + length, zerocopy::transmute!(key))
+}
+
+fn mapped<T>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<MappedArray<T>>
+where
+    T: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable + Copy,
+{
+    let Some(Map::Array(data)) = ebpf.take_map(name) else { bail!("the eBPF object has no array `{name}`") };
+    MappedArray::new(data).with_context(|| format!("mapping `{name}`"))
+}
+
+fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<M>
+where
+    M::Error: std::error::Error + Send + Sync + 'static,
+{
+    let map = ebpf.take_map(name).with_context(|| format!("the eBPF object has no map `{name}`"))?;
+    M::try_from(map)
+        .with_context(|| format!("the map `{name}` is of another shape: object and program differ in version"))
+}

@@ -1,0 +1,85 @@
+//! The compiled XDP program: found, sized, loaded. The object is committed beside the sources, so that building Fairway
+//! needs no eBPF toolchain.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader};
+use lb_common::limits::{MAX_ROWS, SLOTS_PER_ELEMENT};
+
+/// The object that this binary was built with.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../bpf/fairway.bpf.o");
+
+/// Names a directory whose `fairway.bpf.o` is loaded instead of the built-in object: for trying a freshly built one.
+pub const OBJECT_DIRECTORY_VARIABLE: &str = "FAIRWAY_BPF_DIR";
+
+/// How large the maps are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sizes {
+    /// Slots of all lookup tables together.
+    pub slots: u32,
+    /// Rows: one for each backend of each listener.
+    pub rows: u32,
+    /// Records in each flow table.
+    pub flows: u32,
+}
+
+/// Slots that there is room for at least: 4 Mi, in 16 MiB.
+const LEAST_SLOTS: u32 = 1 << 22;
+/// Rows that there is room for at least.
+const LEAST_ROWS: u32 = 1 << 16;
+
+impl Sizes {
+    /// Room for what a configuration needs, twice over: tables are copied before they diverge, and rows move when a pool
+    /// outgrows its place.
+    pub fn for_need(slots: u64, rows: u64, flows: u32) -> Self {
+        let slots = u32::try_from(2 * slots).unwrap_or(u32::MAX - 15).max(LEAST_SLOTS).next_multiple_of(16);
+        let rows = u32::try_from(2 * rows).unwrap_or(u32::MAX).clamp(LEAST_ROWS, 2 * MAX_ROWS as u32);
+        Self { slots, rows, flows }
+    }
+}
+
+/// Loads the object's maps, sized; programs are loaded by [`program`].
+///
+/// # Errors
+/// When the kernel refuses: too old, no permission, or no memory.
+pub fn load(sizes: Sizes) -> anyhow::Result<Ebpf> {
+    let bytes = bytes()?;
+    EbpfLoader::new()
+        .map_max_entries("SLOTS", sizes.slots / SLOTS_PER_ELEMENT as u32)
+        .map_max_entries("REFUSALS", sizes.slots / SLOTS_PER_ELEMENT as u32)
+        .map_max_entries("ROWS", sizes.rows)
+        .map_max_entries("COUNTERS", sizes.rows)
+        .map_max_entries("FLOWS_V4", sizes.flows)
+        .map_max_entries("FLOWS_V6", sizes.flows)
+        .map_max_entries("UDP_FLOWS_V4", sizes.flows)
+        .map_max_entries("UDP_FLOWS_V6", sizes.flows)
+        .load(&bytes)
+        .context(
+            "loading the XDP program's maps (this needs Linux 6.1 or newer, and root or CAP_BPF and CAP_NET_ADMIN)",
+        )
+}
+
+/// Loads one of the object's programs into the kernel, if it is not yet.
+///
+/// # Errors
+/// When the verifier refuses it; the message carries the end of its log.
+pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp> {
+    let program: &mut Xdp = ebpf
+        .program_mut(name)
+        .with_context(|| format!("the eBPF object has no program `{name}`"))?
+        .try_into()
+        .with_context(|| format!("`{name}` is not an XDP program"))?;
+    if program.fd().is_err() {
+        program.load().with_context(|| format!("the kernel refused the XDP program `{name}`"))?;
+    }
+    Ok(program)
+}
+
+fn bytes() -> anyhow::Result<std::borrow::Cow<'static, [u8]>> {
+    let Some(directory) = std::env::var_os(OBJECT_DIRECTORY_VARIABLE) else { return Ok(OBJECT.into()) };
+    let path = PathBuf::from(directory).join("fairway.bpf.o");
+    let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(bytes.into())
+}

@@ -1,0 +1,8 @@
+//! The packet path over plain memory: one of its four homes. `fairway explain`, the simulator, the fuzzers and the packet
+//! tests run here exactly what runs in the kernel.
+
+mod packet;
+mod tables;
+
+pub use packet::NativePacket;
+pub use tables::{FlowId, NativeTables, TraceLine};

@@ -1,0 +1,175 @@
+//! The tables in plain memory, behind the trait that the packet path asks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use lb_common::abi::{
+    Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Record, Reverse, Root, Row, Service,
+};
+use lb_common::address::Address;
+use lb_common::counters::Reason;
+use lb_common::flow::Flow;
+use lb_common::limits::SLOTS_PER_ELEMENT;
+use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
+use lb_common::slot::Slot;
+
+use crate::reconcile::image::Image;
+
+/// Identifies a flow of either family.
+pub type FlowId = FlowKey6;
+
+/// A step of a packet, in words.
+pub type TraceLine = String;
+
+/// The tables user space writes (an [`Image`]), and those the packet path writes.
+pub struct NativeTables {
+    /// What the maps hold.
+    pub image: Image,
+    /// Records of flows; TCP's and UDP's together, since their keys differ.
+    pub flows: RefCell<BTreeMap<FlowId, Record>>,
+    /// Records that fit.
+    pub flow_capacity: usize,
+    /// Per row.
+    pub counters: RefCell<BTreeMap<u32, Counters>>,
+    /// Per reason.
+    pub reasons: RefCell<BTreeMap<Reason, u64>>,
+    /// The time that the packet path sees, in nanoseconds.
+    pub clock: Cell<u64>,
+    /// Time of the last refusal, per slot element.
+    pub refusals: RefCell<BTreeMap<u32, u64>>,
+    /// First fragments.
+    pub fragments: RefCell<BTreeMap<FragmentKey, FragmentEntry>>,
+    /// The host's routes: by destination; all others have none.
+    pub routes: BTreeMap<IpAddr, Route>,
+    /// VLAN interfaces: the interface below and the tags.
+    pub vlans: BTreeMap<u32, (u32, [u32; 2])>,
+    /// Room for frames handed to user space, and where the IP header of each one handed over starts.
+    pub hand_over_capacity: usize,
+    /// See [`Self::hand_over_capacity`].
+    pub handed_over: RefCell<Vec<usize>>,
+    /// Whether `steps` is kept.
+    pub traced: bool,
+    /// What the packets went through.
+    pub steps: RefCell<Vec<TraceLine>>,
+}
+
+impl NativeTables {
+    /// The packet path's tables are empty.
+    pub fn new(image: Image, flow_capacity: usize) -> Self {
+        Self {
+            image,
+            flows: RefCell::default(),
+            flow_capacity,
+            counters: RefCell::default(),
+            reasons: RefCell::default(),
+            clock: Cell::new(0),
+            refusals: RefCell::default(),
+            fragments: RefCell::default(),
+            routes: BTreeMap::new(),
+            vlans: BTreeMap::new(),
+            hand_over_capacity: usize::MAX,
+            handed_over: RefCell::default(),
+            traced: false,
+            steps: RefCell::default(),
+        }
+    }
+}
+
+impl Tables for NativeTables {
+    fn root(&self) -> Option<&Root> {
+        Some(&self.image.root)
+    }
+
+    fn displacements(&self, half: u32) -> Option<&Displacements> {
+        self.image.displacements.get(half as usize)
+    }
+
+    fn service(&self, index: u32) -> Option<&Service> {
+        self.image.services.get(index as usize)
+    }
+
+    fn reverse(&self, index: u32) -> Option<&Reverse> {
+        self.image.reverse.get(index as usize)
+    }
+
+    fn slot(&self, index: u32) -> Option<Slot> {
+        self.image.slots.get(index as usize).copied().map(Slot)
+    }
+
+    fn row(&self, index: u32) -> Option<&Row> {
+        self.image.rows.get(index as usize)
+    }
+
+    fn count(&self, row: u32, bytes: u32, opens: bool) {
+        let mut counters = self.counters.borrow_mut();
+        let counters = counters.entry(row).or_default();
+        counters.packets += 1;
+        counters.bytes += u64::from(bytes);
+        counters.connections += u64::from(opens);
+    }
+
+    fn count_reason(&self, reason: Reason) {
+        *self.reasons.borrow_mut().entry(reason).or_default() += 1;
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.get()
+    }
+
+    fn with_record<R>(&self, flow: &Flow, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        self.flows.borrow_mut().get_mut(&flow.key6()).map(act)
+    }
+
+    fn insert_record(&self, flow: &Flow, record: Record) -> Inserted {
+        let mut flows = self.flows.borrow_mut();
+        if flows.contains_key(&flow.key6()) {
+            return Inserted::Exists;
+        }
+        if flows.len() >= self.flow_capacity {
+            return Inserted::Full;
+        }
+        flows.insert(flow.key6(), record);
+        Inserted::Done
+    }
+
+    fn note_refusal(&self, slot: u32, now: u64) {
+        self.refusals.borrow_mut().insert(slot / SLOTS_PER_ELEMENT as u32, now);
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn remember_fragment(&self, key: &FragmentKey, entry: FragmentEntry) {
+        self.fragments.borrow_mut().insert(*key, entry);
+    }
+
+    fn is_excluded(&self, exclude: u32, destination: Address) -> bool {
+        let destination = IpAddr::from(destination);
+        self.image.excluded.iter().any(|(number, prefix)| *number == exclude && prefix.contains(&destination))
+    }
+
+    fn route(&self, query: &RouteQuery) -> Route {
+        self.routes.get(&query.destination.into()).copied().unwrap_or(Route::None)
+    }
+
+    fn vlan(&self, interface: u32) -> Option<(u32, [u32; 2])> {
+        self.vlans.get(&interface).copied()
+    }
+
+    fn hand_over(&self, network: usize) -> bool {
+        let mut handed_over = self.handed_over.borrow_mut();
+        let fits = handed_over.len() < self.hand_over_capacity;
+        if fits {
+            handed_over.push(network);
+        }
+        fits
+    }
+
+    fn trace(&self, step: Step) {
+        if self.traced {
+            self.steps.borrow_mut().push(format!("{step:?}"));
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! One half of the service tables, from the entries it shall hold: address entries are added, the perfect hashes are
+//! built, and the root word's flags follow from what is in it.
+
+use std::collections::BTreeSet;
+
+use lb_common::abi::{Displacements, Reverse, Root, Service, root_flags, service_flags};
+
+use super::perfect_hash::{Key, PerfectHash, build};
+use super::write::{Half, Write};
+
+/// The writes that make `services` and `reverse` live, in the half that `live` does not use: fill, flip, and wait until no
+/// packet uses the other half. `None` when two entries have the same key, or there are too many.
+pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse]) -> Option<[Write; 3]> {
+    let index = (live.word & root_flags::HALF) as u32 ^ 1;
+    let addresses = address_entries(services);
+    let entries: Vec<Service> = services.iter().chain(&addresses).copied().collect();
+    let service_hash = build(&entries.iter().map(service_key).collect::<Vec<_>>())?;
+    let reverse_hash = build(&reverse.iter().map(reverse_key).collect::<Vec<_>>())?;
+
+    let mut root = *live;
+    root.word = u64::from(index) | flags(services, reverse);
+    root.service_seed[index as usize] = service_hash.seed;
+    root.reverse_seed[index as usize] = reverse_hash.seed;
+    let half = Half {
+        index,
+        displacements: Displacements { services: service_hash.displacements, reverse: reverse_hash.displacements },
+        services: placed(&service_hash, &entries),
+        reverse: placed(&reverse_hash, reverse),
+    };
+    Some([Write::Half(Box::new(half)), Write::Flip(root), Write::Grace])
+}
+
+/// One entry for each address that some listener has: it tells a packet that cannot be read from a stranger's.
+fn address_entries(services: &[Service]) -> Vec<Service> {
+    let addresses: BTreeSet<_> = services.iter().map(|service| service.address).collect();
+    let flags = service_flags::USED | service_flags::ADDRESS;
+    addresses.into_iter().map(|address| Service { address, flags, ..Service::default() }).collect()
+}
+
+fn flags(services: &[Service], reverse: &[Reverse]) -> u64 {
+    let when = |condition: bool, flag: u64| if condition { flag } else { 0 };
+    when(services.iter().any(|service| service.port_wire == 0), root_flags::WILDCARD)
+        | when(!reverse.is_empty(), root_flags::NAT)
+        | when(reverse.iter().any(|reverse| reverse.backend_port_wire == 0), root_flags::NAT_WILDCARD)
+        | when(reverse.iter().any(|reverse| reverse.exclude != 0), root_flags::NAT_EXCLUDE)
+}
+
+fn service_key(service: &Service) -> Key {
+    Key { address: service.address, port_wire: service.port_wire, protocol: service.protocol }
+}
+
+fn reverse_key(reverse: &Reverse) -> Key {
+    Key { address: reverse.backend, port_wire: reverse.backend_port_wire, protocol: reverse.protocol }
+}
+
+fn placed<T: Copy>(hash: &PerfectHash, entries: &[T]) -> Vec<(u32, T)> {
+    hash.entries.iter().copied().zip(entries.iter().copied()).collect()
+}

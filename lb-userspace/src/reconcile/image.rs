@@ -1,0 +1,76 @@
+//! The tables as plain memory: what user space knows the maps to hold. The reconciler compares against it, `explain` and
+//! the simulator look things up in it, and the tests hold it against the kernel.
+
+use ipnet::IpNet;
+use lb_common::abi::{Displacements, HALF_ENTRIES, Reverse, Root, Row, Service};
+use zerocopy::FromZeros;
+
+use super::write::{Half, Write};
+
+/// All tables that user space writes.
+#[derive(Clone)]
+pub struct Image {
+    /// Where look-ups start.
+    pub root: Root,
+    /// Displacements of both halves.
+    pub displacements: Vec<Displacements>,
+    /// Service entries of both halves.
+    pub services: Vec<Service>,
+    /// Reverse entries of both halves.
+    pub reverse: Vec<Reverse>,
+    /// Slot words.
+    pub slots: Vec<u32>,
+    /// Rows.
+    pub rows: Vec<Row>,
+    /// Excluded destinations, by number.
+    pub excluded: Vec<(u32, IpNet)>,
+}
+
+impl Image {
+    /// Empty tables with room for so many slots and rows.
+    pub fn new(slots: usize, rows: usize) -> Self {
+        Self {
+            root: Root::default(),
+            displacements: vec![Displacements::new_zeroed(); 2],
+            services: vec![Service::default(); 2 * HALF_ENTRIES],
+            reverse: vec![Reverse::default(); 2 * HALF_ENTRIES],
+            slots: vec![0; slots],
+            rows: vec![Row::default(); rows],
+            excluded: Vec::new(),
+        }
+    }
+
+    /// Carries out one write.
+    ///
+    /// # Panics
+    /// When the write is outside the tables: the reconciler allocates within them.
+    pub fn apply(&mut self, write: &Write) {
+        match write {
+            Write::Row(index, row) => self.rows[*index as usize] = *row,
+            Write::RowMac(index, mac_head) => self.rows[*index as usize].mac_head = *mac_head,
+            Write::RowState(index, state) => self.rows[*index as usize].state = *state,
+            Write::Slots(first, words) => {
+                self.slots[*first as usize..*first as usize + words.len()].copy_from_slice(words);
+            }
+            Write::Slot(index, word) => self.slots[*index as usize] = *word,
+            Write::Half(half) => self.fill(half),
+            Write::Flip(root) => self.root = *root,
+            Write::Exclude(number, prefix) => self.excluded.push((*number, *prefix)),
+            Write::Include(number, prefix) => self.excluded.retain(|entry| entry != &(*number, *prefix)),
+            Write::Grace => {}
+        }
+    }
+
+    fn fill(&mut self, half: &Half) {
+        self.displacements[half.index as usize] = half.displacements;
+        let first = half.index as usize * HALF_ENTRIES;
+        self.services[first..first + HALF_ENTRIES].fill(Service::default());
+        self.reverse[first..first + HALF_ENTRIES].fill(Reverse::default());
+        for (index, service) in &half.services {
+            self.services[first + *index as usize] = *service;
+        }
+        for (index, reverse) in &half.reverse {
+            self.reverse[first + *index as usize] = *reverse;
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The instruction set of the data plane: each write is safe on its own, at any moment, under traffic. A plan is a list
+//! of them; `effects::dataplane` performs it on the maps, [`super::image::Image`] on plain memory.
+
+use ipnet::IpNet;
+use lb_common::abi::{Displacements, Reverse, Root, Row, Service};
+
+/// One change to the tables.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Writes a row that nothing names.
+    Row(u32, Row),
+    /// Replaces the destination MAC of a row, or makes its next hop unknown (0): one 8-byte store.
+    RowMac(u32, u64),
+    /// Replaces the state bits of a row: one 4-byte store.
+    RowState(u32, u32),
+    /// Replaces slots from the first on: one 4-byte store each.
+    Slots(u32, Vec<u32>),
+    /// Replaces the word of one slot: one 4-byte store.
+    Slot(u32, u32),
+    /// Fills the half of the service tables that is not live.
+    Half(Box<Half>),
+    /// Makes a half live: one 8-byte store of the root's word, after its seeds.
+    Flip(Root),
+    /// Leaves replies to a prefix alone, by its number.
+    Exclude(u32, IpNet),
+    /// Takes that back.
+    Include(u32, IpNet),
+    /// Waits until no packet in flight can hold what was replaced before (an RCU grace period).
+    Grace,
+}
+
+/// One half of the service tables.
+#[derive(Clone)]
+pub struct Half {
+    /// Which: 0 or 1.
+    pub index: u32,
+    /// Displacements of both tables.
+    pub displacements: Displacements,
+    /// Entries in use of the service table, by index within the half; all others are empty.
+    pub services: Vec<(u32, Service)>,
+    /// Entries in use of the reverse table.
+    pub reverse: Vec<(u32, Reverse)>,
+}
+
+impl std::fmt::Debug for Half {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Half({}, {} services, {} reverse)", self.index, self.services.len(), self.reverse.len())
+    }
+}
