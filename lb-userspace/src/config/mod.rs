@@ -4,8 +4,8 @@
 //! line, and wants to know that what is running was left alone. So the file is read in three steps, none of which stops
 //! at the first problem:
 //!
-//! 1. [`reader`] walks the parsed TOML beside the key table ([`keys`]) and makes a draft of whatever is readable;
-//! 2. [`rules`] compares the parts of the draft with one another;
+//! 1. `reader` walks the parsed TOML beside the key table (`keys`) and makes a draft of whatever is readable;
+//! 2. `rules` compares the parts of the draft with one another;
 //! 3. only a draft without any error becomes a [`Config`]. Hence *a config that exists is valid*, and whoever holds one
 //!    checks nothing again.
 //!

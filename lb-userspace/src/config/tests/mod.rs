@@ -151,6 +151,21 @@ fn the_schema_knows_the_keys_of_this_version_only() {
 }
 
 #[test]
+fn every_alias_stands_for_a_word_there_is() {
+    let tables = [&keys::FILE].into_iter().chain(keys::FILE.keys.iter().filter_map(|key| match key.kind {
+        keys::Kind::Table(table) | keys::Kind::Tables(table) => Some(table),
+        _ => None,
+    }));
+    for key in tables.flat_map(|table| table.keys) {
+        let keys::Kind::Choice(choices) = &key.kind else { continue };
+        for (alias, word) in choices.aliases {
+            let known = (choices.now)().contains(word) || choices.later.contains(word);
+            assert!(known, "`{}`: {alias} stands for {word}", key.name);
+        }
+    }
+}
+
+#[test]
 fn codes_are_unique_and_in_order() {
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
     assert!(codes.is_sorted_by(|a, b| a < b));
