@@ -1,1 +1,69 @@
-//! config: see ARCHITECTURE.md.
+//! The configuration: text in, a [`Config`] or every problem out.
+//!
+//! Intuition: an operator who breaks a file at three in the morning wants all of its problems at once, each with its
+//! line, and wants to know that what is running was left alone. So the file is read in three steps, none of which stops
+//! at the first problem:
+//!
+//! 1. `reader` walks the parsed TOML beside the key table (`keys`) and makes a draft of whatever is readable;
+//! 2. `rules` compares the parts of the draft with one another;
+//! 3. only a draft without any error becomes a [`Config`]. Hence *a config that exists is valid*, and whoever holds one
+//!    checks nothing again.
+//!
+//! Serde's derive is not used for reading: it stops at the first problem and its messages speak of Rust types.
+//! Nothing here reads a file, a clock or the host (the host name is an argument): called by `check`, `run`, `reload`
+//! and `diff`.
+
+mod code;
+mod diagnostic;
+mod draft;
+mod file;
+mod keys;
+mod model;
+mod reader;
+mod render;
+mod rules;
+mod schema;
+mod value;
+
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
+pub use code::Code;
+pub use diagnostic::{Diagnostic, Note, Severity, Span};
+pub use model::{
+    Admin, AttachMode, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Protocol, Scheduler,
+    Service, UdpMode,
+};
+pub use render::{Report, render, reports};
+pub use schema::schema;
+
+use diagnostic::Problems;
+use toml::de::DeTable;
+
+/// Reads a configuration. `Ok` comes with warnings only; `Err` holds every problem, warnings among them, in the order
+/// of the file. `host_name` is the node's name where the file gives none.
+pub fn parse(text: &str, host_name: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(vec![syntax(&errors, text)]);
+    }
+    let mut problems = Problems::default();
+    let draft = file::read(&document, host_name, &mut problems);
+    rules::check(&draft, &mut problems);
+    if problems.any_error() {
+        return Err(problems.sorted());
+    }
+    let config = draft.into_config().expect("whatever cannot be read is reported as an error");
+    Ok((config, problems.sorted()))
+}
+
+/// TOML itself was not understood. Of its errors only the first in the file is told, for the others mostly follow from
+/// it: one bracket left open makes a dozen.
+fn syntax(errors: &[toml::de::Error], text: &str) -> Diagnostic {
+    let place = |error: &toml::de::Error| error.span().unwrap_or(text.len()..text.len());
+    let first = errors.iter().min_by_key(|error| place(error).start).expect("only called with errors");
+    Diagnostic::new(Code::Syntax, first.message(), place(first))
+        .help("keys and values are looked at once the file is TOML")
+}

@@ -1,0 +1,73 @@
+//! The stable codes of configuration problems. A code is never reused for something else, so that a search for it
+//! finds the right page. FW00xx: one value by itself; FW01xx: values that do not go together; FW02xx: warnings.
+
+use serde::{Serialize, Serializer};
+
+macro_rules! codes {
+    ($($name:ident = $text:literal, $about:literal;)*) => {
+        /// What is wrong, as a stable code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code {
+            $(#[doc = $about] $name,)*
+        }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// The code as it is printed: `FW0001`.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Code::$name => $text,)*
+                }
+            }
+
+            /// One sentence about the problem.
+            pub fn about(self) -> &'static str {
+                match self {
+                    $(Code::$name => $about,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Syntax = "FW0001", "The file is not TOML.";
+    UnknownKey = "FW0002", "A key Fairway does not know.";
+    WrongType = "FW0003", "A value of another type than the key's.";
+    MissingKey = "FW0004", "A required key is missing.";
+    BadValue = "FW0005", "A value that cannot be read as what the key holds.";
+    OutOfRange = "FW0006", "A number, size or duration outside its range.";
+    NotYet = "FW0007", "A key or value whose feature is not in this version.";
+    UnknownChoice = "FW0008", "None of the words this key may hold.";
+    BadName = "FW0009", "A name that is empty, too long or not printable.";
+    UnusableAddress = "FW0010", "An address no packet can be forwarded for or to.";
+    NoInterfaces = "FW0101", "There are services but no interfaces to receive their packets on.";
+    DuplicateInterface = "FW0102", "An interface is listed twice.";
+    DuplicateService = "FW0103", "Two services have the same name.";
+    DuplicateBackendName = "FW0104", "Two backends of a service have the same name.";
+    DuplicateListener = "FW0105", "Two listeners have the same protocol, address and port.";
+    FamilyMismatch = "FW0106", "IPv4 and IPv6 are mixed within a service.";
+    PortWithoutNat = "FW0107", "A backend has a port although its forwarding method cannot change ports.";
+    PortUnderWildcard = "FW0108", "A nat backend has a port although a listener takes every port.";
+    AmbiguousReply = "FW0109", "A reply of a nat backend could belong to two listeners.";
+    BackendIsListener = "FW0110", "The address of a nat backend is the address of a service.";
+    MoreBackendsThanSlots = "FW0111", "A lookup table has fewer slots than backends.";
+    TooManyListeners = "FW0112", "More listeners than the tables hold.";
+    TooManyBackends = "FW0113", "More backends in one service than the tables hold.";
+    TooManyRows = "FW0114", "More pairs of listener and backend than the tables hold.";
+    DuplicateBackend = "FW0115", "A server is listed twice in a service.";
+    NoListeners = "FW0116", "A service listens on nothing.";
+    FewSlots = "FW0201", "So few slots a backend that the shares become uneven.";
+    NoBackends = "FW0202", "A service has no backends.";
+    AllWeightsZero = "FW0203", "Every backend of a service has weight 0.";
+    AdminExposed = "FW0204", "The status page and the metrics can be read from the network without authentication.";
+    NoEffect = "FW0205", "A key that has no effect beside the others.";
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}

@@ -1,0 +1,149 @@
+//! What could be read of a file, with the place of everything: the rules compare drafts, so that one bad value hides no
+//! other problem and raises no false one. A part that could not be read is [`Field::Bad`], and the rules leave it out.
+
+use super::diagnostic::Span;
+use super::model::{
+    Admin, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Scheduler, Service, UdpMode,
+};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A value and its place in the file.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub value: T,
+    pub span: Span,
+}
+
+/// What a key turned out to hold.
+#[derive(Clone, Debug)]
+pub(super) enum Field<T> {
+    /// Not written, and it has no default.
+    Absent,
+    /// Written (or required), and reported.
+    Bad,
+    /// Written, or the default.
+    Given(At<T>),
+}
+
+impl<T> Field<T> {
+    pub(super) fn given(&self) -> Option<&At<T>> {
+        match self {
+            Field::Given(at) => Some(at),
+            Field::Absent | Field::Bad => None,
+        }
+    }
+
+    /// The value by reference, where there is one.
+    pub(super) fn get(&self) -> Option<&T> {
+        self.given().map(|at| &at.value)
+    }
+
+    /// The value, where there is one.
+    pub(super) fn take(self) -> Option<T> {
+        match self {
+            Field::Given(at) => Some(at.value),
+            Field::Absent | Field::Bad => None,
+        }
+    }
+}
+
+/// A file.
+pub(super) struct Draft {
+    pub node: Option<Node>,
+    pub dataplane: Option<Dataplane>,
+    pub admin: Option<Admin>,
+    /// Readable entries of `dataplane.interfaces`.
+    pub interfaces: Vec<At<String>>,
+    /// Where interfaces are, or ought to be, written; `None` when the file has no `[dataplane]`.
+    pub interfaces_span: Option<Span>,
+    /// Whether `dataplane.interfaces` had entries at all, readable or not.
+    pub interfaces_written: bool,
+    pub services: Vec<DraftService>,
+}
+
+/// A `[[service]]`.
+pub(super) struct DraftService {
+    /// Its header.
+    pub span: Span,
+    pub name: Field<String>,
+    /// The readable ones.
+    pub listeners: Vec<At<Listener>>,
+    /// The place of `listen` when it is there and empty.
+    pub empty_listen: Option<Span>,
+    pub forwarding: Field<Forwarding>,
+    pub scheduler: Field<Scheduler>,
+    pub idle_timeout: Field<Duration>,
+    pub udp: Field<UdpMode>,
+    pub on_no_backend: Field<OnNoBackend>,
+    pub nat_exclude: Vec<At<IpNet>>,
+    pub lookup_table_size: Field<u32>,
+    pub backends: Vec<DraftBackend>,
+}
+
+/// A `[[service.backend]]`.
+pub(super) struct DraftBackend {
+    pub name: Field<String>,
+    pub address: Field<IpAddr>,
+    pub port: Field<u16>,
+    pub weight: Field<u16>,
+    /// The service's where it sets none.
+    pub forwarding: Field<Forwarding>,
+}
+
+impl Draft {
+    /// The configuration, if all of it could be read.
+    pub(super) fn into_config(self) -> Option<Config> {
+        let services = self.services.into_iter().map(DraftService::into_service).collect::<Option<_>>()?;
+        Some(Config { node: self.node?, dataplane: self.dataplane?, admin: self.admin?, services })
+    }
+}
+
+impl DraftService {
+    /// How messages call it.
+    pub(super) fn title(&self) -> String {
+        self.name.get().map_or_else(|| "the service".to_owned(), |name| format!("service `{name}`"))
+    }
+
+    /// Where messages about the whole of it point.
+    pub(super) fn place(&self) -> Span {
+        self.name.given().map_or(self.span, |name| name.span)
+    }
+
+    fn into_service(self) -> Option<Service> {
+        Some(Service {
+            name: self.name.take()?,
+            listeners: self.listeners.into_iter().map(|listener| listener.value).collect(),
+            forwarding: self.forwarding.take()?,
+            scheduler: self.scheduler.take()?,
+            idle_timeout: self.idle_timeout.take(),
+            udp: self.udp.take()?,
+            on_no_backend: self.on_no_backend.take()?,
+            nat_exclude: self.nat_exclude.into_iter().map(|network| network.value).collect(),
+            lookup_table_size: self.lookup_table_size.take()?,
+            backends: self.backends.into_iter().map(DraftBackend::into_backend).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl DraftBackend {
+    /// The readable part, for rules that ask about ports: `None` unless address, port and method are all known.
+    pub(super) fn target(&self) -> Option<Backend> {
+        if matches!(self.port, Field::Bad) {
+            return None;
+        }
+        Some(Backend {
+            name: self.name.get()?.clone(),
+            address: *self.address.get()?,
+            port: self.port.get().copied(),
+            weight: self.weight.get().copied().unwrap_or_default(),
+            forwarding: *self.forwarding.get()?,
+        })
+    }
+
+    fn into_backend(self) -> Option<Backend> {
+        self.weight.get()?;
+        self.target()
+    }
+}

@@ -1,0 +1,132 @@
+//! The whole file, table by table: which key becomes which field. The only place that knows both.
+
+use super::code::Code;
+use super::diagnostic::{Diagnostic, Problems, Span};
+use super::draft::{At, Draft, DraftBackend, DraftService, Field};
+use super::keys;
+use super::model::{Admin, Dataplane, Forwarding, Node};
+use super::reader::TableReader;
+use super::value;
+use toml::Spanned;
+use toml::de::DeTable;
+
+/// Reads everything that can be read.
+pub(super) fn read(document: &Spanned<DeTable<'_>>, host_name: &str, problems: &mut Problems) -> Draft {
+    let top = Span::default();
+    let mut file = TableReader::new(&keys::FILE, Some(document.get_ref()), top, problems);
+    let node = node(file.table("node", problems), host_name, problems);
+
+    let interfaces_span = file.value_span("dataplane");
+    let mut dataplane = file.table("dataplane", problems);
+    let interfaces_span = dataplane.value_span("interfaces").or(interfaces_span);
+    let before = problems.count();
+    let interfaces = dataplane.list("interfaces", value::interface, problems);
+    let interfaces_written = !interfaces.is_empty() || problems.count() > before;
+    let names = interfaces.iter().map(|interface| interface.value.clone()).collect();
+    let dataplane = read_dataplane(dataplane, names, problems);
+
+    let admin = admin(file.table("admin", problems), problems);
+    let services = file.tables("service", problems).into_iter().map(|table| service(table, problems)).collect();
+    file.finish();
+    Draft { node, dataplane, admin, interfaces, interfaces_span, interfaces_written, services }
+}
+
+fn node(mut table: TableReader<'_>, host_name: &str, problems: &mut Problems) -> Option<Node> {
+    let name = match table.text("name", problems) {
+        Field::Absent => match value::file_name(host_name) {
+            Ok(name) => Some(name),
+            Err(fault) => {
+                let message = format!("the host name, {host_name:?}, cannot be the node's name: it {}", fault.message);
+                problems.push(Diagnostic::new(Code::BadName, message, table.span).help("set `name` in `[node]`"));
+                None
+            }
+        },
+        written => written.take(),
+    };
+    let state_dir = table.path("state_dir", problems).take();
+    table.finish();
+    Some(Node { name: name?, state_dir: state_dir? })
+}
+
+fn read_dataplane(mut table: TableReader<'_>, interfaces: Vec<String>, problems: &mut Problems) -> Option<Dataplane> {
+    let mode = table.choice("mode", problems).take();
+    let pin_path = table.path("pin_path", problems).take();
+    let flow_table_capacity = table.number("flow_table_capacity", problems).take();
+    let hash_seed = table.text("hash_seed", problems).take();
+    table.finish();
+    Some(Dataplane {
+        interfaces,
+        mode: mode?,
+        pin_path: pin_path?,
+        flow_table_capacity: flow_table_capacity?,
+        hash_seed: hash_seed?,
+    })
+}
+
+fn admin(mut table: TableReader<'_>, problems: &mut Problems) -> Option<Admin> {
+    let socket = table.path("socket", problems).take();
+    let listen = table.socket_address("listen", problems);
+    table.finish();
+    if let Some(At { value: Some(address), span }) = listen.given()
+        && !address.ip().is_loopback()
+    {
+        problems.push(
+            Diagnostic::new(Code::AdminExposed, format!("`admin.listen` is open to the network: {address}"), *span)
+                .label("anyone who reaches it can read status and metrics")
+                .help("use a loopback address, or see that a firewall keeps others out"),
+        );
+    }
+    Some(Admin { socket: socket?, listen: listen.take()? })
+}
+
+fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService {
+    let name = table.text("name", problems);
+    let before = problems.count();
+    let listeners = table.list("listen", value::listener, problems);
+    let silent = listeners.is_empty() && problems.count() == before;
+    let forwarding = table.choice("forwarding", problems);
+    let draft = DraftService {
+        span: table.span,
+        name,
+        empty_listen: table.value_span("listen").filter(|_| silent),
+        listeners,
+        scheduler: table.choice("scheduler", problems),
+        idle_timeout: table.duration("idle_timeout", problems),
+        udp: table.choice("udp", problems),
+        on_no_backend: table.choice("on_no_backend", problems),
+        nat_exclude: table.list("nat_exclude", value::network, problems),
+        lookup_table_size: table.number("lookup_table_size", problems),
+        backends: table
+            .tables("backend", problems)
+            .into_iter()
+            .map(|backend| self::backend(backend, &forwarding, problems))
+            .collect(),
+        forwarding,
+    };
+    table.finish();
+    draft
+}
+
+fn backend(mut table: TableReader<'_>, inherited: &Field<Forwarding>, problems: &mut Problems) -> DraftBackend {
+    let address = table.address("address", problems);
+    let name = match (table.text("name", problems), &address) {
+        (Field::Absent, Field::Given(address)) => {
+            Field::Given(At { value: address.value.to_string(), span: address.span })
+        }
+        (Field::Absent, Field::Absent | Field::Bad) => Field::Bad,
+        (written, _) => written,
+    };
+    let forwarding = match table.choice("forwarding", problems) {
+        Field::Absent => inherited.clone(),
+        written => written,
+    };
+    let draft = DraftBackend {
+        name,
+        address,
+        port: table.small_number("port", problems),
+        weight: table.small_number("weight", problems),
+        forwarding,
+    };
+    table.finish();
+    draft
+}

@@ -1,0 +1,453 @@
+//! The key table: every key of the file, once. The reader takes names, types, ranges and defaults from here, the JSON
+//! schema and the reference (`docs/config.md`) are printed from here, so the three cannot disagree. A new key is a row
+//! here and a line in `file`; a row without its line fails every test (`TableReader::finish`), a line without its row
+//! too.
+
+use super::model::{AttachMode, Forwarding, OnNoBackend, Scheduler, UdpMode, Word};
+use lb_common::limits::{MAX_TABLE_SIZE, MIN_TABLE_SIZE};
+
+/// A table of the file.
+pub(super) struct Table {
+    /// As headers and messages call it: `service.backend`; empty for the file itself.
+    pub path: &'static str,
+    pub about: &'static str,
+    pub keys: &'static [Key],
+}
+
+/// A key of a table.
+pub(super) struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub presence: Presence,
+    pub support: Support,
+    /// Meaning and unit; for a required key the reference's example follows from it.
+    pub about: &'static str,
+}
+
+/// What a missing key means.
+pub(super) enum Presence {
+    /// An error.
+    Required,
+    /// This TOML value.
+    Default(&'static str),
+    /// These words.
+    Absent(&'static str),
+}
+
+/// Whether this version has the feature.
+#[derive(PartialEq)]
+pub(super) enum Support {
+    Now,
+    /// Refused, so that nobody believes it works.
+    Later,
+    /// Refused, unless it has this string, which says "without".
+    LaterUnless(&'static str),
+}
+
+/// What a key holds.
+pub(super) enum Kind {
+    /// Any string of 1 to so many bytes.
+    Text(usize),
+    /// A name people type.
+    Name,
+    /// A name that also names a file.
+    FileName,
+    /// An absolute path of at most so many bytes.
+    Path(usize),
+    /// `IP:PORT`, or empty for off.
+    SocketAddress,
+    Address,
+    Port,
+    Integer {
+        min: u32,
+        max: u32,
+    },
+    PowerOfTwo {
+        min: u32,
+        max: u32,
+    },
+    /// In milliseconds.
+    Duration {
+        min: u64,
+        max: u64,
+    },
+    Choice(Choices),
+    Listeners,
+    Networks,
+    Interfaces,
+    Table(&'static Table),
+    Tables(&'static Table),
+    /// Of a key that is not read in this version: its type in words and its schema are the later version's matter.
+    Unread(&'static str),
+}
+
+/// The words a key may hold.
+pub(super) struct Choices {
+    pub now: fn() -> Vec<&'static str>,
+    /// Known, but not in this version.
+    pub later: &'static [&'static str],
+    /// What other programs call them, with our word.
+    pub aliases: &'static [(&'static str, &'static str)],
+}
+
+const fn key(name: &'static str, kind: Kind, presence: Presence, about: &'static str) -> Key {
+    Key { name, kind, presence, support: Support::Now, about }
+}
+
+const fn later(name: &'static str, kind: &'static str, presence: Presence, about: &'static str) -> Key {
+    Key { name, kind: Kind::Unread(kind), presence, support: Support::Later, about }
+}
+
+const fn later_table(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, kind, presence: Presence::Absent("off"), support: Support::Later, about }
+}
+
+fn words<T: Word>() -> Vec<&'static str> {
+    T::ALL.iter().map(|(word, _)| *word).collect()
+}
+
+const fn choice<T: Word>(later: &'static [&'static str], aliases: &'static [(&'static str, &'static str)]) -> Kind {
+    Kind::Choice(Choices { now: words::<T>, later, aliases })
+}
+
+use Presence::{Absent, Default, Required};
+
+/// The longest path that fits `sockaddr_un` with its final zero.
+const MAX_SOCKET_PATH: usize = 107;
+/// Linux's PATH_MAX without the final zero, less room for the names we add below a directory.
+const MAX_PATH: usize = 4095 - 256;
+
+/// The whole file.
+pub(super) static FILE: Table = Table {
+    path: "",
+    about: "",
+    keys: &[
+        key("node", Kind::Table(&NODE), Absent("all defaults"), NODE.about),
+        key("dataplane", Kind::Table(&DATAPLANE), Absent("all defaults"), DATAPLANE.about),
+        key("admin", Kind::Table(&ADMIN), Absent("all defaults"), ADMIN.about),
+        later_table("vrrp", Kind::Tables(&VRRP), VRRP.about),
+        later_table("peer", Kind::Table(&PEER), PEER.about),
+        key("service", Kind::Tables(&SERVICE), Absent("none"), SERVICE.about),
+    ],
+};
+
+static NODE: Table = Table {
+    path: "node",
+    about: "This node.",
+    keys: &[
+        key(
+            "name",
+            Kind::FileName,
+            Absent("the host name"),
+            "Name of this node, in status, metrics and below `dataplane.pin_path`.",
+        ),
+        key(
+            "state_dir",
+            Kind::Path(MAX_PATH),
+            Default(r#""/var/lib/fairway""#),
+            "Directory of what outlives the process: operator intent.",
+        ),
+    ],
+};
+
+static DATAPLANE: Table = Table {
+    path: "dataplane",
+    about: "Where packets are taken, and the tables they are looked up in.",
+    keys: &[
+        key(
+            "interfaces",
+            Kind::Interfaces,
+            Absent("none; required when there are services"),
+            "Interfaces XDP is attached to: physical ones, bonds, or parents of VLAN interfaces.",
+        ),
+        key(
+            "mode",
+            choice::<AttachMode>(&[], &[("driver", "native"), ("skb", "generic")]),
+            Default(r#""auto""#),
+            "How XDP is attached. `auto`: native, and where the driver refuses, generic with a warning; `native`: or not at all; `generic`: slow, works on any interface.",
+        ),
+        Key {
+            name: "pin_path",
+            kind: Kind::Path(MAX_PATH),
+            presence: Default(r#""/sys/fs/bpf/fairway""#),
+            support: Support::Later,
+            about: "Directory under bpffs where program, link and maps are pinned, in a directory by the node's name.",
+        },
+        key(
+            "flow_table_capacity",
+            Kind::Integer { min: 1024, max: 1 << 26 },
+            Default("1_048_576"),
+            "Flows each flow table holds. Only exceptions are recorded: flows opened before a change of their slot, and UDP flows where they are kept.",
+        ),
+        later(
+            "ready_timeout",
+            "duration",
+            Default(r#""30s""#),
+            "After so long without hearing a master, a node takes over even if not ready.",
+        ),
+        key(
+            "hash_seed",
+            Kind::Text(256),
+            Default(r#""fairway""#),
+            "Keys the hash that selects backends. The same on all nodes of a cluster; changing it moves most flows.",
+        ),
+    ],
+};
+
+static ADMIN: Table = Table {
+    path: "admin",
+    about: "How Fairway is asked and commanded.",
+    keys: &[
+        key(
+            "socket",
+            Kind::Path(MAX_SOCKET_PATH),
+            Default(r#""/run/fairway/admin.sock""#),
+            "Unix socket for the commands of `fairway`.",
+        ),
+        key(
+            "listen",
+            Kind::SocketAddress,
+            Default(r#""127.0.0.1:9910""#),
+            "Address and port of the read-only HTTP side (`/metrics`, status page, `/livez`, `/readyz`, `/api/v1/`); `\"\"` turns it off. It asks for no password: keep it on a loopback address.",
+        ),
+    ],
+};
+
+static SERVICE: Table = Table {
+    path: "service",
+    about: "A virtual service: listeners that share a pool of backends. May be repeated.",
+    keys: &[
+        key("name", Kind::Name, Required, "Name of the service, unique."),
+        key(
+            "listen",
+            Kind::Listeners,
+            Required,
+            "What it listens on: a list of `tcp://ADDRESS:PORT` or `udp://ADDRESS:PORT`, an IPv6 address in brackets, port `*` for every port no other listener of the address has. All of one address family, the backends' too.",
+        ),
+        key(
+            "forwarding",
+            choice::<Forwarding>(
+                &["tunnel"],
+                &[("dr", "direct"), ("gate", "direct"), ("masq", "nat"), ("tun", "tunnel"), ("ipip", "tunnel")],
+            ),
+            Default(r#""direct""#),
+            "Forwarding method of its backends. `direct`: the backend holds the service's address too and answers the client itself; `nat`: destination address and port are rewritten, replies must come back through the balancer.",
+        ),
+        key(
+            "scheduler",
+            choice::<Scheduler>(LATER_SCHEDULERS, IPVS_SCHEDULERS),
+            Default(r#""maglev""#),
+            "How a backend is chosen. `maglev`: consistent hashing of the 5-tuple by weight.",
+        ),
+        Key {
+            name: "vrrp",
+            kind: Kind::Unread("name"),
+            presence: Default(r#""""#),
+            support: Support::LaterUnless(""),
+            about: "Virtual router the service is tied to: it is live only while this node is its master. Empty: always live.",
+        },
+        key(
+            "idle_timeout",
+            Kind::Duration { min: 1_000, max: 86_400_000 },
+            Absent("15m for TCP, 1m for UDP"),
+            "How long a flow may be silent and still keep its backend.",
+        ),
+        later("quorum", "integer", Default("1"), "Backends that must be up for the service to be."),
+        later(
+            "minimum_healthy",
+            "float",
+            Default("0.0"),
+            "Share of backends below which all enabled ones keep traffic.",
+        ),
+        key(
+            "lookup_table_size",
+            Kind::PowerOfTwo { min: MIN_TABLE_SIZE, max: MAX_TABLE_SIZE },
+            Default("16_384"),
+            "Slots of its lookup table, at least 100 a backend for even shares. Changing it moves most flows: `fairway diff` says how many.",
+        ),
+        key(
+            "udp",
+            choice::<UdpMode>(&[], &[]),
+            Default(r#""stateless""#),
+            "`stateless`: a UDP packet goes to the current owner of its slot; `flows`: UDP flows keep their backend as TCP's do.",
+        ),
+        later("on_down", "choice", Default(r#""keep""#), "What becomes of the flows of a backend whose check fails."),
+        key(
+            "nat_exclude",
+            Kind::Networks,
+            Default("[]"),
+            "Under `nat`: networks whose members get a backend's replies untranslated, being its own clients and not the service's.",
+        ),
+        key(
+            "on_no_backend",
+            choice::<OnNoBackend>(&[], &[]),
+            Default(r#""pass""#),
+            "What becomes of packets no backend can take. `pass`: to the host, which resets them if it owns the address; `drop`: counted and dropped.",
+        ),
+        later("sorry", "table", Absent("none"), "Server that is used when no backend is up."),
+        later_table("check", Kind::Table(&CHECK), CHECK.about),
+        key("backend", Kind::Tables(&BACKEND), Absent("none, with a warning"), BACKEND.about),
+    ],
+};
+
+static BACKEND: Table = Table {
+    path: "service.backend",
+    about: "A server of the service above it. May be repeated.",
+    keys: &[
+        key("name", Kind::Name, Absent("the address"), "Name of the backend, unique in its service."),
+        key("address", Kind::Address, Required, "Its address, of the family of the service's listeners."),
+        key(
+            "port",
+            Kind::Port,
+            Absent("the listener's port"),
+            "Port packets are translated to. `nat` only, and only where no listener takes every port.",
+        ),
+        key(
+            "weight",
+            Kind::Integer { min: 0, max: 10_000 },
+            Default("100"),
+            "Share relative to the other backends'. 0 drains: flows stay, new ones go elsewhere.",
+        ),
+        key(
+            "forwarding",
+            choice::<Forwarding>(&["tunnel"], &[]),
+            Absent("the service's"),
+            "Forwarding method of this backend.",
+        ),
+    ],
+};
+
+static VRRP: Table = Table {
+    path: "vrrp",
+    about: "A virtual router. May be repeated.",
+    keys: &[
+        later("name", "name", Required, "Name of the virtual router."),
+        later("interface", "interface", Required, "Interface it speaks on."),
+        later("vrid", "integer", Required, "Virtual router identifier, 1 to 255."),
+        later("version", "integer", Default("3"), "VRRP version, 2 or 3."),
+        later("priority", "integer", Default("100"), "Priority, 1 to 255."),
+        later("advertisement_interval", "duration", Default(r#""1s""#), "Time between advertisements."),
+        later("preempt", "boolean", Default("true"), "Whether a higher priority takes over from a living master."),
+        later("preempt_delay", "duration", Default(r#""0s""#), "How long it waits before it does."),
+        later("addresses", "list of addresses", Required, "Addresses the master holds."),
+        later("excluded_addresses", "list of addresses", Default("[]"), "Held, but not advertised."),
+        later(
+            "on_crash",
+            "choice",
+            Default(r#""release""#),
+            "What becomes of the addresses when the daemon crashes: `release` or `keep`.",
+        ),
+        later("virtual_mac", "boolean", Default("false"), "Whether the virtual router's MAC address is used."),
+        later(
+            "unicast_peers",
+            "list of addresses",
+            Default("[]"),
+            "Peers that are sent advertisements instead of the multicast group.",
+        ),
+        later("unicast_source", "address", Absent("of the interface"), "Source address towards unicast peers."),
+        later("group", "name", Default(r#""""#), "Virtual routers of one group move together."),
+        later("track", "list of tables", Absent("none"), "What raises, lowers or faults the priority."),
+    ],
+};
+
+static PEER: Table = Table {
+    path: "peer",
+    about: "The other node of a pair: fast detection and exchange of state.",
+    keys: &[
+        later("addresses", "list of addresses", Required, "Its addresses, one a path."),
+        later("key_file", "path", Required, "File with the key both share."),
+        later("heartbeat", "duration", Default(r#""50ms""#), "Time between heartbeats."),
+        later("misses", "integer", Default("3"), "Heartbeats missed until it is taken for dead."),
+    ],
+};
+
+static CHECK: Table = Table {
+    path: "service.check",
+    about: "How the backends of the service are probed.",
+    keys: &[
+        later("type", "choice", Default(r#""none""#), "Kind of probe."),
+        later("port", "port", Absent("the backend's, else of the first listener"), "Port that is probed."),
+        later("path", "string", Default(r#""/""#), "Path of an HTTP probe."),
+        later("interval", "duration", Default(r#""2s""#), "Time between probes."),
+        later("timeout", "duration", Default(r#""1s""#), "Time a probe may take."),
+        later("rise", "integer", Default("2"), "Successes in a row until a backend is up."),
+        later("fall", "integer", Default("3"), "Failures in a row until it is down."),
+    ],
+};
+
+const LATER_SCHEDULERS: &[&str] = &[
+    "round-robin",
+    "weighted-round-robin",
+    "least-connection",
+    "weighted-least-connection",
+    "locality-based-least-connection",
+    "locality-based-least-connection-with-replication",
+    "source-hash",
+    "destination-hash",
+    "shortest-expected-delay",
+    "never-queue",
+    "weighted-failover",
+    "weighted-overflow",
+    "weighted-random-twos",
+];
+
+/// What ipvsadm and keepalived call them.
+const IPVS_SCHEDULERS: &[(&str, &str)] = &[
+    ("mh", "maglev"),
+    ("rr", "round-robin"),
+    ("wrr", "weighted-round-robin"),
+    ("lc", "least-connection"),
+    ("wlc", "weighted-least-connection"),
+    ("lblc", "locality-based-least-connection"),
+    ("lblcr", "locality-based-least-connection-with-replication"),
+    ("sh", "source-hash"),
+    ("dh", "destination-hash"),
+    ("sed", "shortest-expected-delay"),
+    ("nq", "never-queue"),
+    ("fo", "weighted-failover"),
+    ("ovf", "weighted-overflow"),
+    ("twos", "weighted-random-twos"),
+];
+
+impl Table {
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key>
+    where
+        Self: 'static,
+    {
+        let keys: &'static [Key] = self.keys;
+        keys.iter().find(|key| key.name == name)
+    }
+
+    /// As messages call it.
+    pub(super) fn title(&self) -> String {
+        if self.path.is_empty() { "the file".to_owned() } else { format!("`[{}]`", self.path) }
+    }
+}
+
+impl Kind {
+    /// In words, with article.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Kind::Text(_) => "a string".to_owned(),
+            Kind::Name | Kind::FileName => "a string (a name)".to_owned(),
+            Kind::Path(_) => "a string (an absolute path)".to_owned(),
+            Kind::SocketAddress => "a string (address:port, or empty)".to_owned(),
+            Kind::Address => "a string (an IP address)".to_owned(),
+            Kind::Port => "an integer, 1 to 65535".to_owned(),
+            Kind::Integer { min, max } => format!("an integer, {min} to {max}"),
+            Kind::PowerOfTwo { min, max } => format!("an integer, a power of two, {min} to {max}"),
+            Kind::Duration { min, max } => format!("a string (a duration, {} to {})", duration(*min), duration(*max)),
+            Kind::Choice(_) => "a string".to_owned(),
+            Kind::Listeners => "a list of strings (listeners)".to_owned(),
+            Kind::Networks => "a list of strings (networks)".to_owned(),
+            Kind::Interfaces => "a list of strings (interface names)".to_owned(),
+            Kind::Table(table) => format!("a table, `[{}]`", table.path),
+            Kind::Tables(table) => format!("tables, `[[{}]]`", table.path),
+            Kind::Unread(words) => (*words).to_owned(),
+        }
+    }
+}
+
+fn duration(milliseconds: u64) -> String {
+    humantime::format_duration(std::time::Duration::from_millis(milliseconds)).to_string()
+}

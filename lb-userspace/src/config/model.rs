@@ -1,0 +1,265 @@
+//! The typed configuration. Only [`super::parse`] makes one, and only from a file without errors, so holders may rely
+//! on every rule of `rules`: addresses of one family within a service, unique names and listeners, limits kept.
+
+use ipnet::IpNet;
+use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Idle timeout of TCP flows where a service sets none.
+pub const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// Idle timeout of UDP flows where a service sets none.
+pub const UDP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of the SHA-256 that [`Config::hash`] keeps: enough to tell two files apart, short enough to compare by eye.
+const HASH_BYTES: usize = 8;
+
+/// A whole, valid configuration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Config {
+    /// This node.
+    pub node: Node,
+    /// Where and how packets are taken.
+    pub dataplane: Dataplane,
+    /// How it is asked and commanded.
+    pub admin: Admin,
+    /// The virtual services, in the order of the file.
+    pub services: Vec<Service>,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Node {
+    /// Its name, the host name by default. Fit for a file name.
+    pub name: String,
+    /// What outlives the process.
+    pub state_dir: PathBuf,
+}
+
+/// `[dataplane]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Dataplane {
+    /// Interfaces that XDP is attached to; never empty when there are services.
+    pub interfaces: Vec<String>,
+    /// Native or generic.
+    pub mode: AttachMode,
+    /// Directory of pins, to which the node's name is added.
+    pub pin_path: PathBuf,
+    /// Flows either flow table can hold.
+    pub flow_table_capacity: u32,
+    /// Keys the hash that selects backends; the same on all nodes of a cluster.
+    pub hash_seed: String,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Admin {
+    /// Unix socket for commands.
+    pub socket: PathBuf,
+    /// Address of the read-only HTTP side; `None`: off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[[service]]`: listeners that share a pool of backends.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Service {
+    /// Unique among services.
+    pub name: String,
+    /// What it listens on; never empty, all of one family.
+    pub listeners: Vec<Listener>,
+    /// The forwarding method of backends that set none of their own.
+    pub forwarding: Forwarding,
+    /// How a backend is chosen.
+    pub scheduler: Scheduler,
+    /// As the file has it; see [`Service::idle_timeout`].
+    #[serde(serialize_with = "duration_text")]
+    pub idle_timeout: Option<Duration>,
+    /// Whether UDP flows are kept.
+    pub udp: UdpMode,
+    /// What becomes of packets no backend can take.
+    pub on_no_backend: OnNoBackend,
+    /// Under nat: destinations whose replies are left alone.
+    pub nat_exclude: Vec<IpNet>,
+    /// Slots of the lookup table, a power of two.
+    pub lookup_table_size: u32,
+    /// The pool, in the order of the file; may be empty.
+    pub backends: Vec<Backend>,
+}
+
+/// What a service listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Listener {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The virtual address.
+    pub address: IpAddr,
+    /// `None`: every port that no other listener of the same address and protocol has.
+    pub port: Option<u16>,
+}
+
+/// `[[service.backend]]`: a server.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Backend {
+    /// Unique within the service; the address by default.
+    pub name: String,
+    /// Its own address, of the listeners' family.
+    pub address: IpAddr,
+    /// Under nat: the port to translate to; `None`: the listener's.
+    pub port: Option<u16>,
+    /// Share relative to the others'; 0 drains.
+    pub weight: u16,
+    /// The service's method, or its own.
+    pub forwarding: Forwarding,
+}
+
+impl Config {
+    /// A short name for the content: equal for files that mean the same, whatever their order, comments and node.
+    /// `[node]` is left out so that nodes of a cluster that were given one file agree.
+    pub fn hash(&self) -> String {
+        let canonical = (&self.dataplane, &self.admin, canonical(&self.services));
+        let bytes = serde_json::to_vec(&canonical).expect("strings, numbers and lists only");
+        let digest = Sha256::digest(bytes);
+        digest[..HASH_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn canonical(services: &[Service]) -> Vec<Service> {
+    let mut services = services.to_vec();
+    services.sort_by(|a, b| a.name.cmp(&b.name));
+    for service in &mut services {
+        service.listeners.sort_unstable();
+        service.nat_exclude.sort_unstable();
+        service.backends.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    services
+}
+
+impl Service {
+    /// How long a flow of this protocol may be silent and still keep its backend.
+    pub fn idle_timeout(&self, protocol: Protocol) -> Duration {
+        self.idle_timeout.unwrap_or(match protocol {
+            Protocol::Tcp => TCP_IDLE_TIMEOUT,
+            Protocol::Udp => UDP_IDLE_TIMEOUT,
+        })
+    }
+}
+
+impl Backend {
+    /// The port a packet for `listener` has when it reaches this backend; `None`: the one it came with.
+    pub fn target_port(&self, listener: &Listener) -> Option<u16> {
+        self.port.or(listener.port)
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.protocol.name())?;
+        match self.address {
+            IpAddr::V4(address) => write!(f, "{address}:")?,
+            IpAddr::V6(address) => write!(f, "[{address}]:")?,
+        }
+        match self.port {
+            Some(port) => write!(f, "{port}"),
+            None => write!(f, "*"),
+        }
+    }
+}
+
+fn duration_text<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serializer.collect_str(&humantime::format_duration(*duration)),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// A value that is one of a few words. The words stand here once: reader, schema and reference take them from here.
+pub(super) trait Word: Copy + 'static {
+    /// Every value with its word.
+    const ALL: &'static [(&'static str, Self)];
+}
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$about:meta])* $value:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        pub enum $name {
+            $($(#[$about])* #[serde(rename = $word)] $value,)*
+        }
+
+        impl $name {
+            /// The word for it in the configuration file.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $($name::$value => $word,)*
+                }
+            }
+        }
+
+        impl Word for $name {
+            const ALL: &'static [(&'static str, Self)] = &[$(($word, $name::$value),)*];
+        }
+    };
+}
+
+words! {
+    /// How XDP is attached.
+    AttachMode {
+        /// Native; generic, loudly, where the driver cannot.
+        Auto = "auto",
+        /// Native or not at all.
+        Native = "native",
+        /// Generic.
+        Generic = "generic",
+    }
+}
+
+words! {
+    /// A transport protocol.
+    Protocol {
+        /// TCP.
+        Tcp = "tcp",
+        /// UDP.
+        Udp = "udp",
+    }
+}
+
+words! {
+    /// The forwarding method.
+    Forwarding {
+        /// New MAC addresses; the backend answers the client itself (LVS-DR).
+        Direct = "direct",
+        /// New destination address and port; replies come back through the balancer (LVS-NAT).
+        Nat = "nat",
+    }
+}
+
+words! {
+    /// How a backend is chosen.
+    Scheduler {
+        /// Consistent hashing of the 5-tuple.
+        Maglev = "maglev",
+    }
+}
+
+words! {
+    /// What is kept of UDP flows.
+    UdpMode {
+        /// Nothing: always the slot's current owner.
+        Stateless = "stateless",
+        /// Flows keep their backend as TCP's do.
+        Flows = "flows",
+    }
+}
+
+words! {
+    /// What becomes of packets no backend can take.
+    OnNoBackend {
+        /// Passed to the host, which resets them if it owns the address.
+        Pass = "pass",
+        /// Dropped.
+        Drop = "drop",
+    }
+}

@@ -1,0 +1,277 @@
+//! One table of the file beside its rows of the key table: finds unknown keys, keys of later versions and missing ones,
+//! and turns what is there into typed values with their places. Never stops at a problem; whoever reads on gets
+//! [`Field::Bad`] for what was reported.
+
+use super::code::Code;
+use super::diagnostic::{Diagnostic, Problems, Span};
+use super::draft::{At, Field};
+use super::keys::{Key, Kind, Presence, Support, Table};
+use super::model::Word;
+use super::value::{self, Converted, Fault};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A table being read.
+pub(super) struct TableReader<'a> {
+    table: &'static Table,
+    entries: Option<&'a DeTable<'a>>,
+    /// Where problems of the whole table are shown.
+    pub span: Span,
+    read: Vec<&'static str>,
+}
+
+impl<'a> TableReader<'a> {
+    /// Begins with the keys that are there: each must be known and of this version. Without `entries` the table was not
+    /// written, and every key has its default.
+    pub(super) fn new(
+        table: &'static Table,
+        entries: Option<&'a DeTable<'a>>,
+        span: Span,
+        problems: &mut Problems,
+    ) -> Self {
+        for (name, value) in entries.into_iter().flatten() {
+            let key_span = Span::from(name.span());
+            match table.key(name.get_ref()) {
+                None => problems.push(unknown_key(table, name.get_ref(), key_span)),
+                Some(key) if is_later(key, value.get_ref()) => problems.push(not_yet(table, key, key_span)),
+                Some(_) => {}
+            }
+        }
+        Self { table, entries, span, read: Vec::new() }
+    }
+
+    /// Ends: every key of the table must have been asked for, else the key table promises what nobody reads.
+    pub(super) fn finish(self) {
+        let unread = |key: &&Key| key.support == Support::Now && !self.read.contains(&key.name);
+        let forgotten = self.table.keys.iter().find(unread).map(|key| key.name);
+        debug_assert_eq!(forgotten, None, "a key of {} is not read", self.table.title());
+    }
+
+    /// The place of a written key's value.
+    pub(super) fn value_span(&self, name: &str) -> Option<Span> {
+        self.written(name).map(|value| value.span().into())
+    }
+
+    pub(super) fn text(&mut self, name: &str, problems: &mut Problems) -> Field<String> {
+        self.read(name, value::text, problems)
+    }
+
+    pub(super) fn path(&mut self, name: &str, problems: &mut Problems) -> Field<PathBuf> {
+        self.read(name, value::path, problems)
+    }
+
+    pub(super) fn socket_address(&mut self, name: &str, problems: &mut Problems) -> Field<Option<SocketAddr>> {
+        self.read(name, value::socket_address, problems)
+    }
+
+    pub(super) fn number(&mut self, name: &str, problems: &mut Problems) -> Field<u32> {
+        self.read(name, value::number, problems)
+    }
+
+    /// A number whose range in the key table fits 16 bits.
+    pub(super) fn small_number(&mut self, name: &str, problems: &mut Problems) -> Field<u16> {
+        let narrow = |kind: &Kind, value: &DeValue<'_>| {
+            value::number(kind, value).map(|number| u16::try_from(number).expect("the key's range fits 16 bits"))
+        };
+        self.read(name, narrow, problems)
+    }
+
+    pub(super) fn duration(&mut self, name: &str, problems: &mut Problems) -> Field<Duration> {
+        self.read(name, value::duration, problems)
+    }
+
+    pub(super) fn choice<T: Word>(&mut self, name: &str, problems: &mut Problems) -> Field<T> {
+        self.read(name, value::choice, problems)
+    }
+
+    pub(super) fn address(&mut self, name: &str, problems: &mut Problems) -> Field<IpAddr> {
+        self.read(name, value::address, problems)
+    }
+
+    /// The readable items of a list of strings.
+    pub(super) fn list<T>(
+        &mut self,
+        name: &str,
+        convert: fn(&str) -> Converted<T>,
+        problems: &mut Problems,
+    ) -> Vec<At<T>> {
+        let key = self.mark_read(name);
+        let Some(written) = self.written(name) else {
+            self.report_missing(key, problems);
+            return Vec::new();
+        };
+        let DeValue::Array(items) = written.get_ref() else {
+            let fault = value::wrong_type(&key.kind, written.get_ref());
+            problems.push(located(key, fault, written.span().into()));
+            return Vec::new();
+        };
+        items.iter().filter_map(|item| list_item(key, item, convert, problems)).collect()
+    }
+
+    /// The table under a key.
+    pub(super) fn table(&mut self, name: &str, problems: &mut Problems) -> TableReader<'a> {
+        let key = self.mark_read(name);
+        let Kind::Table(table) = key.kind else { panic!("`{name}` is no table in the key table") };
+        match self.written(name).map(|value| (value.get_ref(), Span::from(value.span()))) {
+            None => TableReader::new(table, None, self.span, problems),
+            Some((DeValue::Table(entries), span)) => TableReader::new(table, Some(entries), span, problems),
+            Some((other, span)) => {
+                problems.push(wrong_table(key, table, other, span));
+                TableReader::new(table, None, span, problems)
+            }
+        }
+    }
+
+    /// The tables under a key.
+    pub(super) fn tables(&mut self, name: &str, problems: &mut Problems) -> Vec<TableReader<'a>> {
+        let key = self.mark_read(name);
+        let Kind::Tables(table) = key.kind else { panic!("`{name}` is no list of tables in the key table") };
+        let Some(written) = self.written(name) else { return Vec::new() };
+        let DeValue::Array(items) = written.get_ref() else {
+            problems.push(wrong_table(key, table, written.get_ref(), written.span().into()));
+            return Vec::new();
+        };
+        let mut readers = Vec::new();
+        for item in items {
+            let span = item.span().into();
+            match item.get_ref() {
+                DeValue::Table(entries) => readers.push(TableReader::new(table, Some(entries), span, problems)),
+                other => problems.push(wrong_table(key, table, other, span)),
+            }
+        }
+        readers
+    }
+
+    fn written(&self, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.entries.and_then(|entries| entries.get(name))
+    }
+
+    fn mark_read(&mut self, name: &str) -> &'static Key {
+        let table = self.table;
+        let key = table.key(name).unwrap_or_else(|| panic!("`{name}` is not in the key table of {}", table.title()));
+        self.read.push(key.name);
+        key
+    }
+
+    fn read<T>(
+        &mut self,
+        name: &str,
+        convert: impl Fn(&Kind, &DeValue<'_>) -> Converted<T>,
+        problems: &mut Problems,
+    ) -> Field<T> {
+        let key = self.mark_read(name);
+        let Some(written) = self.written(name) else { return self.missing(key, convert, problems) };
+        let span = Span::from(written.span());
+        match convert(&key.kind, written.get_ref()) {
+            Ok(value) => Field::Given(At { value, span }),
+            Err(fault) => {
+                problems.push(located(key, fault, span));
+                Field::Bad
+            }
+        }
+    }
+
+    fn missing<T>(
+        &self,
+        key: &'static Key,
+        convert: impl Fn(&Kind, &DeValue<'_>) -> Converted<T>,
+        problems: &mut Problems,
+    ) -> Field<T> {
+        match key.presence {
+            Presence::Required => {
+                self.report_missing(key, problems);
+                Field::Bad
+            }
+            Presence::Absent(_) => Field::Absent,
+            Presence::Default(default) => {
+                let default = DeValue::parse(default).expect("defaults of the key table are TOML");
+                match convert(&key.kind, default.get_ref()) {
+                    Ok(value) => Field::Given(At { value, span: self.span }),
+                    Err(fault) => panic!("the default of `{}` {}", key.name, fault.message),
+                }
+            }
+        }
+    }
+
+    fn report_missing(&self, key: &Key, problems: &mut Problems) {
+        if matches!(key.presence, Presence::Required) {
+            let message = format!("{} lacks the key `{}`", self.table.title(), key.name);
+            problems.push(
+                Diagnostic::new(Code::MissingKey, message, self.span)
+                    .label(format!("no `{}` here", key.name))
+                    .help(format!("`{}` is {}", key.name, key.kind.describe())),
+            );
+        }
+    }
+}
+
+fn is_later(key: &Key, value: &DeValue<'_>) -> bool {
+    match key.support {
+        Support::Now => false,
+        Support::Later => true,
+        Support::LaterUnless(without) => value.as_str() != Some(without),
+    }
+}
+
+fn not_yet(table: &Table, key: &Key, span: Span) -> Diagnostic {
+    let help = match key.support {
+        Support::LaterUnless(without) => format!("take it out, or set it to {without:?}"),
+        Support::Later | Support::Now => "take it out: a key that does nothing would only seem to help".to_owned(),
+    };
+    let path = if table.path.is_empty() { key.name.to_owned() } else { format!("{}.{}", table.path, key.name) };
+    Diagnostic::new(Code::NotYet, format!("`{path}` is not in this version"), span).help(help)
+}
+
+fn unknown_key(table: &Table, name: &str, span: Span) -> Diagnostic {
+    let help = match value::nearest(name, table.keys.iter().map(|key| key.name)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let known = table.keys.iter().filter(|key| key.support == Support::Now);
+            let known: Vec<String> = known.map(|key| format!("`{}`", key.name)).collect();
+            format!("{} knows {}", table.title(), known.join(", "))
+        }
+    };
+    Diagnostic::new(Code::UnknownKey, format!("unknown key `{name}` in {}", table.title()), span).help(help)
+}
+
+fn wrong_table(key: &Key, table: &Table, value: &DeValue<'_>, span: Span) -> Diagnostic {
+    let help = match key.kind {
+        Kind::Tables(_) => format!("begin each with its own header, `[[{}]]`", table.path),
+        _ => format!("write it once, under the header `[{}]`", table.path),
+    };
+    located(key, value::wrong_type(&key.kind, value).help(help), span)
+}
+
+fn list_item<T>(
+    key: &Key,
+    item: &Spanned<DeValue<'_>>,
+    convert: fn(&str) -> Converted<T>,
+    problems: &mut Problems,
+) -> Option<At<T>> {
+    let span = Span::from(item.span());
+    let converted = match item.get_ref().as_str() {
+        Some(text) => convert(text),
+        None => Err(Fault::new(
+            Code::WrongType,
+            format!("holds strings, not a value of type {}", item.get_ref().type_str()),
+        )),
+    };
+    match converted {
+        Ok(value) => Some(At { value, span }),
+        Err(fault) => {
+            problems.push(located(key, fault, span));
+            None
+        }
+    }
+}
+
+fn located(key: &Key, fault: Fault, span: Span) -> Diagnostic {
+    let diagnostic = Diagnostic::new(fault.code, format!("`{}` {}", key.name, fault.message), span);
+    match fault.help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
+}

@@ -1,0 +1,145 @@
+//! The two renderings of problems: for people (as rustc does) and for programs.
+
+use super::code::Code;
+use super::diagnostic::{Diagnostic, Note, Severity, Span};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str};
+use serde::Serialize;
+
+/// Places at most so many bytes apart are drawn in one excerpt, others each in its own. The renderer indexes all text it
+/// is given, each time anew: whole files would make thousands of problems take minutes.
+const NEAR: usize = 4096;
+
+/// The problems as people read them, each with the lines of the file it is about: `--> file:line:column`.
+pub fn render(diagnostics: &[Diagnostic], text: &str, file: &str, colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let lines = Lines::of(text);
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        out.push_str(&renderer.render(&[group(diagnostic, &lines, file)]));
+        out.push_str("\n\n");
+    }
+    out
+}
+
+fn group<'a>(diagnostic: &'a Diagnostic, lines: &Lines<'a>, file: &'a str) -> Group<'a> {
+    let level = match diagnostic.severity() {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let (near, far): (Vec<&Note>, Vec<&Note>) =
+        diagnostic.notes.iter().partition(|note| note.span.start.abs_diff(diagnostic.span.start) <= NEAR);
+    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.as_str());
+    let mut group = title.element(snippet(Some((diagnostic.span, &diagnostic.label)), &near, lines, file));
+    for note in far {
+        group = group.element(snippet(None, &[note], lines, file));
+    }
+    match &diagnostic.help {
+        Some(help) => group.element(Level::HELP.message(normalize_untrusted_str(help))),
+        None => group,
+    }
+}
+
+/// The whole lines from the first to the last of some places.
+fn snippet<'a>(
+    primary: Option<(Span, &'a str)>,
+    notes: &[&'a Note],
+    lines: &Lines<'a>,
+    file: &'a str,
+) -> Snippet<'a, Annotation<'a>> {
+    let notes = || notes.iter().map(|note| (note.span, note.label.as_str()));
+    let starts = || notes().chain(primary).map(|(span, _)| span.start);
+    let (first, last) = (starts().min().unwrap_or(0), starts().max().unwrap_or(0));
+    let (text, offset, number) = lines.excerpt(first, last);
+    let annotate = |kind: AnnotationKind, (span, label)| annotation(kind, text, offset, span, label);
+    Snippet::source(text)
+        .line_start(number)
+        .path(file)
+        .annotations(primary.map(|place| annotate(AnnotationKind::Primary, place)))
+        .annotations(notes().map(|place| annotate(AnnotationKind::Context, place)))
+}
+
+/// `offset`: of the excerpt in the file.
+fn annotation<'a>(kind: AnnotationKind, excerpt: &str, offset: usize, span: Span, label: &'a str) -> Annotation<'a> {
+    let start = excerpt.floor_char_boundary(span.start.saturating_sub(offset));
+    let end = excerpt.floor_char_boundary(span.end.saturating_sub(offset)).max(start);
+    // A span of several lines (an inline table, say) would be drawn with its whole content.
+    let line = excerpt[start..end].lines().next().map_or(0, str::len);
+    let annotation = kind.span(start..start + line);
+    if label.is_empty() { annotation } else { annotation.label(label) }
+}
+
+/// A text with the places of its lines.
+struct Lines<'a> {
+    text: &'a str,
+    /// The first byte of each.
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        let after_newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        Self { text, starts: std::iter::once(0).chain(after_newlines).collect() }
+    }
+
+    /// The line of a byte, from 0.
+    fn line(&self, at: usize) -> usize {
+        // The first line starts at 0, so at least one start is not beyond `at`.
+        self.starts.partition_point(|start| *start <= at) - 1
+    }
+
+    /// The lines from one byte's to another's, the offset of the first, and its number from 1.
+    fn excerpt(&self, first: usize, last: usize) -> (&'a str, usize, usize) {
+        let line = self.line(first);
+        let start = self.starts[line];
+        let end = self.starts.get(self.line(last) + 1).copied().unwrap_or(self.text.len());
+        (&self.text[start..end], start, line + 1)
+    }
+
+    /// Line and column in characters, both from 1.
+    fn line_and_column(&self, at: usize) -> (usize, usize) {
+        let at = self.text.floor_char_boundary(at);
+        let line = self.line(at);
+        (line + 1, self.text[self.starts[line]..at].chars().count() + 1)
+    }
+}
+
+/// A problem as `-o json` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The file as it was named on the command line.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// `error` or `warning`.
+    pub severity: Severity,
+    /// Stable code.
+    pub code: Code,
+    /// What is wrong.
+    pub message: String,
+    /// Words beside the place; may be empty.
+    pub label: String,
+    /// What to do, where there is advice.
+    pub help: Option<String>,
+}
+
+/// The problems as programs read them.
+pub fn reports(diagnostics: &[Diagnostic], text: &str, file: &str) -> Vec<Report> {
+    let lines = Lines::of(text);
+    diagnostics.iter().map(|diagnostic| report(diagnostic, &lines, file)).collect()
+}
+
+fn report(diagnostic: &Diagnostic, lines: &Lines<'_>, file: &str) -> Report {
+    let (line, column) = lines.line_and_column(diagnostic.span.start);
+    Report {
+        file: file.to_owned(),
+        line,
+        column,
+        severity: diagnostic.severity(),
+        code: diagnostic.code,
+        message: diagnostic.message.clone(),
+        label: diagnostic.label.clone(),
+        help: diagnostic.help.clone(),
+    }
+}

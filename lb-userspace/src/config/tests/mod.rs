@@ -1,0 +1,227 @@
+//! What the configuration promises. Here: what a file means; `refused`: tables of (file → codes and places); `shown`:
+//! how problems read; `mutated`: properties over broken files.
+
+mod mutated;
+mod refused;
+mod shown;
+
+use super::*;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The example of the reference interface, without the keys of later versions.
+const EXAMPLE: &str = r#"
+[node]
+name = "lb1"
+state_dir = "/var/lib/fairway"
+
+[dataplane]
+interfaces = ["eth0"]
+mode = "auto"
+flow_table_capacity = 1_048_576
+hash_seed = "fairway"
+
+[admin]
+socket = "/run/fairway/admin.sock"
+listen = "127.0.0.1:9910"
+
+[[service]]
+name = "web"
+listen = ["tcp://203.0.113.10:80", "tcp://203.0.113.10:443"]
+forwarding = "direct"
+scheduler = "maglev"
+vrrp = ""
+idle_timeout = "15m"
+lookup_table_size = 16_384
+udp = "stateless"
+nat_exclude = []
+on_no_backend = "pass"
+
+[[service.backend]]
+name = "web1"
+address = "10.0.0.11"
+weight = 100
+"#;
+
+/// Line 1 of the files that [`check_cases`] makes, and what `$` and `$one` stand for there.
+const HEAD: &str = "dataplane.interfaces = [\"eth0\"]\n";
+const WEB: &str = "[[service]]\nname = \"web\"\nlisten = [\"tcp://203.0.113.10:80\"]\n";
+const ONE: &str = "[[service.backend]]\naddress = \"10.0.0.1\"\n";
+
+#[test]
+fn the_example_means_what_it_says() {
+    let (config, warnings) = parse(EXAMPLE, "host").unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.node, Node { name: "lb1".into(), state_dir: "/var/lib/fairway".into() });
+    assert_eq!(config.dataplane, default_dataplane());
+    assert_eq!(config.admin, default_admin());
+    let address = IpAddr::from([203, 0, 113, 10]);
+    let listener = |port| Listener { protocol: Protocol::Tcp, address, port: Some(port) };
+    let backend = Backend {
+        name: "web1".into(),
+        address: IpAddr::from([10, 0, 0, 11]),
+        port: None,
+        weight: 100,
+        forwarding: Forwarding::Direct,
+    };
+    let expected = Service {
+        name: "web".into(),
+        listeners: vec![listener(80), listener(443)],
+        idle_timeout: Some(Duration::from_secs(900)),
+        backends: vec![backend],
+        ..default_service()
+    };
+    assert_eq!(config.services, [expected]);
+}
+
+#[test]
+fn what_is_left_out_has_the_documented_default() {
+    let config = accepted(
+        "dataplane.interfaces = [\"eth0\"]\nservice = [{ name = \"web\", listen = [\"udp://203.0.113.10:*\"], backend = [{ address = \"10.0.0.1\" }] }]",
+    );
+    assert_eq!(config.node, Node { name: "host".into(), state_dir: "/var/lib/fairway".into() });
+    assert_eq!(config.dataplane, default_dataplane());
+    assert_eq!(config.admin, default_admin());
+    let service = &config.services[0];
+    assert_eq!(
+        Service { name: "web".into(), listeners: vec![], backends: vec![], ..service.clone() },
+        default_service()
+    );
+    assert_eq!(service.listeners[0].to_string(), "udp://203.0.113.10:*");
+    assert_eq!(service.idle_timeout(Protocol::Tcp), Duration::from_secs(900));
+    assert_eq!(service.idle_timeout(Protocol::Udp), Duration::from_secs(60));
+    assert_eq!((service.backends[0].name.as_str(), service.backends[0].weight), ("10.0.0.1", 100));
+}
+
+#[test]
+fn an_empty_file_is_a_node_without_services() {
+    let config = accepted("");
+    assert_eq!((config.node.name.as_str(), config.services.len()), ("host", 0));
+}
+
+#[test]
+fn values_have_the_forms_of_the_reference() {
+    let config = accepted(&format!(
+        "admin.listen = \"\"\n{HEAD}[[service]]\nname = \"six\"\nlisten = [\"tcp://[2001:db8::1]:80\", \"udp://[2001:db8::1]:*\"]\n\
+         forwarding = \"nat\"\nnat_exclude = [\"fd00::/8\", \"2001:db8::9\"]\nidle_timeout = \"1h 30m\"\nlookup_table_size = 0x400\n\
+         [[service.backend]]\naddress = \"2001:db8::2\"\nforwarding = \"direct\"\n[[service.backend]]\naddress = \"2001:db8::3\"\n"
+    ));
+    assert_eq!(config.admin.listen, None);
+    let service = &config.services[0];
+    assert_eq!(service.listeners[0].to_string(), "tcp://[2001:db8::1]:80");
+    assert_eq!(service.listeners[1].port, None);
+    assert_eq!(service.nat_exclude, ["fd00::/8".parse().unwrap(), "2001:db8::9/128".parse().unwrap()]);
+    assert_eq!(service.idle_timeout, Some(Duration::from_secs(5400)));
+    assert_eq!(service.lookup_table_size, 1024);
+    let methods: Vec<Forwarding> = service.backends.iter().map(|backend| backend.forwarding).collect();
+    assert_eq!(methods, [Forwarding::Direct, Forwarding::Nat]);
+}
+
+#[test]
+fn an_unusable_host_name_asks_for_a_name() {
+    let refused = parse("", "a/b").unwrap_err();
+    assert_eq!(refused[0].code, Code::BadName);
+    assert!(parse("node.name = \"x\"", "").is_ok());
+}
+
+#[test]
+fn the_hash_is_of_the_meaning_and_not_of_the_text() {
+    let hash = |text: &str| accepted(text).hash();
+    let two = "[[service.backend]]\naddress = \"10.0.0.2\"\n";
+    let base = hash(&format!("{HEAD}{WEB}{ONE}{two}"));
+    assert_eq!(base.len(), 16);
+    assert_eq!(base, hash(&format!("# comment\nnode.name = \"other\"\n{HEAD}{WEB}{two}{ONE}")));
+    assert_ne!(base, hash(&format!("{HEAD}{WEB}{ONE}")));
+    assert_ne!(base, hash(&format!("{HEAD}{WEB}{ONE}{two}weight = 99\n")));
+    assert_ne!(base, hash(&format!("{HEAD}{WEB}idle_timeout = \"16m\"\n{ONE}{two}")));
+}
+
+#[test]
+fn the_schema_knows_the_keys_of_this_version_only() {
+    let schema = schema();
+    let service = &schema["properties"]["service"]["items"];
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(service["required"], serde_json::json!(["name", "listen"]));
+    assert_eq!(service["properties"]["lookup_table_size"]["default"], 16_384);
+    assert_eq!(service["properties"]["forwarding"]["enum"], serde_json::json!(["direct", "nat"]));
+    assert_eq!(service["properties"]["backend"]["items"]["properties"]["weight"]["maximum"], 10_000);
+    assert!(service["properties"].get("quorum").is_none());
+    assert!(schema["properties"].get("vrrp").is_none());
+}
+
+#[test]
+fn every_alias_stands_for_a_word_there_is() {
+    let tables = [&keys::FILE].into_iter().chain(keys::FILE.keys.iter().filter_map(|key| match key.kind {
+        keys::Kind::Table(table) | keys::Kind::Tables(table) => Some(table),
+        _ => None,
+    }));
+    for key in tables.flat_map(|table| table.keys) {
+        let keys::Kind::Choice(choices) = &key.kind else { continue };
+        for (alias, word) in choices.aliases {
+            let known = (choices.now)().contains(word) || choices.later.contains(word);
+            assert!(known, "`{}`: {alias} stands for {word}", key.name);
+        }
+    }
+}
+
+#[test]
+fn codes_are_unique_and_in_order() {
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert!(codes.is_sorted_by(|a, b| a < b));
+}
+
+fn accepted(text: &str) -> Config {
+    match parse(text, "host") {
+        Ok((config, warnings)) if warnings.is_empty() => config,
+        Ok((_, said)) | Err(said) => panic!("{}", render(&said, text, "f.toml", false)),
+    }
+}
+
+fn problems(text: &str) -> Vec<Diagnostic> {
+    let (Ok((_, said)) | Err(said)) = parse(text, "host");
+    said
+}
+
+/// `expected`: code and place of every problem, as `FW0002 3:1`.
+fn check(text: &str, expected: &str) {
+    let said = problems(text);
+    let found: Vec<String> = reports(&said, text, "f.toml")
+        .iter()
+        .map(|report| format!("{} {}:{}", report.code.as_str(), report.line, report.column))
+        .collect();
+    let rendered = render(&said, text, "f.toml", false);
+    assert_eq!(found.join(" "), expected, "\n{text}\n{rendered}");
+    for report in reports(&said, text, "f.toml") {
+        assert!(rendered.contains(&format!("--> f.toml:{}:{}", report.line, report.column)), "{rendered}");
+    }
+}
+
+fn default_dataplane() -> Dataplane {
+    Dataplane {
+        interfaces: vec!["eth0".into()],
+        mode: AttachMode::Auto,
+        pin_path: PathBuf::from("/sys/fs/bpf/fairway"),
+        flow_table_capacity: 1 << 20,
+        hash_seed: "fairway".into(),
+    }
+}
+
+fn default_admin() -> Admin {
+    Admin { socket: "/run/fairway/admin.sock".into(), listen: Some("127.0.0.1:9910".parse().unwrap()) }
+}
+
+fn default_service() -> Service {
+    Service {
+        name: "web".into(),
+        listeners: vec![],
+        forwarding: Forwarding::Direct,
+        scheduler: Scheduler::Maglev,
+        idle_timeout: None,
+        udp: UdpMode::Stateless,
+        on_no_backend: OnNoBackend::Pass,
+        nat_exclude: vec![],
+        lookup_table_size: 16_384,
+        backends: vec![],
+    }
+}

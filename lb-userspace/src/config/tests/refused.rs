@@ -1,0 +1,275 @@
+//! Tables of (file → codes and places).
+
+use super::{HEAD, ONE, WEB, check, problems};
+use std::net::Ipv4Addr;
+
+#[test]
+fn one_bad_value_is_told_at_its_place() {
+    check_cases(&[
+        // Syntax.
+        ("[node", "FW0001 2:6"),
+        ("[node]\nname = ", "FW0001 3:8"),
+        ("[node]\nname = \"a\"\nname = \"b\"", "FW0001 4:1"),
+        // Keys.
+        ("[dataplan]", "FW0002 2:2"),
+        ("[[services]]", "FW0002 2:3"),
+        ("[node]\nnam = \"a\"", "FW0002 3:1"),
+        ("[admin]\nlisten = 1", "FW0003 3:10"),
+        ("[node]\nname = [\"a\"]", "FW0003 3:8"),
+        ("node = 3", "FW0003 2:8"),
+        ("[service]\nname = \"a\"", "FW0003 2:1"),
+        ("service = [7]", "FW0003 2:12"),
+        ("[[service]]", "FW0004 2:1 FW0004 2:1 FW0202 2:1"),
+        ("$one[[service.backend]]", "FW0004 7:1"),
+        // Values.
+        ("[node]\nname = \"\"", "FW0009 3:8"),
+        ("[node]\nname = \"a/b\"", "FW0009 3:8"),
+        ("[node]\nname = \"a\\u001b[31m\"", "FW0009 3:8"),
+        ("[node]\nname = \" a\"", "FW0009 3:8"),
+        ("[node]\nname = \"0123456789012345678901234567890123456789012345678901234567890123x\"", "FW0009 3:8"),
+        ("[node]\nstate_dir = \"var\"", "FW0005 3:13"),
+        ("[admin]\nsocket = \"admin.sock\"", "FW0005 3:10"),
+        ("[admin]\nlisten = \"localhost:80\"", "FW0005 3:10"),
+        ("[admin]\nlisten = \"0.0.0.0:9910\"", "FW0204 3:10"),
+        ("$one[[service]]\nname = 1\nlisten = [2]\nbackend = [{ address = \"10.0.0.9\" }]", "FW0003 8:8 FW0003 9:11"),
+        ("$mode = 1", "FW0202 3:8 FW0002 5:1"),
+        ("$idle_timeout = 900\n$one", "FW0003 5:16"),
+        ("$idle_timeout = \"15\"\n$one", "FW0005 5:16"),
+        ("$idle_timeout = \"999ms\"\n$one", "FW0006 5:16"),
+        ("$idle_timeout = \"25h\"\n$one", "FW0006 5:16"),
+        ("$scheduler = \"magleff\"\n$one", "FW0008 5:13"),
+        ("$scheduler = \"round-robin\"\n$one", "FW0007 5:13"),
+        ("$scheduler = \"wlc\"\n$one", "FW0008 5:13"),
+        ("$forwarding = \"tunnel\"\n$one", "FW0007 5:14"),
+        ("$udp = \"flow\"\n$one", "FW0008 5:7"),
+        ("$on_no_backend = true\n$one", "FW0003 5:17"),
+        ("$lookup_table_size = 1000\n$one", "FW0005 5:21"),
+        ("$lookup_table_size = 8\n$one", "FW0006 5:21"),
+        ("$lookup_table_size = 2_097_152\n$one", "FW0006 5:21"),
+        ("$lookup_table_size = -16\n$one", "FW0006 5:21"),
+        ("$lookup_table_size = \"16\"\n$one", "FW0003 5:21"),
+        ("$nat_exclude = \"10.0.0.0/8\"\n$one", "FW0003 5:15"),
+        ("$nat_exclude = [\"10.0.0.1/8\"]\nforwarding = \"nat\"\n$one", "FW0005 5:16"),
+        ("$nat_exclude = [\"ten\"]\nforwarding = \"nat\"\n$one", "FW0005 5:16"),
+        ("$one", ""),
+        ("$[[service.backend]]\naddress = \"web1\"", "FW0005 6:11"),
+        ("$[[service.backend]]\naddress = \"10.0.0.0/8\"", "FW0005 6:11"),
+        ("$[[service.backend]]\naddress = \"10.0.0.1:80\"", "FW0005 6:11"),
+        ("$[[service.backend]]\naddress = \"127.0.0.1\"", "FW0010 6:11"),
+        ("$oneweight = 10001", "FW0006 7:10"),
+        ("$oneweight = -1", "FW0006 7:10"),
+        ("$oneport = 0", "FW0006 7:8"),
+        ("$oneforwarding = \"natt\"\nport = 80", "FW0008 7:14"),
+    ]);
+}
+
+#[test]
+fn a_data_plane_value_is_told_at_its_place() {
+    let cases = [
+        ("mode = \"skb\"", "FW0008 2:8"),
+        ("flow_table_capacity = 1023", "FW0006 2:23"),
+        ("flow_table_capacity = 67_108_865", "FW0006 2:23"),
+        ("hash_seed = \"\"", "FW0005 2:13"),
+        ("interfaces = [\"eth0\", \"eth0\"]", "FW0102 2:23"),
+        ("interfaces = [\"a name\"]", "FW0009 2:15"),
+        ("interfaces = [\"0123456789abcdef\"]", "FW0009 2:15"),
+        ("interfaces = \"eth0\"", "FW0003 2:14"),
+        // What follows a bracket left open is not told: it is no mistake of its own.
+        ("interfaces = [\"eth0\"\nmode = \"auto\"\n[admin]\nlisten = \"\"", "FW0001 3:1"),
+    ];
+    for (line, expected) in cases {
+        check(&format!("[dataplane]\n{line}\n"), expected);
+    }
+}
+
+#[test]
+fn a_listener_is_refused_for_what_is_wrong_with_it() {
+    let cases = [
+        ("203.0.113.10:80", "FW0005"),
+        ("http://203.0.113.10:80", "FW0005"),
+        ("TCP://203.0.113.10:80", "FW0005"),
+        ("tcp://203.0.113.10", "FW0005"),
+        ("tcp://203.0.113.10:", "FW0005"),
+        ("tcp://203.0.113.10:0", "FW0005"),
+        ("tcp://203.0.113.10:65536", "FW0005"),
+        ("tcp://203.0.113.10:+80", "FW0005"),
+        ("tcp://[203.0.113.10]:80", "FW0005"),
+        ("tcp://2001:db8::1:80", "FW0005"),
+        ("tcp://2001:db8::1", "FW0005"),
+        ("tcp://[2001:db8::1%eth0]:80", "FW0005"),
+        ("tcp://[2001:db8::1]", "FW0005"),
+        ("tcp://www.example.net:80", "FW0005"),
+        ("tcp://0.0.0.0:80", "FW0010"),
+        ("tcp://[::]:80", "FW0010"),
+        ("udp://224.0.0.18:80", "FW0010"),
+        ("udp://[ff02::1]:80", "FW0010"),
+        ("tcp://127.0.0.1:80", "FW0010"),
+        ("tcp://[::1]:80", "FW0010"),
+        ("udp://255.255.255.255:80", "FW0010"),
+        ("tcp://[fe80::1]:80", "FW0010"),
+        ("tcp://[::ffff:192.0.2.1]:80", "FW0010"),
+    ];
+    for (listener, code) in cases {
+        let text = format!("{HEAD}[[service]]\nname = \"a\"\nlisten = [\"{listener}\"]\n{ONE}");
+        check(&text, &format!("{code} 4:11"));
+        assert!(problems(&text)[0].help.is_some(), "{listener} has no advice");
+    }
+}
+
+#[test]
+fn keys_of_later_versions_are_refused_and_never_ignored() {
+    check_cases(&[
+        ("[[vrrp]]\nname = \"public\"", "FW0007 2:3"),
+        ("[peer]\naddresses = [\"10.9.0.2\"]", "FW0007 2:2"),
+        ("$vrrp = \"public\"\n$one", "FW0007 5:1"),
+        ("$quorum = 1\n$one", "FW0007 5:1"),
+        ("$minimum_healthy = 0.0\n$one", "FW0007 5:1"),
+        ("$on_down = \"keep\"\n$one", "FW0007 5:1"),
+        ("$sorry = { address = \"10.0.0.99\" }\n$one", "FW0007 5:1"),
+        ("$[service.check]\ntype = \"http\"\n$one", "FW0007 5:10"),
+        ("$oneforwarding = \"tunnel\"", "FW0007 7:14"),
+    ]);
+    check("[dataplane]\npin_path = \"/sys/fs/bpf/fairway\"", "FW0007 2:1");
+    check("[dataplane]\nready_timeout = \"30s\"", "FW0007 2:1");
+}
+
+#[test]
+fn values_that_do_not_go_together_are_told_with_both_places() {
+    check_cases(&[
+        ("$one$one", "FW0115 8:11"),
+        (
+            "$oneforwarding = \"nat\"\nname = \"a\"\n[[service.backend]]\nforwarding = \"nat\"\naddress = \"10.0.0.1\"\nport = 80",
+            "FW0115 11:11",
+        ),
+        ("$onename = \"a\"\n[[service.backend]]\nname = \"a\"\naddress = \"10.0.0.2\"", "FW0104 9:8"),
+        ("$one[[service]]\nname = \"web\"\nlisten = [\"udp://203.0.113.10:80\"]\n$one", "FW0103 8:8"),
+        ("$one[[service]]\nname = \"b\"\nlisten = [\"tcp://203.0.113.10:80\"]\n$one", "FW0105 9:11"),
+        ("$one[[service]]\nname = \"b\"\nlisten = [\"tcp://203.0.113.10:*\"]\n$one", ""),
+        ("$[[service.backend]]\naddress = \"2001:db8::1\"", "FW0106 6:11"),
+        (
+            "[[service]]\nname = \"a\"\nlisten = [\"tcp://203.0.113.10:80\", \"tcp://[2001:db8::1]:80\"]\n$one",
+            "FW0106 4:36",
+        ),
+        ("$oneport = 8080", "FW0107 7:8"),
+        (
+            "[[service]]\nname = \"a\"\nforwarding = \"nat\"\nlisten = [\"tcp://203.0.113.10:*\"]\n$oneport = 80",
+            "FW0108 8:8",
+        ),
+        ("$forwarding = \"nat\"\n[[service.backend]]\naddress = \"203.0.113.10\"", "FW0110 7:11"),
+        ("$[[service.backend]]\naddress = \"203.0.113.10\"", ""),
+        ("[[service]]\nname = \"a\"\nlisten = []\n$one", "FW0116 4:10"),
+        ("$", "FW0202 3:8"),
+        ("$oneweight = 0", "FW0203 3:8"),
+        ("$lookup_table_size = 64\n$one", "FW0201 5:21"),
+        ("$nat_exclude = [\"10.0.0.0/8\"]\n$one", "FW0205 5:16"),
+        ("$udp = \"flows\"\n$one", "FW0205 5:7"),
+    ]);
+    check(&format!("{WEB}{ONE}"), "FW0101 1:1");
+    check(&format!("[dataplane]\ninterfaces = []\n{WEB}{ONE}"), "FW0101 2:14");
+    check(&format!("[dataplane]\nmode = \"auto\"\n{WEB}{ONE}"), "FW0101 1:1");
+}
+
+#[test]
+fn a_reply_that_could_belong_to_two_listeners_is_refused() {
+    // Listeners and backend ports of two services with a common backend, and whether they go together.
+    let cases: [(&str, &str, &str, &str, bool); 10] = [
+        ("tcp://192.0.2.1:80", "", "tcp://192.0.2.2:80", "", false),
+        ("tcp://192.0.2.1:80", "", "udp://192.0.2.2:80", "", true),
+        ("tcp://192.0.2.1:80", "", "tcp://192.0.2.2:80", "port = 8080", true),
+        ("tcp://192.0.2.1:80", "", "tcp://192.0.2.1:443", "", true),
+        ("tcp://192.0.2.1:80", "port = 8080", "tcp://192.0.2.1:443", "port = 8080", false),
+        ("tcp://192.0.2.1:8080", "", "tcp://192.0.2.1:443", "port = 8080", false),
+        ("tcp://192.0.2.1:*", "", "tcp://192.0.2.2:*", "", false),
+        ("tcp://192.0.2.1:*", "", "tcp://192.0.2.2:80", "", false),
+        ("tcp://192.0.2.1:80", "port = 8080", "tcp://192.0.2.1:*", "", false),
+        ("tcp://192.0.2.1:80", "", "tcp://192.0.2.1:*", "", true),
+    ];
+    for (one, one_port, two, two_port, together) in cases {
+        for [(a, a_port), (b, b_port)] in [[(one, one_port), (two, two_port)], [(two, two_port), (one, one_port)]] {
+            let service = |name, listen, port| {
+                format!("[[service]]\nname = \"{name}\"\nlisten = [\"{listen}\"]\nforwarding = \"nat\"\n{ONE}{port}\n")
+            };
+            let text = format!("{HEAD}{}{}", service("a", a, a_port), service("b", b, b_port));
+            check(&text, if together { "" } else { "FW0109 11:11" });
+        }
+    }
+}
+
+#[test]
+fn two_listeners_of_one_service_must_not_meet_at_a_backend_port() {
+    let text = format!(
+        "{HEAD}[[service]]\nname = \"a\"\nforwarding = \"nat\"\nlisten = [\"tcp://192.0.2.1:80\", \"tcp://192.0.2.1:443\"]\n\
+         {ONE}port = 8080\n[[service.backend]]\naddress = \"10.0.0.2\"\nport = 8080\n"
+    );
+    // Told once, not once a backend.
+    check(&text, "FW0109 5:33");
+    let direct = text.replace("port = 8080\n", "").replace("\"nat\"", "\"direct\"");
+    check(&direct, "");
+}
+
+#[test]
+fn what_does_not_fit_the_tables_is_refused() {
+    let backends = |count: u32| -> String {
+        let lines = (0..count)
+            .map(|i| format!("[[service.backend]]\naddress = \"{}\"\n", Ipv4Addr::from_bits(0x0a00_0000 + i)));
+        lines.collect()
+    };
+    let listeners = |count: u32| -> String {
+        let items = (1..=count).map(|port| format!("\"tcp://192.0.2.1:{port}\","));
+        format!("listen = [{}]\n", items.collect::<String>())
+    };
+    let service =
+        |listen: &str, rest: &str, backends: &str| format!("{HEAD}[[service]]\nname = \"a\"\n{listen}{rest}{backends}");
+    let codes = |text: &str| problems(text).iter().map(|problem| problem.code.as_str()).collect::<Vec<_>>();
+    let large = "lookup_table_size = 1_048_576\n";
+    assert_eq!(codes(&service(&listeners(1), large, &backends(8192))), [""; 0]);
+    assert_eq!(codes(&service(&listeners(1), large, &backends(8193))), ["FW0113"]);
+    assert_eq!(codes(&service(&listeners(4096), "", &backends(64))), [""; 0]);
+    assert_eq!(codes(&service(&listeners(4097), "", &backends(1))), ["FW0112"]);
+    assert_eq!(codes(&service(&listeners(4096), "", &backends(65))), ["FW0114"]);
+    assert_eq!(codes(&service(&listeners(1), "lookup_table_size = 16\n", &backends(17))), ["FW0111"]);
+    assert_eq!(codes(&service(&listeners(1), "", &backends(163))), [""; 0]);
+    assert_eq!(codes(&service(&listeners(1), "", &backends(164))), ["FW0201"]);
+}
+
+#[test]
+fn every_problem_of_a_file_is_told_at_once() {
+    check(
+        r#"[node]
+nmae = "lb1"
+[dataplane]
+mode = "nativ"
+pin_path = "/tmp"
+[[vrrp]]
+vrid = 51
+[[service]]
+listen = ["tcp://203.0.113.10:80", "tcp://203.0.113.10:http"]
+idle_timeout = 900
+[[service.backend]]
+address = "10.0.0.1"
+port = 8080
+weight = 20_000
+[[service.backend]]
+address = "10.0.0.1"
+[[service]]
+name = "b"
+listen = ["tcp://203.0.113.10:80"]
+"#,
+        "FW0002 2:1 FW0101 3:1 FW0008 4:8 FW0007 5:1 FW0007 6:3 FW0004 8:1 FW0005 9:36 FW0003 10:16 FW0107 13:8 FW0006 14:10 \
+         FW0115 16:11 FW0202 18:8 FW0105 19:11",
+    );
+}
+
+/// Snippets follow [`HEAD`]; a `$` at the beginning stands for [`WEB`], `$one` there for [`WEB`] and [`ONE`], elsewhere
+/// for [`ONE`].
+fn check_cases(cases: &[(&str, &str)]) {
+    for (snippet, expected) in cases {
+        let text = match snippet.strip_prefix('$') {
+            Some(rest) => {
+                format!("{WEB}{}", rest.strip_prefix("one").map_or(rest.to_owned(), |rest| format!("{ONE}{rest}")))
+            }
+            None => (*snippet).to_owned(),
+        };
+        check(&format!("{HEAD}{}", text.replace("$one", ONE)), expected);
+    }
+}
