@@ -1,4 +1,4 @@
-//! The configuration that the demo runs Fairway with: an ordinary one, worth reading, because it is printed.
+//! The configuration that Fairway runs with in a lab: an ordinary one, worth reading, because the demo prints it.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,17 +8,17 @@ use super::lab::Lab;
 use super::topology::{Replies, SERVICE_V4, SERVICE_V6, backend_v4, backend_v6};
 
 /// Where the admin interface listens, inside the balancer's namespace.
-pub(super) fn admin_address() -> SocketAddr {
+pub fn admin_address() -> SocketAddr {
     SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 9910)
 }
 
-/// What a backend is called.
-pub(super) fn backend_name(index: usize) -> String {
+/// What a backend is called, counted from 0.
+pub fn backend_name(index: usize) -> String {
     format!("b{}", index + 1)
 }
 
-/// Web and UDP echo over both families, with the first `backends` backends of the lab.
-pub(super) fn demo(lab: &Lab, socket: &Path, backends: usize) -> String {
+/// Web and UDP echo over both families, with these backends of the lab, counted from 0.
+pub fn configuration(lab: &Lab, socket: &Path, backends: &[usize]) -> String {
     let mut text = format!(
         "[node]
 name = \"lb1\"
@@ -45,7 +45,7 @@ listen = \"{admin}\"
     for (family, service, backend) in FAMILIES {
         let service = service();
         service_lines(&mut text, family, &service, forwarding);
-        for index in 0..backends {
+        for &index in backends {
             let (name, address) = (backend_name(index), backend(index));
             writeln!(text, "\n[[service.backend]]\nname = \"{name}\"\naddress = \"{address}\"")
                 .expect("writing to a string cannot fail");

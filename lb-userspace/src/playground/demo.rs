@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::unistd::geteuid;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::lab::{Lab, VETH_NOTE};
 use super::process::Process;
@@ -32,14 +32,14 @@ const START_POLL: Duration = Duration::from_millis(50);
 const LOG_TAIL: usize = 20;
 
 /// What `fairway demo` can be asked for.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct DemoOptions {
     /// Stop by itself after so many seconds
     #[arg(long, value_name = "N")]
     pub seconds: Option<u64>,
     /// Backends
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub backends: usize,
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=70))]
+    pub backends: u8,
     /// Forward by address translation (nat) instead of rewriting MACs (direct)
     #[arg(long)]
     pub nat: bool,
@@ -93,39 +93,48 @@ struct Files {
     log: PathBuf,
 }
 
+/// Why a run is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    TimeIsUp,
+    Interrupted,
+}
+
 async fn play(options: &DemoOptions) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+    // Before there is anything to tidy up, so that no signal from now on ends the process on the spot.
+    let mut signals = Signals::new()?;
     let mut playground = Playground::build(options)?;
     playground.introduce()?;
+    let end = playground.watch(options.seconds, &mut signals).await?;
+    playground.finish(end)
+}
 
-    let mut screen = Screen::new();
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    ticks.tick().await; // the first one is at once
-    for second in 1.. {
+/// Whatever asks the demo to end.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    async fn any(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
-            _ = ticks.tick() => {}
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            _ = hang_up.recv() => break,
-        }
-        if let Some(status) = playground.daemon.ended()? {
-            bail!("fairway ended by itself ({status}); its last lines:\n{}", tail(&playground.files.log));
-        }
-        screen.show(second, playground.servers.len(), &playground.traffic.tally())?;
-        if options.seconds.is_some_and(|end| second >= end) {
-            break;
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
         }
     }
-    playground.finish()
 }
 
 impl Playground {
     fn build(options: &DemoOptions) -> Result<Self> {
         let replies = if options.nat { Replies::ThroughBalancer } else { Replies::Direct };
-        let lab = Lab::build(&Spec { backends: options.backends, replies, ..Spec::default() })?;
-        let servers = (0..options.backends).map(|index| start_server(&lab, index)).collect::<Result<Vec<_>>>()?;
+        let backends = options.backends.into();
+        let lab = Lab::build(&Spec { backends, replies, ..Spec::default() })?;
+        let servers = (0..backends).map(|index| start_server(&lab, index)).collect::<Result<Vec<_>>>()?;
         let files = write_files(&lab)?;
         let mut daemon = start_daemon(&lab, &files)?;
         await_daemon(&mut daemon, &files)?;
@@ -167,8 +176,29 @@ impl Playground {
         ))
     }
 
+    /// Shows each second who serves what, until somebody or the clock says that it is enough.
+    async fn watch(&mut self, seconds: Option<u64>, signals: &mut Signals) -> Result<End> {
+        let mut screen = Screen::new();
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.tick().await; // the first one is at once
+        for second in 1.. {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = signals.any() => return Ok(End::Interrupted),
+            }
+            if let Some(status) = self.daemon.ended()? {
+                bail!("fairway ended by itself ({status}); its last lines:\n{}", tail(&self.files.log));
+            }
+            screen.show(second, self.servers.len(), &self.traffic.tally())?;
+            if seconds.is_some_and(|end| second >= end) {
+                break;
+            }
+        }
+        Ok(End::TimeIsUp)
+    }
+
     /// Ends everything in order and judges the run.
-    fn finish(self) -> Result<()> {
+    fn finish(self, end: End) -> Result<()> {
         let Self { traffic, mut daemon, servers, files, lab } = self;
         let tally = traffic.tally();
         drop(traffic);
@@ -179,7 +209,7 @@ impl Playground {
         ensure!(status.success(), "fairway did not stop cleanly ({status}); its last lines:\n{last_lines}");
         let why = tally.last_failure.clone().unwrap_or_else(|| "none was sent".into());
         ensure!(
-            tally.total() > 0,
+            tally.total() > 0 || end == End::Interrupted,
             "no request was ever answered (the last: {why}); fairway's last lines:\n{last_lines}"
         );
         say(&format!("{} requests answered, {} failed; everything is removed", tally.total(), tally.failed))
@@ -215,8 +245,9 @@ fn write_files(lab: &Lab) -> Result<Files> {
         log: file("fairway.log"),
     };
     let backends = lab.spec().backends;
-    for (path, backends) in [(&files.config, backends), (&files.fewer, backends - 1)] {
-        let text = config::demo(lab, &files.socket, backends);
+    let all: Vec<usize> = (0..backends).collect();
+    for (path, backends) in [(&files.config, &all[..]), (&files.fewer, &all[..backends - 1])] {
+        let text = config::configuration(lab, &files.socket, backends);
         fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(files)

@@ -81,12 +81,21 @@ fn stop_children(prefix: &str) {
 }
 
 fn remove_namespaces(prefix: &str) -> Result<()> {
-    let ours = format!("{prefix}-");
-    let mut lines = String::new();
-    for name in entries(NAMESPACES)?.into_iter().filter(|name| name.starts_with(&ours)) {
-        lines += &format!("netns delete {name}\n");
+    let names = namespaces(prefix)?;
+    if names.is_empty() {
+        return Ok(());
     }
-    if lines.is_empty() { Ok(()) } else { ip_batch(None, &lines) }
+    let lines: String = names.iter().map(|name| format!("netns delete {name}\n")).collect();
+    match ip_batch(None, &lines) {
+        // Two may clean at once, and then each finds some of it gone.
+        Err(error) if !namespaces(prefix)?.is_empty() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn namespaces(prefix: &str) -> Result<Vec<String>> {
+    let ours = format!("{prefix}-");
+    Ok(entries(NAMESPACES)?.into_iter().filter(|name| name.starts_with(&ours)).collect())
 }
 
 fn remove_tree(path: &Path) -> Result<()> {
