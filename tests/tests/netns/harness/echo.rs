@@ -1,0 +1,67 @@
+//! UDP echo in a backend, counting what it echoes.
+
+use std::io::ErrorKind;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use fairway::playground::Lab;
+
+use super::ECHO;
+
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+/// Echo servers at all addresses of one backend; dropped, they end.
+pub struct Echo {
+    echoed: Arc<AtomicUsize>,
+    enough: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Echo {
+    /// Starts them in a backend, counted from 0.
+    pub fn start(lab: &Lab, index: usize) -> Self {
+        let mut echo = Self { echoed: Arc::default(), enough: Arc::default(), threads: Vec::new() };
+        for address in lab.backend_listeners(index, ECHO) {
+            let socket = lab
+                .backend(index)
+                .run(|| UdpSocket::bind(address))
+                .expect("the namespace is there")
+                .unwrap_or_else(|error| panic!("listening at udp://{address}: {error}"));
+            socket.set_read_timeout(Some(LOOK_UP)).expect("a valid timeout");
+            let (echoed, enough) = (Arc::clone(&echo.echoed), Arc::clone(&echo.enough));
+            echo.threads.push(thread::spawn(move || serve(&socket, &echoed, &enough)));
+        }
+        echo
+    }
+
+    /// Datagrams so far.
+    pub fn echoed(&self) -> usize {
+        self.echoed.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.enough.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join(); // a panic has been printed already
+        }
+    }
+}
+
+fn serve(socket: &UdpSocket, echoed: &AtomicUsize, enough: &AtomicBool) {
+    let mut datagram = [0; 2048];
+    while !enough.load(Ordering::Relaxed) {
+        match socket.recv_from(&mut datagram) {
+            Ok((length, from)) => {
+                echoed.fetch_add(1, Ordering::Relaxed);
+                socket.send_to(&datagram[..length], from).expect("the client is reachable");
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) => panic!("receiving: {error}"),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Fairway on real packets: the daemon in a lab of network namespaces, nginx behind it and clients before it. Needs root
+//! and nginx. Each file tests one promise; `harness` is how they do it.
+//!
+//! The binary under test is `$FAIRWAY_BIN`, or the `fairway` that lies beside this test's build directory. nginx is
+//! looked for in `$FAIRWAY_TOOLS_PATH` and then in `$PATH`.
+
+mod harness;
+
+mod attachment;
+mod demo;
+mod host_traffic;
+mod jumbo_frames;
+mod lab;
+mod pool_changes;
+mod reload;
+mod requests;
+mod udp;
