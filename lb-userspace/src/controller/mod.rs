@@ -1,1 +1,3 @@
-//! controller: see ARCHITECTURE.md.
+//! The pure heart of the daemon: events in, effects out.
+
+pub mod view;

@@ -1,1 +1,3 @@
-//! runtime: see ARCHITECTURE.md.
+//! The daemon: it owns the clock and carries out what the controller decides.
+
+pub mod request;

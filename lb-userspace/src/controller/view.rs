@@ -1,0 +1,227 @@
+//! What the daemon says of itself: one snapshot that `status`, `show`, the metrics and the status page are all made from.
+//! Its JSON is the answer of `-o json`; the shape is versioned by [`API_VERSION`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the shapes here. Fields are added under the same version, never renamed or removed.
+pub const API_VERSION: &str = "v1";
+
+/// Everything, at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`API_VERSION`].
+    pub api: String,
+    /// This node.
+    pub node: NodeStatus,
+    /// The configuration in force.
+    pub config: ConfigStatus,
+    /// Interfaces that XDP is, or should be, attached to.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The virtual services, in the order of the configuration.
+    pub services: Vec<ServiceStatus>,
+    /// The flow tables.
+    pub flows: FlowsStatus,
+    /// Packets passed to the host, by reason.
+    pub passes: BTreeMap<String, u64>,
+    /// Packets dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+    /// Neighbours (next hops) by destination: resolved frame or reason, in words.
+    pub neighbours: Vec<NeighbourStatus>,
+    /// What an operator should know and do, in words; empty when all is well.
+    pub warnings: Vec<String>,
+    /// Flows that would move if this node failed now and another took over.
+    pub flows_at_risk: u64,
+}
+
+/// The node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: String,
+    /// Version of Fairway.
+    pub version: String,
+    /// Running kernel.
+    pub kernel: String,
+    /// Process id of the daemon.
+    pub pid: u32,
+    /// Start of the daemon, seconds since the Unix epoch.
+    pub started: f64,
+    /// Whether the daemon is ready to serve: attached and every next hop known or failed.
+    pub ready: bool,
+    /// Why it is not.
+    pub not_ready: Option<String>,
+}
+
+/// The configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// Where it was read from.
+    pub file: String,
+    /// `Config::hash` of what is in force.
+    pub hash: String,
+    /// When it came into force, seconds since the Unix epoch.
+    pub loaded: f64,
+    /// Whether the last reload was accepted.
+    pub last_reload_successful: bool,
+    /// When the last reload was tried, accepted or not, seconds since the Unix epoch.
+    pub last_reload: f64,
+    /// Why it was not.
+    pub last_reload_error: Option<String>,
+}
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its index; `None` when there is no such interface now.
+    pub index: Option<u32>,
+    /// `native`, `generic`, or `none`.
+    pub mode: String,
+    /// Its MTU.
+    pub mtu: Option<u32>,
+    /// When the mode last changed, seconds since the Unix epoch.
+    pub since: f64,
+    /// Why it is not attached, or not natively.
+    pub why: Option<String>,
+}
+
+/// A virtual service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: String,
+    /// `tcp://203.0.113.10:80`, …
+    pub listeners: Vec<String>,
+    /// `direct`, `nat`.
+    pub forwarding: String,
+    /// `maglev`, …
+    pub scheduler: String,
+    /// Slots of the lookup table.
+    pub lookup_table_size: u32,
+    /// Hash of the lookup table, by backends' identities: equal on nodes that agree.
+    pub lookup_table_hash: String,
+    /// Slots with two owners.
+    pub unsettled_slots: u32,
+    /// Slots whose recorded flows may belong to others.
+    pub exception_slots: u32,
+    /// Whether enough backends are up.
+    pub quorum_ok: bool,
+    /// Sums over the backends.
+    pub totals: Totals,
+    /// Backends, in the order of the configuration, then those that are leaving.
+    pub backends: Vec<BackendStatus>,
+}
+
+/// A backend of a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// The port that nat translates to, where it is set.
+    pub port: Option<u16>,
+    /// `direct`, `nat`.
+    pub forwarding: String,
+    /// Configured weight.
+    pub weight: u32,
+    /// `up`, `down`, `drain`, `disabled`, `starting`, `unchecked`; `drain` with `leaving` set for a removed one.
+    pub state: String,
+    /// Removed from the configuration; its flows are still served.
+    pub leaving: bool,
+    /// When the state last changed, seconds since the Unix epoch.
+    pub since: f64,
+    /// Why it is in this state, in words.
+    pub why: String,
+    /// Slots of the lookup table that it owns.
+    pub slots: u32,
+    /// The frame that reaches it, or why there is none, in words.
+    pub next_hop: String,
+    /// Whether its next hop is known.
+    pub reachable: bool,
+    /// What was forwarded to it.
+    pub totals: Totals,
+}
+
+/// Counters since the daemon started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, from the IP length.
+    pub bytes: u64,
+    /// New connections (TCP SYNs).
+    pub connections: u64,
+}
+
+/// The flow tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowsStatus {
+    /// Records of TCP flows, at the last census.
+    pub tcp: u64,
+    /// Records of UDP flows, at the last census.
+    pub udp: u64,
+    /// Records that fit into each table.
+    pub capacity: u64,
+    /// Elements of 16 slots that have been refused a record since the daemon started.
+    pub refusals: u64,
+    /// Slots that left "unsettled" although records were still refused: flows may have moved.
+    pub forced_slots: u64,
+}
+
+/// A destination and how it is reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NeighbourStatus {
+    /// The backend's address.
+    pub destination: String,
+    /// Whether the frame is known.
+    pub resolved: bool,
+    /// The frame, or why there is none.
+    pub detail: String,
+}
+
+/// What a reload did or would do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlanReport {
+    /// [`API_VERSION`].
+    pub api: String,
+    /// One line a change: `+ service web (…)`, `~ …`, `- …`. Empty: nothing to do.
+    pub changes: Vec<String>,
+    /// Writes to the tables.
+    pub writes: usize,
+    /// Slots that get another owner, and slots in all.
+    pub slots_moved: u64,
+    /// Slots in all tables that are touched.
+    pub slots: u64,
+    /// Established flows that would lose their backend: those of tables whose size changes.
+    pub flows_rehomed: u64,
+    /// Warnings of the configuration check, rendered.
+    pub warnings: Vec<String>,
+}
+
+/// Why a request could not be served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The exit code of the command: 1 failure, 2 bad config or usage, 5 partly applied.
+    pub exit: u8,
+    /// What is wrong and what to do; for a bad configuration all its problems, rendered.
+    pub message: String,
+}
+
+/// The answer of `explain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// [`API_VERSION`].
+    pub api: String,
+    /// The service that the packet belongs to, if any.
+    pub service: Option<String>,
+    /// The backend that it goes to, if any.
+    pub backend: Option<String>,
+    /// What happens to it: `transmit`, `redirect to eth1`, `pass (not-a-service)`, `drop (…)`.
+    pub verdict: String,
+    /// Each step, in words.
+    pub steps: Vec<String>,
+}

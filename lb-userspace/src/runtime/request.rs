@@ -1,0 +1,71 @@
+//! What the admin side asks of the daemon's loop. Each request carries the sender for its answer; the loop serves them
+//! one after the other, so an answer is always of one moment.
+
+use std::net::SocketAddr;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::controller::view::{Explanation, PlanReport, Problem, Status};
+
+/// Requests that may wait; more make the asker wait.
+pub const QUEUE: usize = 64;
+
+/// A question or a command.
+pub enum Request {
+    /// The state of everything.
+    Status(oneshot::Sender<Box<Status>>),
+    /// What reloading would change. `None`: from the file in force.
+    Diff(Option<ConfigText>, oneshot::Sender<Result<PlanReport, Problem>>),
+    /// Reload. `None`: from the file in force.
+    Reload(Option<ConfigText>, oneshot::Sender<Result<PlanReport, Problem>>),
+    /// What happens to a packet.
+    Explain(ExplainQuery, oneshot::Sender<Result<Explanation, Problem>>),
+    /// Trace packets for a while; lines arrive until the receiver is dropped or the time is over.
+    Trace(TraceQuery, oneshot::Sender<Result<mpsc::Receiver<TraceEvent>, Problem>>),
+}
+
+/// A configuration as it was read by the client, who may read files that the daemon may not.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct ConfigText {
+    /// What to call it in messages.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A packet to explain: the first of a flow unless `established`.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct ExplainQuery {
+    /// The client.
+    pub from: SocketAddr,
+    /// The service's address and port.
+    pub to: SocketAddr,
+    /// UDP instead of TCP.
+    pub udp: bool,
+    /// A packet of a connection that exists, not a SYN.
+    pub established: bool,
+}
+
+/// Which packets to trace: all terms that are given must hold, in either direction of the flow.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct TraceQuery {
+    /// An address of either end.
+    pub address: Option<std::net::IpAddr>,
+    /// A port of either end.
+    pub port: Option<u16>,
+    /// `tcp`, `udp`, `icmp`, as a protocol number.
+    pub protocol: Option<u8>,
+    /// How long.
+    pub seconds: u32,
+    /// Whether the packets' octets are wanted too.
+    pub packets: bool,
+}
+
+/// Something a traced packet did.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub enum TraceEvent {
+    /// A step, in words.
+    Step(String),
+    /// A packet as it came in: seconds since the Unix epoch, octets.
+    Packet(f64, Vec<u8>),
+}
