@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod effects;
+pub mod nexthop;
 pub mod playground;
 pub mod reconcile;
 pub mod runtime;
