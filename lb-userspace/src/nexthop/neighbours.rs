@@ -40,8 +40,17 @@ pub struct Neighbour {
     pub managed: bool,
     /// It bears [`NEIGHBOUR_PROTOCOL`].
     pub ours: bool,
+    /// The kernel is checking it: failing now means that it does not answer. Failing all of a sudden means that the
+    /// entry is being deleted, which the kernel announces as a failure first.
+    pub doubtful: bool,
     /// The kernel has this entry; false for what is remembered of one it dropped.
     pub present: bool,
+}
+
+impl Neighbour {
+    fn knows_mac(&self) -> bool {
+        matches!(self.reachability, Reachability::Known(_) | Reachability::Fixed(_))
+    }
 }
 
 /// The kernel's neighbour table, IPv4 and IPv6.
@@ -59,11 +68,21 @@ impl Neighbours {
         self.0.iter()
     }
 
-    /// Adds or replaces; true if the MAC address (or its absence) changed.
+    /// Takes in an announcement; true if the MAC address (or its absence) changed.
     ///
-    /// Being asked again takes nothing away from what is known: a dead host would otherwise appear to come and go with
-    /// each attempt, and `ip neigh flush` would stop traffic to hosts that are perfectly well.
-    pub fn put(&mut self, key: NeighbourKey, mut neighbour: Neighbour) -> bool {
+    /// Being asked again takes nothing away from what is known, nor does deleting the entry: a dead host would otherwise
+    /// appear to come and go with each attempt, and `ip neigh flush` would stop traffic to hosts that are perfectly well.
+    pub fn announced(&mut self, key: NeighbourKey, mut neighbour: Neighbour) -> bool {
+        let before = self.0.get(&key).copied();
+        let sudden = before.is_some_and(|before| before.knows_mac() && !before.doubtful);
+        if neighbour.reachability == Reachability::Silent && sudden {
+            neighbour.reachability = Reachability::Asking;
+        }
+        self.found(key, neighbour)
+    }
+
+    /// Takes in an entry as it is in the kernel's table; true if the MAC address (or its absence) changed.
+    pub fn found(&mut self, key: NeighbourKey, mut neighbour: Neighbour) -> bool {
         let before = self.0.get(&key).map(|known| known.reachability);
         if neighbour.reachability == Reachability::Asking {
             neighbour.reachability = match before {
@@ -71,6 +90,7 @@ impl Neighbours {
                 Some(Reachability::Silent) => Reachability::Silent,
                 Some(Reachability::Asking) | None => Reachability::Asking,
             };
+            neighbour.doubtful = true;
         }
         self.0.insert(key, neighbour);
         before != Some(neighbour.reachability)
@@ -86,6 +106,7 @@ impl Neighbours {
             };
             neighbour.managed = false;
             neighbour.ours = false;
+            neighbour.doubtful = true;
             neighbour.present = false;
         }
     }

@@ -170,11 +170,37 @@ fn being_asked_again_takes_nothing_away_from_what_is_known() {
     ];
     for (before, after) in cases {
         let mut neighbours = Neighbours::default();
-        neighbours.put(key, entry(before));
+        neighbours.announced(key, entry(before));
         neighbours.dropped(&key);
-        neighbours.put(key, entry(Reachability::Asking));
+        neighbours.announced(key, entry(Reachability::Asking));
         assert_eq!(neighbours.get(&key).expect("it is wanted").reachability, after, "{before:?}");
-        assert!(neighbours.put(key, entry(Reachability::Known(mac(7)))), "an answer counts");
+        assert!(neighbours.announced(key, entry(Reachability::Known(mac(7)))), "an answer counts");
+    }
+}
+
+#[test]
+fn only_a_neighbour_that_was_being_checked_can_fail() {
+    let key = NeighbourKey { interface: 2, address: ip(BACKEND) };
+    let cases = [
+        // (checked before it failed, announced or found in the table, what is known then)
+        (false, true, Reachability::Known(PEER)),
+        (true, true, Reachability::Silent),
+        (false, false, Reachability::Silent),
+        (true, false, Reachability::Silent),
+    ];
+    for (doubtful, announced, expected) in cases {
+        let mut neighbours = Neighbours::default();
+        neighbours.announced(key, Neighbour { doubtful, ..entry(known()) });
+        let failed = entry(Reachability::Silent);
+        let changed = if announced { neighbours.announced(key, failed) } else { neighbours.found(key, failed) };
+        let after = neighbours.get(&key).expect("put above").reachability;
+        assert_eq!((after, changed), (expected, expected == Reachability::Silent), "{doubtful} {announced}");
+        neighbours.announced(key, failed);
+        assert_eq!(
+            neighbours.get(&key).expect("put above").reachability,
+            Reachability::Silent,
+            "the second time counts"
+        );
     }
 }
 
@@ -218,7 +244,7 @@ impl Network {
     }
 
     fn neighbour(mut self, interface: u32, address: &str, reachability: Reachability) -> Self {
-        self.neighbours.put(NeighbourKey { interface, address: ip(address) }, entry(reachability));
+        self.neighbours.found(NeighbourKey { interface, address: ip(address) }, entry(reachability));
         self
     }
 
@@ -253,7 +279,7 @@ fn known() -> Reachability {
 }
 
 fn entry(reachability: Reachability) -> Neighbour {
-    Neighbour { reachability, managed: false, ours: false, present: true }
+    Neighbour { reachability, managed: false, ours: false, doubtful: false, present: true }
 }
 
 fn plain(index: u32, name: &str) -> Link {

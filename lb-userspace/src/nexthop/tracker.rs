@@ -6,12 +6,15 @@
 //! Routes are asked again only where a change can matter to them. It reads no clock: the shell calls
 //! [`Tracker::tick`] once a second.
 
+mod report;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
     Link, Links, Neighbour, NeighbourKey, Neighbours, NextHop, Reachability, RouteAnswer, Unresolved, Way, find_way,
-    resolve,
 };
 
 /// Every so many ticks all routes are asked again, because the kernel does not announce every change of its mind
@@ -178,7 +181,7 @@ impl Tracker {
                 }
             }
             Observation::Neighbour(key, neighbour) => {
-                if self.neighbours.put(key, neighbour) {
+                if self.neighbours.announced(key, neighbour) {
                     self.neighbour_changed(&key);
                 }
                 self.attention.insert(key);
@@ -211,7 +214,7 @@ impl Tracker {
             self.neighbours.dropped(&key);
         }
         for (key, neighbour) in snapshot.neighbours {
-            self.neighbours.put(key, neighbour);
+            self.neighbours.found(key, neighbour);
             self.attention.insert(key);
         }
         self.snapshot_taken = true;
@@ -287,15 +290,6 @@ impl Tracker {
     /// The neighbour entries to remove before leaving for good.
     pub fn releases(&self) -> Vec<NeighbourKey> {
         self.neighbours.iter().filter(|(_, entry)| entry.managed && entry.ours).map(|(key, _)| *key).collect()
-    }
-
-    /// The next change to report: interfaces gone, then interfaces, addresses, next hops.
-    pub fn next_event(&mut self) -> Option<Event> {
-        self.next_removal()
-            .or_else(|| self.next_link())
-            .or_else(|| self.next_addresses())
-            .or_else(|| self.next_listed())
-            .or_else(|| self.next_hop())
     }
 }
 
@@ -432,69 +426,6 @@ impl Tracker {
     }
 }
 
-/// Reporting.
-impl Tracker {
-    fn next_removal(&mut self) -> Option<Event> {
-        let changed = self.links_changed.iter();
-        let gone = changed
-            .filter_map(|index| self.links_reported.get(index))
-            .find(|reported| self.links.get(reported.index).is_none_or(|link| link.name != reported.name));
-        let (index, name) = gone.map(|link| (link.index, link.name.clone()))?;
-        self.links_reported.remove(&index);
-        Some(Event::LinkRemoved { index, name })
-    }
-
-    fn next_link(&mut self) -> Option<Event> {
-        while let Some(index) = self.links_changed.pop_first() {
-            let Some(link) = self.links.get(index) else { continue };
-            match self.links_reported.insert(index, link.clone()) {
-                None => return Some(Event::LinkAppeared(link.clone())),
-                Some(before) if before != *link => return Some(Event::LinkChanged(link.clone())),
-                Some(_) => {}
-            }
-        }
-        None
-    }
-
-    fn next_addresses(&mut self) -> Option<Event> {
-        if !std::mem::take(&mut self.addresses_changed) {
-            return None;
-        }
-        let addresses: BTreeSet<_> = self.addresses.iter().map(|(_, address)| *address).collect();
-        if self.addresses_reported.as_ref() == Some(&addresses) {
-            return None;
-        }
-        self.addresses_reported = Some(addresses.clone());
-        Some(Event::LocalAddresses(addresses))
-    }
-
-    fn next_listed(&mut self) -> Option<Event> {
-        let due = self.snapshot_taken && !self.listed;
-        self.listed |= due;
-        due.then_some(Event::Listed)
-    }
-
-    fn next_hop(&mut self) -> Option<Event> {
-        while let Some(address) = self.hops_changed.pop_first() {
-            let result = self.result(address);
-            let Some(destination) = self.destinations.as_mut().and_then(|all| all.get_mut(&address)) else { continue };
-            if destination.reported.as_ref() != Some(&result) {
-                destination.reported = Some(result.clone());
-                return Some(Event::NextHop { destination: address, result });
-            }
-        }
-        None
-    }
-
-    fn result(&self, address: IpAddr) -> Result<NextHop, Unresolved> {
-        let route = self.destination(&address).and_then(|destination| destination.route.as_ref());
-        let (Some(route), Some(attached)) = (route, &self.attached) else {
-            return Err(Unresolved::LookingUp { destination: address });
-        };
-        resolve(address, route, &self.links, &self.neighbours, attached)
-    }
-}
-
 /// First and last address of a prefix.
 fn bounds(prefix: IpAddr, length: u8) -> (IpAddr, IpAddr) {
     match prefix {
@@ -510,6 +441,3 @@ fn bounds(prefix: IpAddr, length: u8) -> (IpAddr, IpAddr) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

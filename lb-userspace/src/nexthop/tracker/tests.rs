@@ -22,7 +22,7 @@ fn every_wanted_destination_is_reported_once_and_then_on_each_change() {
     reports(&mut tracker, &[]);
     announce(&mut tracker, A, Reachability::Known(mac(2)));
     reports(&mut tracker, &[(A, "02:00:00:00:00:02")]);
-    announce(&mut tracker, A, Reachability::Silent);
+    fall_silent(&mut tracker, A);
     reports(&mut tracker, &[(A, "10.0.0.11 does not answer ARP on eth0")]);
 }
 
@@ -54,6 +54,7 @@ fn flushing_the_neighbour_table_stops_no_traffic_and_is_made_good() {
     announce(&mut tracker, A, Reachability::Known(mac(1)));
     results(&mut tracker);
     tracker.tick();
+    announce(&mut tracker, A, Reachability::Silent);
     tracker.observe(Observation::NeighbourGone(key(A)));
     assert_eq!(upkeep(&mut tracker), [Upkeep::Manage(key(A))]);
     announce(&mut tracker, A, Reachability::Asking);
@@ -309,6 +310,13 @@ fn announce(tracker: &mut Tracker, address: &str, reachability: Reachability) {
     tracker.observe(Observation::Neighbour(key(address), entry(reachability, true, true)));
 }
 
+/// As the kernel does: it is checked first, and nobody answers.
+fn fall_silent(tracker: &mut Tracker, address: &str) {
+    let checked = Neighbour { doubtful: true, ..entry(Reachability::Known(mac(1)), true, true) };
+    tracker.observe(Observation::Neighbour(key(address), checked));
+    announce(tracker, address, Reachability::Silent);
+}
+
 #[track_caller]
 fn reports(tracker: &mut Tracker, expected: &[(&str, &str)]) {
     let found = results(tracker);
@@ -367,7 +375,7 @@ fn eth(index: u32, name: &str) -> Link {
 }
 
 fn entry(reachability: Reachability, managed: bool, ours: bool) -> Neighbour {
-    Neighbour { reachability, managed, ours, present: true }
+    Neighbour { reachability, managed, ours, doubtful: false, present: true }
 }
 
 fn key(address: &str) -> NeighbourKey {
