@@ -6,6 +6,7 @@ pub mod config;
 pub mod controller;
 pub mod effects;
 pub mod native;
+pub mod nexthop;
 pub mod playground;
 pub mod reconcile;
 pub mod runtime;

@@ -2,7 +2,9 @@
 //! the simulator look things up in it, and the tests hold it against the kernel.
 
 use ipnet::IpNet;
-use lb_common::abi::{Displacements, HALF_ENTRIES, Reverse, Root, Row, Service};
+use lb_common::abi::{Displacements, HALF_ENTRIES, Reverse, Root, Row, Service, root_flags, service_flags};
+use lb_common::address::Address;
+use lb_common::hash;
 use zerocopy::FromZeros;
 
 use super::write::{Half, Write};
@@ -72,5 +74,24 @@ impl Image {
         for (index, reverse) in &half.reverse {
             self.reverse[first + *index as usize] = *reverse;
         }
+    }
+}
+
+impl Image {
+    /// The listener of an address, port and protocol, as the packet path finds it: of its port, else of every port.
+    pub fn listener(&self, address: Address, port_wire: u16, protocol: u8) -> Option<&Service> {
+        self.entry(address, port_wire, protocol).or_else(|| self.entry(address, 0, protocol))
+    }
+
+    fn entry(&self, address: Address, port_wire: u16, protocol: u8) -> Option<&Service> {
+        let half = (self.root.word & root_flags::HALF) as usize;
+        let hash = hash::endpoint(self.root.service_seed[half], address, port_wire, protocol);
+        let displacement = self.displacements[half].services[hash::bucket(hash)];
+        let service = &self.services[half * HALF_ENTRIES + hash::entry(hash, displacement)];
+        let matches = service.flags & service_flags::USED != 0
+            && service.address == address
+            && service.port_wire == port_wire
+            && service.protocol == protocol;
+        matches.then_some(service)
     }
 }

@@ -1,7 +1,14 @@
 //! What the tables should hold, and the ordered writes that get them there. Pure: it produces values, and
 //! `effects::dataplane` carries them out.
 
+pub mod census;
+pub mod changes;
+pub mod entries;
 pub mod half;
 pub mod image;
 pub mod perfect_hash;
+pub mod planner;
+pub mod ranges;
+pub mod rows;
+pub mod tables;
 pub mod write;

@@ -1,0 +1,77 @@
+//! A change of configuration in the operator's words: one line for each service that is new, different or gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::planner::{Placed, identity_of};
+use crate::config::{Backend, Config, Service};
+
+/// The lines for going from `before` to `after`; none when the services are the same.
+pub fn between(before: &BTreeMap<String, Placed>, after: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    for service in &after.services {
+        match before.get(&service.name) {
+            None => lines.push(added(service)),
+            Some(placed) if *placed.config != *service => {
+                lines.push(format!("~ service {}: {}", service.name, differences(&placed.config, service).join("; ")));
+            }
+            Some(_) => {}
+        }
+    }
+    let kept: BTreeSet<&str> = after.services.iter().map(|service| service.name.as_str()).collect();
+    let gone = before.keys().filter(|name| !kept.contains(name.as_str()));
+    lines.extend(gone.map(|name| format!("- service {name}")));
+    lines
+}
+
+fn added(service: &Service) -> String {
+    let (listeners, backends) = (service.listeners.len(), service.backends.len());
+    format!("+ service {} ({listeners} listeners, {backends} backends)", service.name)
+}
+
+fn differences(old: &Service, new: &Service) -> Vec<String> {
+    let mut found = Vec::new();
+    let listeners = |service: &Service| service.listeners.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let (before, after) = (listeners(old), listeners(new));
+    found.extend(after.difference(&before).map(|listener| format!("listener {listener} added")));
+    found.extend(before.difference(&after).map(|listener| format!("listener {listener} removed")));
+    backends(&old.backends, &new.backends, &mut found);
+    let mut setting = |name: &str, old: String, new: String| {
+        if old != new {
+            found.push(format!("{name} {old} → {new}"));
+        }
+    };
+    setting("forwarding", old.forwarding.name().into(), new.forwarding.name().into());
+    setting("scheduler", old.scheduler.name().into(), new.scheduler.name().into());
+    setting("udp", old.udp.name().into(), new.udp.name().into());
+    setting("on_no_backend", old.on_no_backend.name().into(), new.on_no_backend.name().into());
+    setting("idle_timeout", format!("{:?}", old.idle_timeout), format!("{:?}", new.idle_timeout));
+    setting("nat_exclude", format!("{:?}", old.nat_exclude), format!("{:?}", new.nat_exclude));
+    if old.lookup_table_size != new.lookup_table_size {
+        let (old, new) = (old.lookup_table_size, new.lookup_table_size);
+        found.push(format!("lookup_table_size {old} → {new}, which re-homes most established flows"));
+    }
+    if found.is_empty() {
+        found.push("the order of its backends or listeners, or their names".to_owned());
+    }
+    found
+}
+
+fn backends(old: &[Backend], new: &[Backend], found: &mut Vec<String>) {
+    let by_identity =
+        |backends: &[Backend]| backends.iter().map(|b| (identity_of(b), b.clone())).collect::<BTreeMap<_, _>>();
+    let (before, after) = (by_identity(old), by_identity(new));
+    for (identity, backend) in &after {
+        match before.get(identity) {
+            None => found.push(format!("backend {} ({}) added", backend.name, backend.address)),
+            Some(was) if was.weight != backend.weight => {
+                found.push(format!("weight of {} {} → {}", backend.name, was.weight, backend.weight));
+            }
+            Some(was) if was.name != backend.name => {
+                found.push(format!("backend {} is called {}", was.name, backend.name));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = before.iter().filter(|(identity, _)| !after.contains_key(*identity));
+    found.extend(gone.map(|(_, backend)| format!("backend {} ({}) removed, drains", backend.name, backend.address)));
+}

@@ -1,0 +1,117 @@
+//! The values that go into the tables, made from the configuration and the next hops.
+
+use std::net::IpAddr;
+
+use lb_common::abi::{Reverse, Row, Service, method, row_state, service_flags};
+use lb_common::packet::protocol;
+
+use crate::config::{Backend, Forwarding, Listener, OnNoBackend, Protocol, UdpMode};
+use crate::config::Service as ServiceConfig;
+use crate::nexthop::{NextHop, Unresolved, VlanTag};
+use crate::scheduler::seed::Seed;
+
+/// The frame that reaches a destination, or why there is none.
+pub type Hop = Result<NextHop, Unresolved>;
+
+/// Purpose of [`Seed`] for the selection hash of a listener.
+const SELECTION: u8 = 16;
+
+/// IP protocol number.
+pub fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => protocol::TCP,
+        Protocol::Udp => protocol::UDP,
+    }
+}
+
+/// The service table's entry of a listener.
+pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: &Seed) -> Service {
+    let port = listener.port.unwrap_or(0);
+    let flag = |condition: bool, flag: u8| if condition { flag } else { 0 };
+    Service {
+        address: listener.address.into(),
+        port_wire: port.to_be(),
+        protocol: number(listener.protocol),
+        flags: service_flags::USED
+            | flag(config.udp == UdpMode::Flows && listener.protocol == Protocol::Udp, service_flags::UDP_FLOWS)
+            | flag(config.on_no_backend == OnNoBackend::Drop, service_flags::DROP_WITHOUT_BACKEND),
+        first_slot: place.first_slot,
+        first_row: place.first_row,
+        pool: place.pool,
+        seed: seed.hash(SELECTION, listener.to_string().as_bytes()).0,
+        shift: 64 - config.lookup_table_size.trailing_zeros(),
+        idle_timeout: u32::try_from(config.idle_timeout(listener.protocol).as_secs()).unwrap_or(u32::MAX),
+        reserved: [0; 2],
+    }
+}
+
+/// Where a listener's tables lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// First slot of its lookup table.
+    pub first_slot: u32,
+    /// Row of its pool's backend 0.
+    pub first_row: u32,
+    /// What its flows' records name.
+    pub pool: u32,
+}
+
+/// The row of a backend for a listener.
+pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>) -> Row {
+    let nat = backend.forwarding == Forwarding::Nat;
+    let row = Row {
+        address: backend.address.into(),
+        state: row_state::ALIVE,
+        method: if nat { method::NAT } else { method::DIRECT },
+        port_wire: if nat { backend.target_port(listener).unwrap_or(0).to_be() } else { 0 },
+        ..Row::default()
+    };
+    match hop {
+        Some(Ok(NextHop::Local)) if !nat => Row { method: method::LOCAL, ..row },
+        Some(Ok(NextHop::Frame(frame))) => {
+            let [d, s] = [frame.destination_mac.0, frame.source_mac.0];
+            let tag = |index: usize| frame.tags.get(index).map_or(0, tag_wire);
+            Row {
+                mac_head: u64::from_ne_bytes([d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1]]),
+                mac_tail: u32::from_ne_bytes([s[2], s[3], s[4], s[5]]),
+                interface: frame.interface,
+                tags_wire: [tag(0), tag(1)],
+                ..row
+            }
+        }
+        Some(Ok(NextHop::Local) | Err(_)) | None => row,
+    }
+}
+
+/// A VLAN tag as it lies in a frame.
+pub fn tag_wire(tag: &VlanTag) -> u32 {
+    let ([t0, t1], [c0, c1]) = (tag.tpid.to_be_bytes(), tag.tci.to_be_bytes());
+    u32::from_ne_bytes([t0, t1, c0, c1])
+}
+
+/// The reverse table's entry of a translated backend of a listener; `None` when the backend is not translated.
+pub fn reverse(backend: &Backend, listener: &Listener, exclude: u32) -> Option<Reverse> {
+    (backend.forwarding == Forwarding::Nat).then(|| Reverse {
+        backend: backend.address.into(),
+        service: listener.address.into(),
+        backend_port_wire: backend.target_port(listener).unwrap_or(0).to_be(),
+        service_port_wire: listener.port.unwrap_or(0).to_be(),
+        protocol: number(listener.protocol),
+        flags: service_flags::USED,
+        exclude,
+        ..Reverse::default()
+    })
+}
+
+/// How a next hop reads in `status`.
+pub fn describe(hop: Option<&Hop>, interface_name: impl Fn(u32) -> String, address: IpAddr) -> String {
+    match hop {
+        None => format!("the next hop of {address} has not been asked for yet"),
+        Some(Err(unresolved)) => unresolved.to_string(),
+        Some(Ok(NextHop::Local)) => "this host".to_owned(),
+        Some(Ok(NextHop::Frame(frame))) => {
+            let tags: String = frame.tags.iter().map(|tag| format!(" vlan {}", tag.tci & 0xfff)).collect();
+            format!("{} on {}{tags}", frame.destination_mac, interface_name(frame.interface))
+        }
+    }
+}
