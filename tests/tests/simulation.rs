@@ -1,8 +1,10 @@
-//! The promise of the two-owner slots, over random histories: while its backend is up, an established flow that is not idle
-//! never changes backend.
+//! The promise of the two-owner slots, over random histories: while its backend is up, an established flow that is not
+//! idle never changes backend.
 //!
 //! `FAIRWAY_FULL=1` runs many more. A history that fails is told from its seed.
 
+#[path = "simulation/fault.rs"]
+mod fault;
 #[path = "simulation/packet_side.rs"]
 mod packet_side;
 #[path = "simulation/world.rs"]
@@ -13,11 +15,12 @@ use std::time::Duration;
 use fairway::scheduler::pool::Pool;
 use fairway::scheduler::seed::Seed;
 use fairway::scheduler::slots::WRITE_MARGIN;
+use fault::Fault;
 use packet_side::{Kind, Model, PacketSide, SHORT_IDLE};
-use world::{Coverage, Fault};
+use world::Coverage;
 
 fn histories() -> u64 {
-    if std::env::var_os("FAIRWAY_FULL").is_some() { 100_000 } else { 3_000 }
+    if std::env::var_os("FAIRWAY_FULL").is_some() { 30_000 } else { 2_000 }
 }
 
 #[test]
@@ -66,6 +69,11 @@ fn settling_over_live_records_is_noticed() {
 }
 
 #[test]
+fn settling_by_an_old_survey_is_noticed() {
+    is_noticed(Fault::TrustOldSurveys);
+}
+
+#[test]
 fn keeping_the_records_of_a_dead_backend_is_noticed() {
     is_noticed(Fault::KeepRecordsOfTheDead);
 }
@@ -81,7 +89,8 @@ fn a_history_follows_from_its_seed() {
     assert_ne!(world::story(7, Fault::SettleEarly), world::story(8, Fault::SettleEarly));
 }
 
-/// The worst hour of a drain: the flow table is full of a flood's SYNs from the first second, and stays so for two idle timeouts.
+/// The worst hour of a drain: the flow table is full of a flood's SYNs from the first second, and stays so for two idle
+/// timeouts.
 #[test]
 fn a_syn_flood_during_a_drain_moves_no_established_flow() {
     const IDLE: Duration = Duration::from_secs(900);

@@ -187,7 +187,8 @@ fn extra_moves(before: &[u16], after: &[u16], gone: usize) -> usize {
     before.iter().zip(after).filter(|(a, b)| a != b && usize::from(**a) != gone).count()
 }
 
-/// The algorithm of the Maglev paper (NSDI 2016, section 3.4): prime size, skips below it, each turn the next free slot.
+/// The algorithm of the Maglev paper (NSDI 2016, section 3.4): prime size, skips below it, each turn the next free
+/// slot.
 fn paper_table(names: &[String], present: &[bool], size: usize) -> Vec<u16> {
     let mut owners = vec![NONE; size];
     let mut cursors: Vec<(usize, usize, u16)> = (0..names.len())

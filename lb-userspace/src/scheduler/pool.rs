@@ -3,14 +3,14 @@
 //! A slot's word and a flow's record name a backend by a small index, so an index must mean one backend for as long as
 //! anything names it. Hence the rules:
 //!
-//! - A backend keeps its index while it is configured, and when it is removed it stays as a *leaving* member: weight 0, its row in
-//!   place, its flows served, until no slot and no record names it ([`Pool::release`]). Coming back before that it finds its
-//!   old index.
+//! - A backend keeps its index while it is configured, and when it is removed it stays as a *leaving* member: weight 0,
+//!   its row in place, its flows served, until no slot and no record names it ([`Pool::release`]). Coming back before
+//!   that it finds its old index.
 //! - Draining (weight 0) and leaving are the same to the slots: the backend is *up*, its flows are its own.
-//! - Down ([`Pool::set_up`]) is for a backend whose flows are lost anyway (`on_down = "reset"`, or an operator's word). A failed
-//!   check under `on_down = "keep"` is weight 0, not down.
-//! - New indices are given in the order of identities, lowest free first, so that two nodes, or two pools, that start from the
-//!   same configuration agree on them too; tables agree in any case.
+//! - Down ([`Pool::set_up`]) is for a backend whose flows are lost anyway (`on_down = "reset"`, or an operator's word).
+//!   A failed check under `on_down = "keep"` is weight 0, not down.
+//! - New indices are given in the order of identities, lowest free first, so that two nodes, or two pools, that start
+//!   from the same configuration agree on them too; tables agree in any case.
 //!
 //! The pool takes *effective* weights; how health, slow start and operators make them is decided elsewhere.
 
@@ -103,7 +103,7 @@ impl Pool {
         let index = member.index;
         let mut writes = self.retarget(now);
         if !up {
-            writes.extend(self.slots.backend_down(index));
+            writes.extend(self.slots.backend_down(now, index));
         }
         PoolChange { added: Vec::new(), writes, forget: (!up).then_some(index) }
     }
@@ -156,8 +156,8 @@ impl Pool {
         maglev::lookup_table_hash(&owners, |index| identities.get(&index).copied())
     }
 
-    /// What makes two pools alike: table size, seed, and members with their indices, shares and states. Two pools that are
-    /// alike and both settled have equal tables, and can share one in the maps until either of them changes.
+    /// What makes two pools alike: table size, seed, and members with their indices, shares and states. Two pools that
+    /// are alike and both settled have equal tables, and can share one in the maps until either of them changes.
     pub fn fingerprint(&self) -> u64 {
         let mut bytes = self.slots.words().len().to_le_bytes().to_vec();
         for (identity, member) in &self.members {

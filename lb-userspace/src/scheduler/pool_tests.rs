@@ -5,6 +5,10 @@ use super::*;
 struct NoRecords;
 
 impl Records for NoRecords {
+    fn surveyed_from(&self) -> Duration {
+        Duration::MAX
+    }
+
     fn last_refusal(&self, _element: u32) -> Option<Duration> {
         None
     }

@@ -13,33 +13,35 @@
 //!
 //! 1. *A change of owner makes a settled slot unsettled.* The old owner's flows have no record yet; they get one with
 //!    their next packet.
-//! 2. *A further change while unsettled keeps the first previous owner and its clock.* Flows that have no record are still
-//!    those of the first owner; whatever was opened since is recorded. When the new owner *is* that previous one, the
-//!    word reads "exceptions", which is right: unrecorded flows are its own, recorded ones have their records.
+//! 2. *A further change while unsettled keeps the first previous owner and its clock.* Flows that have no record are
+//!    still those of the first owner; whatever was opened since is recorded. When the new owner *is* that previous one,
+//!    the word reads "exceptions", which is right: unrecorded flows are its own, recorded ones have their records.
 //! 3. *A change in the exceptions state starts over with the current owner as the previous one*: its flows are the
 //!    unrecorded ones; those of earlier owners all have records.
 //! 4. *A previous owner that is down owns nothing worth keeping.* A settled slot goes to its new owner at once, an
 //!    unsettled or exceptions slot to "exceptions" on the new one, because records of third backends may exist.
 //! 5. *Unsettled → exceptions one idle timeout after the change*: an old flow that is not idle has been seen, and
-//!    recorded, by then. *And one idle timeout after the last record that could not be made* (in the slot's element of 16: the
-//!    kernel keeps one time an element), because the refused flow is still known only by not having a record. A small
-//!    table under ordinary load would never be free of refusals; so after [`PATIENCE`] idle timeouts the slot leaves anyway,
-//!    and [`SweepReport::forced`] says so.
-//! 6. *Exceptions → settled when no live record differs from the current owner.*
+//!    recorded, by then. *And one idle timeout after the last record that could not be made* (in the slot's element of
+//!    16: the kernel keeps one time an element), because the refused flow is still known only by not having a record. A
+//!    small table under ordinary load would never be free of refusals; so after [`PATIENCE`] idle timeouts the slot
+//!    leaves anyway, and [`SweepReport::forced`] says so.
+//! 6. *Exceptions → settled when no live record differs from the current owner*, by a survey of the records that began
+//!    after the slot's word was stored: surveying a million records takes a while, and until the store records were
+//!    still being made.
 //!
 //! A slot that has *no* current owner (no backend has a weight) cannot be written as "exceptions", for that would be
 //! [`NONE`] twice, which reads "settled", and recorded flows of draining backends would be lost. It keeps a previous
 //! owner instead, alive or not, until no live record is left in it.
 //!
-//! **What the caller owes.** When a backend goes down hard, the records that name it are deleted before it is up again (a slot
-//! that went straight to another owner would otherwise, at the next change, resurrect them for flows that have since been
-//! opened elsewhere). An index is given to another backend only when neither [`SlotTable::named`] nor a record names it.
-//! Changes are written to the map in the order in which they are returned.
+//! **What the caller owes.** When a backend goes down hard, the records that name it are deleted before it is up again
+//! (a slot that went straight to another owner would otherwise, at the next change, resurrect them for flows that have
+//! since been opened elsewhere). An index is given to another backend only when neither [`SlotTable::named`] nor a
+//! record names it. Changes are written to the map in the order in which they are returned.
 //!
 //! Only the words live in the maps. The clocks here are the master's, and die with the process until they are kept on
 //! disk: a table that is adopted without clocks must restart them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lb_common::limits::SLOTS_PER_ELEMENT;
@@ -48,8 +50,8 @@ use lb_common::slot::{NONE, Slot, SlotState};
 /// After how many idle timeouts a slot leaves "unsettled" although records are still refused.
 pub const PATIENCE: u32 = 4;
 
-/// Added to the idle timeout: between the decision `now` and the store to the map, packets still find the old word and leave no
-/// record; and the kernel's coarse clock lags by a tick.
+/// Added to the idle timeout: between the decision `now` and the store to the map, packets still find the old word and
+/// leave no record; and the kernel's coarse clock lags by a tick.
 pub const WRITE_MARGIN: Duration = Duration::from_secs(1);
 
 /// One store to the slots map.
@@ -64,7 +66,8 @@ pub struct SlotWrite {
 /// What a sweep did besides the words it changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SweepReport {
-    /// Slots that left "unsettled" although records were still refused: their unrecorded flows may have moved. An alarm.
+    /// Slots that left "unsettled" although records were still refused: their unrecorded flows may have moved. An
+    /// alarm.
     pub forced: u32,
     /// Slots kept unsettled beyond one idle timeout by refusals.
     pub held_by_refusals: u32,
@@ -74,20 +77,33 @@ pub struct SweepReport {
 
 /// What a sweep asks of the flow tables.
 pub trait Records {
+    /// When the survey began that [`Records::differing`] answers from.
+    fn surveyed_from(&self) -> Duration;
     /// When a record for a slot of this element of [`SLOTS_PER_ELEMENT`] slots could last not be made; `None`: never.
+    /// Best read from the map when asked: a refusal between this answer and the store of the word goes unnoticed.
     fn last_refusal(&self, element: u32) -> Option<Duration>;
-    /// Whether a live record of this slot names a backend other than `owner` ([`NONE`]: any live record at all). A record that
-    /// has idled out, or that names a backend which is down, is not live.
+    /// Whether a live record of this slot names a backend other than `owner` ([`NONE`]: any live record at all). A
+    /// record that has idled out, or that names a backend which is down, is not live.
     fn differing(&self, slot: u32, owner: u16) -> bool;
 }
 
-/// All slots of one table with their clocks. Costs of a sweep grow with the slots that are not settled, not with the table.
+/// The times of an unsettled slot.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    /// When it became unsettled: rule 5 counts from here.
+    since: Duration,
+    /// When its word last changed: a survey that began earlier says nothing about it.
+    stored: Duration,
+}
+
+/// All slots of one table with their clocks. Costs of a sweep grow with the slots that are not settled, not with the
+/// table.
 #[derive(Clone, Debug)]
 pub struct SlotTable {
     words: Vec<Slot>,
-    /// Unsettled slots, and since when.
-    unsettled: BTreeMap<u32, Duration>,
-    exceptions: BTreeSet<u32>,
+    unsettled: BTreeMap<u32, Clock>,
+    /// Slots with exceptions, and since when.
+    exceptions: BTreeMap<u32, Duration>,
     /// How many halves of words name each index.
     names: Vec<u32>,
 }
@@ -98,12 +114,13 @@ impl SlotTable {
         Self {
             words: vec![Slot::settled(NONE); size as usize],
             unsettled: BTreeMap::new(),
-            exceptions: BTreeSet::new(),
+            exceptions: BTreeMap::new(),
             names: Vec::new(),
         }
     }
 
-    /// Gives the slots to `owners`, one for each slot, moving no flow of a backend that `is_up`. Returns the changed words.
+    /// Gives the slots to `owners`, one for each slot, moving no flow of a backend that `is_up`. Returns the changed
+    /// words.
     ///
     /// A backend that drains is up; only one that is dead to its flows is not.
     pub fn retarget(&mut self, now: Duration, owners: &[u16], is_up: impl Fn(u16) -> bool) -> Vec<SlotWrite> {
@@ -112,22 +129,28 @@ impl SlotTable {
         for (slot, &owner) in owners.iter().enumerate() {
             if self.words[slot].current() != owner {
                 self.change_owner(slot as u32, now, owner, &is_up);
-                writes.push(SlotWrite { slot: slot as u32, word: self.words[slot] });
+                writes.push(self.write(slot as u32));
             }
         }
         writes
     }
 
-    /// A backend died: what it owned as *previous* owner is given up. What it owns as current owner changes with the next
-    /// [`SlotTable::retarget`].
-    pub fn backend_down(&mut self, index: u16) -> Vec<SlotWrite> {
+    /// A backend died: what it owned as *previous* owner is given up. What it owns as current owner changes with the
+    /// next [`SlotTable::retarget`].
+    pub fn backend_down(&mut self, now: Duration, index: u16) -> Vec<SlotWrite> {
         let given_up: Vec<u32> = self
             .unsettled
             .keys()
             .copied()
             .filter(|&slot| self.word(slot).previous() == index && self.word(slot).current() != NONE)
             .collect();
-        given_up.into_iter().map(|slot| self.except(slot)).collect()
+        given_up
+            .into_iter()
+            .map(|slot| {
+                self.except(slot, self.word(slot).current(), now);
+                self.write(slot)
+            })
+            .collect()
     }
 
     /// Moves slots on whose time has come (rules 5 and 6). Returns the changed words.
@@ -138,10 +161,7 @@ impl SlotTable {
         records: &impl Records,
     ) -> (Vec<SlotWrite>, SweepReport) {
         let mut report = SweepReport::default();
-        // In this order no slot takes two steps in one sweep: the first must be in the map before records are looked at.
-        let settling: Vec<u32> =
-            self.exceptions.iter().copied().filter(|&s| !records.differing(s, self.word(s).current())).collect();
-        let mut writes: Vec<_> = settling.into_iter().map(|slot| self.settle(slot, &mut report)).collect();
+        let mut writes = self.leave_exceptions(records, &mut report);
         writes.extend(self.leave_unsettled(now, idle_timeout + WRITE_MARGIN, records, &mut report));
         (writes, report)
     }
@@ -185,16 +205,29 @@ impl SlotTable {
     fn change_owner(&mut self, slot: u32, now: Duration, owner: u16, is_up: impl Fn(u16) -> bool) {
         let old = self.word(slot);
         match old.state() {
-            SlotState::Settled if is_live(old.current(), &is_up) => self.unsettle(slot, owner, old.current(), now),
+            SlotState::Settled if is_live(old.current(), &is_up) => self.unsettle(slot, owner, old.current(), now, now),
             SlotState::Settled => self.set(slot, Slot::settled(owner)),
             SlotState::Exceptions if is_live(old.current(), &is_up) || owner == NONE => {
-                self.unsettle(slot, owner, old.current(), now);
+                self.unsettle(slot, owner, old.current(), now, now);
             }
+            SlotState::Unsettled if owner == old.previous() => self.except(slot, owner, now),
             SlotState::Unsettled if is_live(old.previous(), &is_up) || owner == NONE => {
-                self.unsettle(slot, owner, old.previous(), self.unsettled[&slot]);
+                self.unsettle(slot, owner, old.previous(), self.unsettled[&slot].since, now);
             }
-            SlotState::Exceptions | SlotState::Unsettled => self.set_exceptions(slot, owner),
+            SlotState::Exceptions | SlotState::Unsettled => self.except(slot, owner, now),
         }
+    }
+
+    /// Rule 6: the slots whose flows all belong to the current owner.
+    fn leave_exceptions(&mut self, records: &impl Records, report: &mut SweepReport) -> Vec<SlotWrite> {
+        let surveyed = |since: Duration| since + WRITE_MARGIN <= records.surveyed_from();
+        let settling: Vec<u32> = self
+            .exceptions
+            .iter()
+            .filter(|&(&slot, &since)| surveyed(since) && !records.differing(slot, self.word(slot).current()))
+            .map(|(&slot, _)| slot)
+            .collect();
+        settling.into_iter().map(|slot| self.settle(slot, report)).collect()
     }
 
     /// Rule 5: the unsettled slots that have waited long enough.
@@ -205,23 +238,23 @@ impl SlotTable {
         records: &impl Records,
         report: &mut SweepReport,
     ) -> Vec<SlotWrite> {
-        let waited: Vec<(u32, Duration)> = self
+        let waited: Vec<(u32, Clock)> = self
             .unsettled
             .iter()
-            .map(|(&slot, &since)| (slot, since))
-            .filter(|(_, since)| now > *since + wait)
+            .map(|(&slot, &clock)| (slot, clock))
+            .filter(|(_, clock)| now > clock.since + wait)
             .collect();
         let mut writes = Vec::new();
-        for (slot, since) in waited {
+        for (slot, clock) in waited {
+            let owner = self.word(slot).current();
             let refused = records.last_refusal(slot / SLOTS_PER_ELEMENT as u32).is_some_and(|last| now <= last + wait);
-            if refused && now <= since + wait * PATIENCE {
+            if refused && now <= clock.since + wait * PATIENCE {
                 report.held_by_refusals += 1;
-                continue;
-            }
-            if self.word(slot).current() != NONE {
+            } else if owner != NONE {
                 report.forced += u32::from(refused);
-                writes.push(self.except(slot));
-            } else if !records.differing(slot, NONE) {
+                self.except(slot, owner, now);
+                writes.push(self.write(slot));
+            } else if records.surveyed_from() > clock.settles_ownerless(wait) && !records.differing(slot, NONE) {
                 report.forced += u32::from(refused);
                 writes.push(self.settle(slot, report));
             }
@@ -229,30 +262,28 @@ impl SlotTable {
         writes
     }
 
-    fn except(&mut self, slot: u32) -> SlotWrite {
-        self.set_exceptions(slot, self.word(slot).current());
+    fn write(&self, slot: u32) -> SlotWrite {
         SlotWrite { slot, word: self.word(slot) }
     }
 
     fn settle(&mut self, slot: u32, report: &mut SweepReport) -> SlotWrite {
         report.settled += 1;
         self.set(slot, Slot::settled(self.word(slot).current()));
-        SlotWrite { slot, word: self.word(slot) }
+        self.write(slot)
     }
 
-    fn set_exceptions(&mut self, slot: u32, owner: u16) {
-        self.set(slot, Slot::new(owner, owner));
-    }
-
-    /// Two owners since `since`; when both are the same backend the word reads "exceptions" and needs no clock.
-    fn unsettle(&mut self, slot: u32, current: u16, previous: u16, since: Duration) {
+    fn unsettle(&mut self, slot: u32, current: u16, previous: u16, since: Duration, now: Duration) {
         self.set(slot, Slot::new(current, previous));
-        if current != previous {
-            self.unsettled.insert(slot, since);
-        }
+        self.unsettled.insert(slot, Clock { since, stored: now });
     }
 
-    /// The only place that changes a word, and with it everything that is counted about words.
+    fn except(&mut self, slot: u32, owner: u16, now: Duration) {
+        self.set(slot, Slot::new(owner, owner));
+        self.exceptions.insert(slot, now);
+    }
+
+    /// The only place that changes a word, and with it everything that is counted about words; the clock is the
+    /// caller's to set.
     fn set(&mut self, slot: u32, word: Slot) {
         let old = std::mem::replace(&mut self.words[slot as usize], word);
         for owner in [word.current(), word.previous()] {
@@ -262,11 +293,7 @@ impl SlotTable {
             self.name(owner, -1);
         }
         self.unsettled.remove(&slot);
-        if word.state() == SlotState::Exceptions {
-            self.exceptions.insert(slot);
-        } else {
-            self.exceptions.remove(&slot);
-        }
+        self.exceptions.remove(&slot);
     }
 
     fn name(&mut self, owner: u16, by: i32) {
@@ -283,6 +310,14 @@ impl SlotTable {
 
     fn word(&self, slot: u32) -> Slot {
         self.words[slot as usize]
+    }
+}
+
+impl Clock {
+    /// When a survey must have begun to settle a slot without owner: records were made until its word was stored, and
+    /// old flows may be recorded until the wait is over.
+    fn settles_ownerless(&self, wait: Duration) -> Duration {
+        (self.since + wait).max(self.stored + WRITE_MARGIN)
     }
 }
 

@@ -6,13 +6,17 @@ const IDLE: Duration = Duration::from_secs(900);
 const WAIT: Duration = Duration::from_secs(901);
 
 /// Records as a test wants them.
-#[derive(Default)]
 struct Fixed {
+    begun: Duration,
     refused: Option<Duration>,
     record: Option<u16>,
 }
 
 impl Records for Fixed {
+    fn surveyed_from(&self) -> Duration {
+        self.begun
+    }
+
     fn last_refusal(&self, _element: u32) -> Option<Duration> {
         self.refused
     }
@@ -22,7 +26,7 @@ impl Records for Fixed {
     }
 }
 
-const NO_RECORDS: Fixed = Fixed { refused: None, record: None };
+const NO_RECORDS: Fixed = Fixed { begun: Duration::MAX, refused: None, record: None };
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -127,8 +131,8 @@ fn a_dead_owner_of_a_slot_with_exceptions_leaves_exceptions_on_the_new_one() {
 fn a_previous_owner_that_dies_turns_its_slots_to_exceptions() {
     let mut table = owned_by(1);
     give(&mut table, 10, 2);
-    assert_eq!(table.backend_down(3), []);
-    assert_eq!(table.backend_down(1).len(), 16);
+    assert_eq!(table.backend_down(at(30), 3), []);
+    assert_eq!(table.backend_down(at(30), 1).len(), 16);
     assert_eq!(owners(&table), (2, 2));
 }
 
@@ -136,7 +140,7 @@ fn a_previous_owner_that_dies_turns_its_slots_to_exceptions() {
 fn a_current_owner_that_dies_while_unsettled_leaves_the_previous_one_and_its_clock() {
     let mut table = owned_by(1);
     give(&mut table, 10, 2);
-    assert_eq!(table.backend_down(2), []);
+    assert_eq!(table.backend_down(at(30), 2), []);
     give_with_dead(&mut table, 800, 3, 2);
     assert_eq!(owners(&table), (3, 1));
     table.sweep(at(11) + WAIT, IDLE, &NO_RECORDS);
@@ -160,17 +164,28 @@ fn a_live_record_of_another_backend_keeps_a_slot_from_settling() {
     let mut table = owned_by(1);
     give(&mut table, 10, 2);
     table.sweep(at(11) + WAIT, IDLE, &NO_RECORDS);
-    table.sweep(at(5000), IDLE, &Fixed { record: Some(1), refused: None });
+    table.sweep(at(5000), IDLE, &Fixed { record: Some(1), ..NO_RECORDS });
     assert_eq!(owners(&table), (2, 2));
-    table.sweep(at(5000), IDLE, &Fixed { record: Some(2), refused: None });
+    table.sweep(at(5000), IDLE, &Fixed { record: Some(2), ..NO_RECORDS });
     assert_eq!(owners(&table), (2, NONE));
+}
+
+#[test]
+fn a_survey_that_began_before_the_slot_changed_does_not_settle_it() {
+    let mut table = owned_by(1);
+    give(&mut table, 10, 2);
+    give(&mut table, 20, 1);
+    table.sweep(at(25), IDLE, &Fixed { begun: at(20), ..NO_RECORDS });
+    assert_eq!(owners(&table), (1, 1));
+    table.sweep(at(25), IDLE, &Fixed { begun: at(21), ..NO_RECORDS });
+    assert_eq!(owners(&table), (1, NONE));
 }
 
 #[test]
 fn a_refused_record_keeps_a_slot_unsettled_for_one_more_idle_timeout() {
     let mut table = owned_by(1);
     give(&mut table, 10, 2);
-    let records = Fixed { refused: Some(at(400)), record: None };
+    let records = Fixed { refused: Some(at(400)), ..NO_RECORDS };
     let (_, report) = table.sweep(at(400) + WAIT, IDLE, &records);
     assert_eq!((owners(&table), report.held_by_refusals), ((2, 1), 16));
     let (_, report) = table.sweep(at(401) + WAIT, IDLE, &records);
@@ -182,10 +197,10 @@ fn after_four_idle_timeouts_of_refusals_a_slot_leaves_anyway_and_is_counted() {
     let mut table = owned_by(1);
     give(&mut table, 10, 2);
     let end = at(10) + WAIT * PATIENCE;
-    let (_, report) = table.sweep(end, IDLE, &Fixed { refused: Some(end), record: None });
+    let (_, report) = table.sweep(end, IDLE, &Fixed { refused: Some(end), ..NO_RECORDS });
     assert_eq!((owners(&table), report.forced), ((2, 1), 0));
     let end = end + at(1);
-    let (_, report) = table.sweep(end, IDLE, &Fixed { refused: Some(end), record: None });
+    let (_, report) = table.sweep(end, IDLE, &Fixed { refused: Some(end), ..NO_RECORDS });
     assert_eq!((owners(&table), report.forced), ((2, 2), 16));
 }
 
@@ -194,9 +209,11 @@ fn a_slot_without_an_owner_keeps_its_previous_one_until_no_record_is_left() {
     let mut table = owned_by(1);
     give(&mut table, 10, NONE);
     assert_eq!(owners(&table), (NONE, 1));
-    assert_eq!(table.backend_down(1), [], "records of others are still looked up");
-    table.sweep(at(11) + WAIT, IDLE, &Fixed { record: Some(7), refused: None });
+    assert_eq!(table.backend_down(at(30), 1), [], "records of others are still looked up");
+    table.sweep(at(11) + WAIT, IDLE, &Fixed { record: Some(7), ..NO_RECORDS });
     assert_eq!(owners(&table), (NONE, 1));
+    table.sweep(at(12) + WAIT, IDLE, &Fixed { begun: at(10) + WAIT, ..NO_RECORDS });
+    assert_eq!(owners(&table), (NONE, 1), "a record may have been made since that survey began");
     table.sweep(at(12) + WAIT, IDLE, &NO_RECORDS);
     assert_eq!(owners(&table), (NONE, NONE));
     assert!(table.is_settled());

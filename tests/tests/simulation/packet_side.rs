@@ -1,7 +1,7 @@
 //! The packet side of the simulation: what the kernel does with a packet of a flow, as a trait, and a model of it.
 //!
-//! The model follows the table in `fairway::scheduler::slots` and the record states of the packet path, and nothing else. It is kept
-//! apart from the world so that the real packet path can stand in its place.
+//! The model follows the table in `fairway::scheduler::slots` and the record states of the packet path, and nothing
+//! else. It is kept apart from the world so that the real packet path can stand in its place.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -43,11 +43,16 @@ pub trait PacketSide {
 
 /// Refusals by element and live records by slot, at one moment.
 pub struct Survey {
+    pub begun: Duration,
     pub refusals: Vec<Option<Duration>>,
     pub live: HashMap<u32, Vec<u16>>,
 }
 
 impl Records for Survey {
+    fn surveyed_from(&self) -> Duration {
+        self.begun
+    }
+
     fn last_refusal(&self, element: u32) -> Option<Duration> {
         self.refusals[element as usize]
     }
@@ -169,7 +174,7 @@ impl PacketSide for Model {
         for (&flow, record) in self.records.iter().filter(|(_, record)| self.is_live(record, now)) {
             live.entry(self.slot_of(flow)).or_default().push(record.backend);
         }
-        Survey { refusals: self.refusals.clone(), live }
+        Survey { begun: now, refusals: self.refusals.clone(), live }
     }
 
     fn recorded(&self, index: u16) -> bool {

@@ -1,5 +1,5 @@
-//! One random history: a pool whose backends come, go, change weight, drain, die and recover, floods that fill the flow table,
-//! and clients that watch which backend answers them.
+//! One random history: a pool whose backends come, go, change weight, drain, die and recover, floods that fill the flow
+//! table, and clients that watch which backend answers them.
 //!
 //! Everything follows from the seed, so a history that breaks the promise can be told again, line by line.
 
@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use fairway::scheduler::pool::{Pool, PoolChange};
 use fairway::scheduler::seed::Seed;
-use fairway::scheduler::slots::{Records, SlotWrite};
+use fairway::scheduler::slots::SlotWrite;
 use lb_common::slot::{Slot, SlotState};
 
+use crate::fault::{Fault, FaultySurvey};
 use crate::packet_side::{Kind, Model, PacketSide, SHORT_IDLE, Survey};
 
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(200);
@@ -20,24 +21,6 @@ const RECORDS: usize = 60;
 const INDICES: u16 = 7;
 const IDENTITIES: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 const STEPS: u32 = 1200;
-
-/// What is broken on purpose, to see that the promise's test would notice.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
-    None,
-    /// Slots leave "unsettled" after a quarter of the idle timeout.
-    SettleEarly,
-    /// A second change while unsettled makes the middle owner the previous one.
-    MovePrevious,
-    /// Slots leave "unsettled" although records were refused.
-    IgnoreRefusals,
-    /// Slots settle although live records differ.
-    IgnoreRecords,
-    /// Records of a backend that went down are still there when it is up again.
-    KeepRecordsOfTheDead,
-    /// An index is given to another backend while records name the old one.
-    ReuseIndexEarly,
-}
 
 /// How much of what matters a history had in it.
 #[derive(Clone, Copy, Default, Debug)]
@@ -177,7 +160,7 @@ impl<P: PacketSide> World<P> {
     fn step(&mut self) -> Result<(), Violation> {
         self.let_time_pass();
         if self.now >= self.last_sweep + SWEEP_EVERY {
-            self.sweep();
+            self.sweep()?;
         }
         if self.now < self.flood_until {
             self.flood();
@@ -276,10 +259,10 @@ impl<P: PacketSide> World<P> {
         tell!(self, "  slot {} is {} before {}", write.slot, write.word.current(), write.word.previous());
     }
 
-    fn sweep(&mut self) {
+    fn sweep(&mut self) -> Result<(), Violation> {
         self.last_sweep = self.now;
         self.side.expire(self.now);
-        let survey = FaultySurvey { survey: self.side.survey(self.now), fault: self.fault };
+        let survey = FaultySurvey { survey: self.survey()?, fault: self.fault };
         let timeout = if self.fault == Fault::SettleEarly { IDLE_TIMEOUT / 4 } else { IDLE_TIMEOUT };
         let (writes, report) = self.pool.sweep(self.now, timeout, &survey);
         self.coverage.slots_settled += u64::from(report.settled);
@@ -293,6 +276,24 @@ impl<P: PacketSide> World<P> {
         }
         writes.into_iter().for_each(|write| self.store(write));
         self.release();
+        Ok(())
+    }
+
+    /// A survey of many records takes a while, and the world does not stand still.
+    fn survey(&mut self) -> Result<Survey, Violation> {
+        let mut survey = self.side.survey(self.now);
+        if self.rng.one_in(3) {
+            for _ in 0..6 {
+                self.now += Duration::from_millis(self.rng.below(300));
+                match self.rng.below(4) {
+                    0 => self.change_members()?,
+                    1 => self.open(),
+                    _ => self.packet(Kind::Data)?,
+                }
+            }
+            survey.refusals = self.side.survey(self.now).refusals;
+        }
+        Ok(survey)
     }
 
     fn release(&mut self) {
@@ -372,21 +373,5 @@ impl<P: PacketSide> World<P> {
     fn answer(&mut self, id: u64, kind: Kind) -> Option<String> {
         let index = self.side.packet(self.now, id, kind)?;
         Some(self.pool.identity(index).unwrap_or("nobody").to_owned())
-    }
-}
-
-/// What the sweep is told, with the faults that lie to it.
-struct FaultySurvey {
-    survey: Survey,
-    fault: Fault,
-}
-
-impl Records for FaultySurvey {
-    fn last_refusal(&self, element: u32) -> Option<Duration> {
-        self.survey.last_refusal(element).filter(|_| self.fault != Fault::IgnoreRefusals)
-    }
-
-    fn differing(&self, slot: u32, owner: u16) -> bool {
-        self.fault != Fault::IgnoreRecords && self.survey.differing(slot, owner)
     }
 }
