@@ -53,8 +53,8 @@ impl Census {
         if record.pool != service.pool || !record.is_fresh(now, service.idle_timeout) {
             return Fate::Delete;
         }
-        let slot = service.first_slot
-            + (hash::flow(service.seed, key.source, key.ports_wire) >> (service.shift & 63)) as u32;
+        let slot =
+            service.first_slot + (hash::flow(service.seed, key.source, key.ports_wire) >> (service.shift & 63)) as u32;
         self.live.entry(slot).or_default().insert(record.backend);
         self.named.entry(record.pool).or_default().insert(record.backend);
         self.count += 1;

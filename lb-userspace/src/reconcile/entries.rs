@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use lb_common::abi::{Reverse, Row, Service, method, row_state, service_flags};
 use lb_common::packet::protocol;
 
-use crate::config::{Backend, Forwarding, Listener, OnNoBackend, Protocol, UdpMode};
 use crate::config::Service as ServiceConfig;
+use crate::config::{Backend, Forwarding, Listener, OnNoBackend, Protocol, UdpMode};
 use crate::nexthop::{NextHop, Unresolved, VlanTag};
 use crate::scheduler::seed::Seed;
 

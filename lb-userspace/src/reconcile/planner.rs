@@ -195,7 +195,8 @@ impl Planner {
 
     /// Every address that packets are sent to.
     pub fn destinations(&self) -> BTreeSet<IpAddr> {
-        let backends = self.services.values().flat_map(|placed| placed.config.backends.iter().chain(placed.leaving.values()));
+        let backends =
+            self.services.values().flat_map(|placed| placed.config.backends.iter().chain(placed.leaving.values()));
         backends.map(|backend| backend.address).collect()
     }
 
@@ -367,9 +368,7 @@ impl Planner {
     /// Backends that a service had and that its table still names though they were removed.
     fn leaving(&self, before: &Placed, table: u32) -> BTreeMap<String, Backend> {
         let leaving = self.tables.get(table).pool.members().filter(|(_, member)| member.leaving);
-        leaving
-            .filter_map(|(identity, _)| Some((identity.to_owned(), before.backend(identity)?.clone())))
-            .collect()
+        leaving.filter_map(|(identity, _)| Some((identity.to_owned(), before.backend(identity)?.clone()))).collect()
     }
 
     /// Lets leaving backends go that neither a slot nor a record names; whether there were any.
@@ -464,7 +463,8 @@ fn wish(service: &ServiceConfig) -> Wish {
 /// The longest that a flow of the service which a record could be made for may be silent.
 fn settle(service: &ServiceConfig) -> Duration {
     let recorded = |listener: &&Listener| listener.protocol == Protocol::Tcp || service.udp == UdpMode::Flows;
-    let longest = service.listeners.iter().filter(recorded).map(|listener| service.idle_timeout(listener.protocol)).max();
+    let longest =
+        service.listeners.iter().filter(recorded).map(|listener| service.idle_timeout(listener.protocol)).max();
     longest.unwrap_or(Duration::ZERO)
 }
 

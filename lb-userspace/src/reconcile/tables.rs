@@ -107,7 +107,9 @@ pub struct TableSet {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TableError {
     /// The slots map is full.
-    #[error("no room for a lookup table of {size} slots: {available} are free; restart Fairway to size its tables anew, or use a smaller lookup_table_size")]
+    #[error(
+        "no room for a lookup table of {size} slots: {available} are free; restart Fairway to size its tables anew, or use a smaller lookup_table_size"
+    )]
     NoSlots {
         /// What was asked for.
         size: u32,
