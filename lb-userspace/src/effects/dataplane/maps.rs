@@ -12,13 +12,9 @@ use lb_common::address::Address;
 use lb_common::counters::Reason;
 use lb_common::limits::SLOTS_PER_ELEMENT;
 
+use super::flow_table::FlowTable;
 use super::mmap::MappedArray;
 use crate::reconcile::write::{Half, Write};
-
-/// A flow table for IPv4, its keys and records as octets.
-pub type FlowMap4 = HashMap<MapData, [u8; 16], [u8; 16]>;
-/// A flow table for IPv6.
-pub type FlowMap6 = HashMap<MapData, [u8; 40], [u8; 16]>;
 
 /// Every map of the object.
 pub struct Maps {
@@ -34,13 +30,13 @@ pub struct Maps {
     exclude: LpmTrie<MapData, [u8; 20], u32>,
     vlans: HashMap<MapData, u32, [u32; 3]>,
     /// TCP's exceptions, IPv4.
-    pub flows_v4: FlowMap4,
+    pub flows_v4: FlowTable<16>,
     /// TCP's exceptions, IPv6.
-    pub flows_v6: FlowMap6,
+    pub flows_v6: FlowTable<40>,
     /// UDP flows, IPv4.
-    pub udp_flows_v4: FlowMap4,
+    pub udp_flows_v4: FlowTable<16>,
     /// UDP flows, IPv6.
-    pub udp_flows_v6: FlowMap6,
+    pub udp_flows_v6: FlowTable<40>,
     /// Frames that wait for a neighbour; taken by who sends them.
     pub unresolved: Option<RingBuf<MapData>>,
 }
@@ -63,10 +59,10 @@ impl Maps {
             reasons: take(ebpf, "REASONS")?,
             exclude: take(ebpf, "NAT_EXCLUDE")?,
             vlans: take(ebpf, "VLANS")?,
-            flows_v4: take(ebpf, "FLOWS_V4")?,
-            flows_v6: take(ebpf, "FLOWS_V6")?,
-            udp_flows_v4: take(ebpf, "UDP_FLOWS_V4")?,
-            udp_flows_v6: take(ebpf, "UDP_FLOWS_V6")?,
+            flows_v4: FlowTable::new(raw(ebpf, "FLOWS_V4")?)?,
+            flows_v6: FlowTable::new(raw(ebpf, "FLOWS_V6")?)?,
+            udp_flows_v4: FlowTable::new(raw(ebpf, "UDP_FLOWS_V4")?)?,
+            udp_flows_v6: FlowTable::new(raw(ebpf, "UDP_FLOWS_V6")?)?,
             unresolved: Some(take(ebpf, "UNRESOLVED")?),
         })
     }
@@ -197,7 +193,10 @@ fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<M>
 where
     M::Error: std::error::Error + Send + Sync + 'static,
 {
-    let map = ebpf.take_map(name).with_context(|| format!("the eBPF object has no map `{name}`"))?;
-    M::try_from(map)
+    M::try_from(raw(ebpf, name)?)
         .with_context(|| format!("the map `{name}` is of another shape: object and program differ in version"))
+}
+
+fn raw(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
+    ebpf.take_map(name).with_context(|| format!("the eBPF object has no map `{name}`"))
 }

@@ -1,9 +1,137 @@
 //! The kernel's side of the packet path: the loaded program, its maps and where it is attached.
 
+mod attach;
+mod batch;
+mod census;
+mod flow_table;
 mod grace;
+mod ledger;
 mod maps;
 mod mmap;
 pub mod object;
+mod unresolved;
 
-pub use maps::{FlowMap4, FlowMap6, Maps};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aya::Ebpf;
+use aya::maps::{MapData, RingBuf};
+use lb_common::abi::{FlowKey6, Record};
+use lb_common::counters::{Fate, Reason};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+pub use census::Tally;
+pub use ledger::{Account, Ledger};
+pub use flow_table::FlowTable;
+pub use maps::Maps;
 pub use mmap::MappedArray;
+pub use unresolved::Sender;
+
+use crate::config::AttachMode;
+use crate::controller::view::Totals;
+use crate::nexthop::ProgramMode;
+use crate::reconcile::image::Image;
+use crate::reconcile::rows::RowIndex;
+use crate::reconcile::write::Write;
+
+/// The program that forwards.
+pub const FORWARDING: &str = "fairway";
+
+/// The loaded program with its maps and attachments. Dropping it detaches.
+pub struct Dataplane {
+    ebpf: Ebpf,
+    maps: Maps,
+    attachments: attach::Attachments,
+    ledger: Ledger,
+}
+
+impl Dataplane {
+    /// Loads program and maps; attaches nothing.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open(sizes: object::Sizes) -> anyhow::Result<Self> {
+        let mut ebpf = object::load(sizes)?;
+        let maps = Maps::take(&mut ebpf)?;
+        object::program(&mut ebpf, FORWARDING)?;
+        Ok(Self { ebpf, maps, attachments: attach::Attachments::default(), ledger: Ledger::default() })
+    }
+
+    /// Carries out writes in their order.
+    ///
+    /// # Errors
+    /// At the first one that fails; those before it stay, and are right by themselves.
+    pub fn write(&mut self, writes: &[Write]) -> anyhow::Result<()> {
+        writes.iter().try_for_each(|write| self.maps.apply(write))
+    }
+
+    /// Takes note of who has which row, for the counters.
+    ///
+    /// # Errors
+    /// When the kernel does not tell a row's counters.
+    pub fn assign_rows(&mut self, index: &RowIndex) -> anyhow::Result<()> {
+        self.ledger.assign(&self.maps, index)
+    }
+
+    /// Attaches to an interface; how, or why not.
+    pub fn attach(&mut self, interface: u32, mode: AttachMode) -> Result<ProgramMode, String> {
+        self.attachments.attach(&mut self.ebpf, FORWARDING, interface, mode)
+    }
+
+    /// Detaches from an interface.
+    pub fn detach(&mut self, interface: u32) {
+        self.attachments.detach(interface);
+    }
+
+    /// Reads the flow tables and deletes records that have had their time.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn census(&mut self, image: &Image, now: Duration) -> anyhow::Result<Tally> {
+        census::take(&mut self.maps, image, now)
+    }
+
+    /// What was forwarded, by backend.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn totals(&self) -> anyhow::Result<BTreeMap<Account, Totals>> {
+        self.ledger.totals(&self.maps)
+    }
+
+    /// Packets that were not forwarded, by reason; those of one fate.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn reasons(&self, fate: Fate) -> anyhow::Result<BTreeMap<String, u64>> {
+        let of_fate = Reason::ALL.iter().filter(|reason| reason.fate() == fate);
+        of_fate.map(|&reason| Ok((reason.name().to_owned(), self.maps.reason(reason)?))).collect()
+    }
+
+    /// The record of a flow, if there is one.
+    pub fn record(&self, key: &FlowKey6, udp: bool) -> Option<Record> {
+        let octets = if key.source.is_v4() {
+            let narrow = [key.source.v4_wire(), key.destination.v4_wire(), key.ports_wire, key.protocol];
+            let narrow: [u8; 16] = zerocopy::transmute!(narrow);
+            let table = if udp { &self.maps.udp_flows_v4 } else { &self.maps.flows_v4 };
+            table.get(&narrow).ok().flatten()?
+        } else {
+            let table = if udp { &self.maps.udp_flows_v6 } else { &self.maps.flows_v6 };
+            table.get(&key.as_bytes().try_into().expect("a key is 40 octets")).ok().flatten()?
+        };
+        Record::read_from_bytes(&octets).ok()
+    }
+
+    /// Says which interface and tags a VLAN interface stands for.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_vlan(&mut self, interface: u32, below: u32, tags_wire: [u32; 2]) -> anyhow::Result<()> {
+        self.maps.set_vlan(interface, below, tags_wire)
+    }
+
+    /// The ring buffer of replies that wait for a neighbour; once.
+    pub fn unresolved(&mut self) -> Option<RingBuf<MapData>> {
+        self.maps.unresolved.take()
+    }
+}

@@ -1,0 +1,71 @@
+//! Reads a hash map many entries at a time (`BPF_MAP_LOOKUP_BATCH`): a census of a million records takes a fraction of a
+//! second, not the seconds of two system calls an entry. A room for `unsafe`: aya has no batch operations.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use anyhow::bail;
+
+/// Entries asked for at a time. A hash map answers by whole buckets, so the buffer must hold the longest bucket.
+const BATCH: usize = 4096;
+
+/// `BPF_MAP_LOOKUP_BATCH`, a `bpf(2)` command.
+const LOOKUP_BATCH: libc::c_long = 24;
+
+/// The part of `union bpf_attr` for batch operations.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct Attributes {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+/// Runs `visit` on every entry of a hash map with keys of `K` and values of `V` octets. Entries that come or go meanwhile
+/// may be seen or not.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn for_each<const K: usize, const V: usize>(
+    map: BorrowedFd<'_>,
+    mut visit: impl FnMut(&[u8; K], &[u8; V]),
+) -> anyhow::Result<()> {
+    let mut keys = vec![[0u8; K]; BATCH];
+    let mut values = vec![[0u8; V]; BATCH];
+    // The kernel's place in the table: an index of 4 octets.
+    let (mut from, mut to) = (0u64, 0u64);
+    let mut first = true;
+    loop {
+        let mut attributes = Attributes {
+            in_batch: if first { 0 } else { &raw const from as u64 },
+            out_batch: &raw mut to as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: BATCH as u32,
+            map: map.as_raw_fd() as u32,
+            ..Attributes::default()
+        };
+        // SAFETY: every address in the attributes is of a buffer that lives past the call: `keys` and `values` hold
+        // `count` entries of the map's key and value sizes, as the types of the maps say, and the places hold 8 octets.
+        let result =
+            unsafe { libc::syscall(libc::SYS_bpf, LOOKUP_BATCH, &raw mut attributes, size_of::<Attributes>()) };
+        let error = (result != 0).then(io::Error::last_os_error);
+        let done = match error.as_ref().map(io::Error::raw_os_error) {
+            None => false,
+            Some(Some(libc::ENOENT)) => true,
+            Some(_) => bail!("reading a flow table: {}", error.expect("an error was seen")),
+        };
+        for (key, value) in keys.iter().zip(&values).take(attributes.count as usize) {
+            visit(key, value);
+        }
+        if done {
+            return Ok(());
+        }
+        (from, first) = (to, false);
+    }
+}

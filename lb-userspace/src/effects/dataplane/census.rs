@@ -1,0 +1,93 @@
+//! Takes the census of the flow tables: reads every record, deletes those that have had their time.
+
+use std::time::Duration;
+
+use lb_common::abi::{FlowKey4, FlowKey6, Record};
+use lb_common::address::Address;
+use lb_common::limits::SLOTS_PER_ELEMENT;
+use zerocopy::FromBytes as _;
+
+use super::Maps;
+use super::flow_table::FlowTable;
+use crate::reconcile::census::{Census, Fate};
+use crate::reconcile::image::Image;
+
+/// Reads all records. `now` is the packet path's clock.
+///
+/// # Errors
+/// When the kernel refuses to read a table.
+pub fn take(maps: &mut Maps, image: &Image, now: Duration) -> anyhow::Result<Tally> {
+    let mut census = Census::new(now);
+    let clock = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    let mut count = |key: &FlowKey6, record: &Record| census.add(image, key, record, clock);
+    let mut tcp = table(&mut maps.flows_v4, widen, &mut count)?;
+    tcp += table(&mut maps.flows_v6, as_is, &mut count)?;
+    let mut udp = table(&mut maps.udp_flows_v4, widen, &mut count)?;
+    udp += table(&mut maps.udp_flows_v6, as_is, &mut count)?;
+    note_refusals(maps, image, &mut census)?;
+    Ok(Tally { census, tcp, udp })
+}
+
+/// A census, and how many records each kind of flow has.
+pub struct Tally {
+    /// What the sweep needs.
+    pub census: Census,
+    /// Records of TCP flows.
+    pub tcp: u64,
+    /// Records of UDP flows.
+    pub udp: u64,
+}
+
+/// Counts one table; how many records stay.
+fn table<const K: usize>(
+    table: &mut FlowTable<K>,
+    key_of: impl Fn(&[u8; K]) -> FlowKey6,
+    count: &mut impl FnMut(&FlowKey6, &Record) -> Fate,
+) -> anyhow::Result<u64>
+where
+    [u8; K]: aya::Pod,
+{
+    let mut old = Vec::new();
+    let mut kept = 0;
+    table.for_each(|key, value| {
+        let record = Record::read_from_bytes(value).expect("a record is 16 octets");
+        match count(&key_of(key), &record) {
+            Fate::Keep => kept += 1,
+            Fate::Delete => old.push(*key),
+        }
+    })?;
+    // One that was touched this moment had been silent for its whole timeout.
+    old.iter().try_for_each(|key| table.remove(key))?;
+    Ok(kept)
+}
+
+fn widen(key: &[u8; 16]) -> FlowKey6 {
+    let key = FlowKey4::read_from_bytes(key).expect("a key is 16 octets");
+    FlowKey6 {
+        source: Address::from_v4_wire(key.source_wire),
+        destination: Address::from_v4_wire(key.destination_wire),
+        ports_wire: key.ports_wire,
+        protocol: key.protocol,
+    }
+}
+
+fn as_is(key: &[u8; 40]) -> FlowKey6 {
+    FlowKey6::read_from_bytes(key).expect("a key is 40 octets")
+}
+
+/// Reads when records were refused, for every element in which a slot is not settled. Last, so that a refusal is not
+/// missed that came while the records were read.
+fn note_refusals(maps: &Maps, image: &Image, census: &mut Census) -> anyhow::Result<()> {
+    let unsettled = |words: &[u32]| words.iter().any(|&word| lb_common::slot::Slot(word).previous() != u16::MAX);
+    for (element, words) in image.slots.chunks(SLOTS_PER_ELEMENT).enumerate() {
+        if !unsettled(words) {
+            continue;
+        }
+        let element = u32::try_from(element).expect("the slots map has fewer elements");
+        match maps.refusal(element)? {
+            0 => {}
+            at => drop(census.refusals.insert(element, Duration::from_nanos(at))),
+        }
+    }
+    Ok(())
+}

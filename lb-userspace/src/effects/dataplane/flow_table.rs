@@ -1,0 +1,68 @@
+//! One flow table: records by key, both as octets.
+
+use std::os::fd::AsFd as _;
+
+use anyhow::{Context as _, bail};
+use aya::maps::{HashMap, Map, MapData, MapError};
+
+use super::batch;
+
+/// A hash map with keys of `K` octets and records of 16.
+pub struct FlowTable<const K: usize>(Map);
+
+impl<const K: usize> FlowTable<K>
+where
+    [u8; K]: aya::Pod,
+{
+    /// The table in a map of the object.
+    ///
+    /// # Errors
+    /// When the map is of another shape.
+    pub fn new(map: Map) -> anyhow::Result<Self> {
+        let _: HashMap<&MapData, [u8; K], [u8; 16]> = (&map).try_into().context("a flow table of another shape")?;
+        Ok(Self(map))
+    }
+
+    /// The record of a key.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn get(&self, key: &[u8; K]) -> anyhow::Result<Option<[u8; 16]>> {
+        let map: HashMap<&MapData, [u8; K], [u8; 16]> = (&self.0).try_into()?;
+        match map.get(key, 0) {
+            Ok(record) => Ok(Some(record)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(error).context("reading a flow table"),
+        }
+    }
+
+    /// Makes or replaces a record.
+    ///
+    /// # Errors
+    /// When the table is full or the kernel refuses.
+    pub fn insert(&mut self, key: &[u8; K], record: [u8; 16]) -> anyhow::Result<()> {
+        let mut map: HashMap<&mut MapData, [u8; K], [u8; 16]> = (&mut self.0).try_into()?;
+        map.insert(key, record, 0).context("writing a flow table")
+    }
+
+    /// Deletes a record, if it is there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn remove(&mut self, key: &[u8; K]) -> anyhow::Result<()> {
+        let mut map: HashMap<&mut MapData, [u8; K], [u8; 16]> = (&mut self.0).try_into()?;
+        match map.remove(key) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(error).context("deleting from a flow table"),
+        }
+    }
+
+    /// Runs `visit` on every record.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn for_each(&self, visit: impl FnMut(&[u8; K], &[u8; 16])) -> anyhow::Result<()> {
+        let Map::HashMap(data) = &self.0 else { bail!("a flow table of another shape") };
+        batch::for_each(data.fd().as_fd(), visit)
+    }
+}

@@ -1,0 +1,73 @@
+//! Counters that outlive the rows they are counted in. A row moves when its pool outgrows its place, and is given to another
+//! backend when nothing names it any more; what was counted for the one before is folded into its sum.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lb_common::abi::Counters;
+
+use super::Maps;
+use crate::controller::view::Totals;
+use crate::reconcile::rows::{RowIndex, RowOwner};
+
+/// A backend of a service: what is counted together.
+pub type Account = (Arc<str>, Arc<str>);
+
+/// Sums by backend.
+#[derive(Default)]
+pub struct Ledger {
+    rows: BTreeMap<u32, (RowOwner, Counters)>,
+    folded: BTreeMap<Account, Totals>,
+}
+
+impl Ledger {
+    /// Takes note of who has which row now.
+    ///
+    /// # Errors
+    /// When the kernel does not tell a row's counters.
+    pub fn assign(&mut self, maps: &Maps, index: &RowIndex) -> anyhow::Result<()> {
+        let gone: Vec<u32> =
+            self.rows.iter().filter(|(row, (owner, _))| index.get(**row) != Some(owner)).map(|(&row, _)| row).collect();
+        for row in gone {
+            if let Some((owner, base)) = self.rows.remove(&row) {
+                add(self.folded.entry(account(&owner)).or_default(), since(&base, &maps.counters(row)?));
+            }
+        }
+        for (row, owner) in index.iter() {
+            if !self.rows.contains_key(&row) {
+                self.rows.insert(row, (owner.clone(), maps.counters(row)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything counted so far, by backend.
+    ///
+    /// # Errors
+    /// When the kernel does not tell a row's counters.
+    pub fn totals(&self, maps: &Maps) -> anyhow::Result<BTreeMap<Account, Totals>> {
+        let mut totals = self.folded.clone();
+        for (&row, (owner, base)) in &self.rows {
+            add(totals.entry(account(owner)).or_default(), since(base, &maps.counters(row)?));
+        }
+        Ok(totals)
+    }
+}
+
+fn account(owner: &RowOwner) -> Account {
+    (owner.service.clone(), owner.identity.clone())
+}
+
+fn since(base: &Counters, now: &Counters) -> Totals {
+    Totals {
+        packets: now.packets.wrapping_sub(base.packets),
+        bytes: now.bytes.wrapping_sub(base.bytes),
+        connections: now.connections.wrapping_sub(base.connections),
+    }
+}
+
+fn add(sum: &mut Totals, more: Totals) {
+    sum.packets += more.packets;
+    sum.bytes += more.bytes;
+    sum.connections += more.connections;
+}
