@@ -21,6 +21,9 @@ use crate::nexthop::{NEIGHBOUR_PROTOCOL, NeighbourKey, RouteAnswer};
 /// The kernel answers within microseconds; an answer that is missing for so long was lost.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Lists of tens of thousands of neighbours take their time, more so on a machine that is busy.
+const LIST_PATIENCE: Duration = Duration::from_secs(15);
+
 /// A connection for requests, apart from the one for announcements.
 pub struct Kernel {
     handle: Handle,
@@ -36,7 +39,7 @@ impl Kernel {
 
     /// Everything there is at present.
     pub async fn take_stock(&self) -> io::Result<Snapshot> {
-        timeout(PATIENCE, self.dumps()).await?.map_err(io_error)
+        timeout(LIST_PATIENCE, self.dumps()).await?.map_err(io_error)
     }
 
     async fn dumps(&self) -> Result<Snapshot, rtnetlink::Error> {
