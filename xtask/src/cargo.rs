@@ -59,13 +59,15 @@ pub fn build(arguments: &[&str]) -> Result<Vec<Executable>> {
     Ok(messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok()).filter_map(executable).collect())
 }
 
-/// The one program called `name` that a cargo command builds.
+/// Builds the program called `name`. From the whole workspace, though only that: so that its dependencies have the
+/// features they have in the tests, and are compiled once for both.
 pub fn build_program(name: &str, arguments: &[&str]) -> Result<PathBuf> {
-    let built = build(arguments)?.into_iter().find(|executable| executable.name == name);
+    let arguments = [&["build", "--workspace", "--bin", name], arguments].concat();
+    let built = build(&arguments)?.into_iter().find(|executable| executable.name == name);
     Ok(built.with_context(|| format!("cargo built no program called {name}"))?.path)
 }
 
-/// The file called `name` that a shell would run, looking also where only root's PATH leads.
+/// The file called `name` that a shell with this PATH would run.
 pub fn find_program(name: &str, path: &str) -> Option<PathBuf> {
     env::split_paths(path).map(|directory| directory.join(name)).find(|file| is_executable(file))
 }

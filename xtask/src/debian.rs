@@ -12,6 +12,7 @@ use crate::cargo::{check, find_program, output, target};
 use crate::privilege::is_root;
 
 /// A package, and how to see without dpkg that what it brings is here.
+#[derive(Clone, Copy)]
 pub struct Package {
     /// Its name.
     pub name: &'static str,

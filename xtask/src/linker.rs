@@ -22,6 +22,7 @@ pub struct Linker {
 impl Linker {
     /// The linker that goes with `toolchain`, built on first use (one to two minutes).
     pub fn find(toolchain: &Toolchain) -> Result<Self> {
+        toolchain.ensure_llvm()?;
         let variant = if is_debian_llvm_here() { &DEBIAN_LLVM } else { &COMPILERS_LLVM };
         let installed = target().join("tools").join(variant.name);
         let mut linker = Self {
@@ -78,6 +79,8 @@ impl Variant {
         let mut command =
             cargo(&["install", "bpf-linker", "--quiet", "--locked", "--force", "--version", self.version]);
         command.args(self.features).arg("--root").arg(installed).env("CARGO_TARGET_DIR", &building);
+        // It only drives LLVM: what it is itself compiled with changes how long that takes, and nothing else.
+        command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_DEBUG", "false");
         if self.is_debian_llvm() {
             command.env("LLVM_PREFIX", DEBIAN_LLVM_PREFIX);
             // Otherwise the build script may find another LLVM's directory and no `libLLVM.so` in it.

@@ -11,10 +11,9 @@ pub fn run(arguments: &[String]) -> Result<()> {
     if let Err(error) = ebpf::verify_recorded() {
         println!("xtask: warning: {error:#}");
     }
-    let fairway = build_program("fairway", &["build", "-p", "lb-userspace", "--bin", "fairway"])?;
-    let mut command = as_root(&fairway, &[])?;
-    command.arg(if arguments.is_empty() { "demo" } else { "run" }).args(arguments);
-    Err(become_command(command))
+    let fairway = build_program("fairway", &[])?;
+    let subcommand = if arguments.is_empty() { "demo" } else { "run" };
+    Err(become_command(as_root(&fairway, &[&[subcommand.to_owned()], arguments].concat(), &[])?))
 }
 
 /// Starts the benches with `arguments`.
@@ -23,8 +22,6 @@ pub fn bench(arguments: &[String]) -> Result<()> {
         bail!("`bench failover` is not in this version");
     }
     ebpf::verify_recorded()?;
-    let bench = build_program("bench", &["build", "--release", "-p", "fairway-tests", "--bin", "bench"])?;
-    let mut command = as_root(&bench, &[])?;
-    command.args(arguments);
-    Err(become_command(command))
+    let bench = build_program("bench", &["--release"])?;
+    Err(become_command(as_root(&bench, arguments, &[])?))
 }

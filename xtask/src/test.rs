@@ -72,11 +72,22 @@ pub fn run_packet_tests_on(directory: &Path) -> Result<()> {
 /// Installs or unpacks the programs that tests run, and says where they are found: a PATH.
 pub fn find_tools() -> Result<String> {
     debian::ensure(TOOLS)?;
-    let path = format!("{}:{SYSTEM_PATH}", env::var("PATH").unwrap_or_default());
+    let path = with_system_path(&env::var("PATH").unwrap_or_default());
     if find_program("nginx", &path).is_some() {
         return Ok(path);
     }
     Ok(format!("{}:{path}", debian::unpacked_nginx()?.display()))
+}
+
+/// A user's PATH often lacks the directories of programs like `ip`.
+fn with_system_path(path: &str) -> String {
+    let mut directories: Vec<&str> = Vec::new();
+    for directory in path.split(':').chain(SYSTEM_PATH.split(':')) {
+        if !directories.contains(&directory) {
+            directories.push(directory);
+        }
+    }
+    directories.join(":")
 }
 
 /// Their installation starts nothing, unlike nginx's.
@@ -151,7 +162,7 @@ impl<'a> Session<'a> {
             session.variables.push(("FAIRWAY_TOOLS_PATH", path));
         }
         if groups.iter().any(|group| group.needs_root()) {
-            let fairway = build_program("fairway", &["build", "-p", "lb-userspace", "--bin", "fairway"])?;
+            let fairway = build_program("fairway", &[])?;
             session.variables.push(("FAIRWAY_BIN", fairway.display().to_string()));
         }
         Ok(session)
@@ -181,8 +192,8 @@ impl<'a> Session<'a> {
         let mut variables: Vec<(&str, &OsStr)> =
             self.variables.iter().map(|(name, value)| (*name, OsStr::new(value))).collect();
         variables.push(("CARGO_MANIFEST_DIR", package.as_os_str()));
-        let mut command = as_root(test, &variables)?;
-        command.args(&self.options.arguments).current_dir(&package);
+        let mut command = as_root(test, &self.options.arguments, &variables)?;
+        command.current_dir(&package);
         Ok(command)
     }
 }

@@ -30,8 +30,13 @@ impl Toolchain {
         if let Some(toolchain) = Self::present()? {
             return Ok(toolchain);
         }
-        debian::ensure(DEBIAN_COMPILER).context(WITHOUT_DEBIAN)?;
+        debian::ensure(&[DEBIAN_COMPILER, DEBIAN_LLVM].concat()).context(WITHOUT_DEBIAN)?;
         Self::present()?.context("the packages are installed, and still there is no source of `core`")
+    }
+
+    /// Sees to the LLVM that the linker is built with, where it comes from Debian like the compiler.
+    pub fn ensure_llvm(&self) -> Result<()> {
+        if self.rustc == Path::new(DEBIAN_RUSTC) { debian::ensure(DEBIAN_LLVM) } else { Ok(()) }
     }
 
     fn present() -> Result<Option<Self>> {
@@ -74,8 +79,10 @@ const DEBIAN_COMPILER: &[Package] = &[
     Package { name: "rustc-web", is_missing: || !Path::new(DEBIAN_RUSTC).exists() },
     Package { name: "cargo-web", is_missing: || !Path::new(DEBIAN_CARGO).exists() },
     Package { name: "rust-web-src", is_missing: || !has_core(Path::new("/usr")) },
-    Package { name: "llvm-22-dev", is_missing: || !crate::linker::is_debian_llvm_here() },
 ];
+
+const DEBIAN_LLVM: &[Package] =
+    &[Package { name: "llvm-22-dev", is_missing: || !crate::linker::is_debian_llvm_here() }];
 
 const WITHOUT_DEBIAN: &str = "the eBPF programs need a Rust compiler with LLVM 22 and the source of `core`; \
      either Debian's, or `rustup toolchain install nightly --component rust-src`";
