@@ -1,0 +1,199 @@
+//! `cargo xtask test`: the tests, in groups. Each group is a plain `cargo test`, so its output is what everyone knows.
+//! Building never needs root; groups that make namespaces and load programs do, and when not root only their built
+//! programs are run through sudo.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::cargo::{build, build_program, cargo, check, find_program, root};
+use crate::debian::{self, Package, SYSTEM_PATH};
+use crate::ebpf;
+use crate::privilege::{as_root, is_root};
+
+/// What `cargo xtask test` takes.
+#[derive(Args)]
+pub struct Options {
+    /// Groups to run; without any, all
+    #[arg(value_enum)]
+    groups: Vec<Group>,
+    /// Also the long runs: more seeds, more packets
+    #[arg(long)]
+    full: bool,
+    /// Arguments of the test programs: a filter, `--nocapture`
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// The groups, in the order they run: what fails fastest comes first.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// The crates' own tests: no root, no kernel
+    Unit,
+    /// A whole cluster, simulated from seeds: no root
+    Sim,
+    /// Packet tables, natively and through the kernel: root
+    Packet,
+    /// Real traffic through network namespaces: root
+    Netns,
+    /// Beside other implementations, in network namespaces: root
+    Interop,
+}
+
+/// Runs the groups asked for. All of them run, whichever fail.
+pub fn run(options: &Options) -> Result<()> {
+    ebpf::verify_recorded()?;
+    let groups = chosen(&options.groups)?;
+    let session = Session::prepare(&groups, options)?;
+    let failed: Vec<String> =
+        groups.iter().filter_map(|group| session.run(*group).err()).map(|e| format!("{e:#}")).collect();
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join("; "));
+    }
+    Ok(())
+}
+
+/// Runs the packet tests on the objects in `directory` instead of those embedded.
+pub fn run_packet_tests_on(directory: &Path) -> Result<()> {
+    if !Group::Packet.exists() {
+        println!("xtask: there are no packet tests yet to run on the objects built");
+        return Ok(());
+    }
+    let options = Options { groups: vec![Group::Packet], full: false, arguments: Vec::new() };
+    let mut session = Session::prepare(&options.groups, &options)?;
+    session.variables.push(("FAIRWAY_BPF_DIR", directory.display().to_string()));
+    session.run(Group::Packet)
+}
+
+/// Installs or unpacks the programs that tests run, and says where they are found: a PATH.
+pub fn find_tools() -> Result<String> {
+    debian::ensure(TOOLS)?;
+    let path = with_system_path(&env::var("PATH").unwrap_or_default());
+    if find_program("nginx", &path).is_some() {
+        return Ok(path);
+    }
+    Ok(format!("{}:{path}", debian::unpacked_nginx()?.display()))
+}
+
+/// A user's PATH often lacks the directories of programs like `ip`.
+fn with_system_path(path: &str) -> String {
+    let mut directories: Vec<&str> = Vec::new();
+    for directory in path.split(':').chain(SYSTEM_PATH.split(':')) {
+        if !directories.contains(&directory) {
+            directories.push(directory);
+        }
+    }
+    directories.join(":")
+}
+
+/// Their installation starts nothing, unlike nginx's.
+const TOOLS: &[Package] = &[
+    Package { name: "curl", is_missing: || find_program("curl", SYSTEM_PATH).is_none() },
+    Package { name: "ethtool", is_missing: || find_program("ethtool", SYSTEM_PATH).is_none() },
+    Package { name: "iproute2", is_missing: || find_program("ip", SYSTEM_PATH).is_none() },
+];
+
+impl Group {
+    const ALL: [Self; 5] = [Self::Unit, Self::Sim, Self::Packet, Self::Netns, Self::Interop];
+
+    /// What to give to `cargo test`.
+    fn selection(self) -> Vec<&'static str> {
+        match self.target() {
+            None => vec!["-p", "lb-common", "-p", "lb-userspace", "-p", "xtask"],
+            Some(target) => vec!["-p", "fairway-tests", "--test", target],
+        }
+    }
+
+    /// The test target of the tests package, none for the crates' own tests.
+    fn target(self) -> Option<&'static str> {
+        match self {
+            Self::Unit => None,
+            Self::Sim => Some("simulation"),
+            Self::Packet => Some("packet"),
+            Self::Netns => Some("netns"),
+            Self::Interop => Some("interop"),
+        }
+    }
+
+    fn needs_root(self) -> bool {
+        matches!(self, Self::Packet | Self::Netns | Self::Interop)
+    }
+
+    fn needs_tools(self) -> bool {
+        matches!(self, Self::Netns | Self::Interop)
+    }
+
+    fn exists(self) -> bool {
+        let tests = root().join("tests/tests");
+        self.target().is_none_or(|name| {
+            tests.join(name).with_extension("rs").exists() || tests.join(name).join("main.rs").exists()
+        })
+    }
+}
+
+fn chosen(groups: &[Group]) -> Result<Vec<Group>> {
+    if groups.is_empty() {
+        return Ok(Group::ALL.into_iter().filter(|group| group.exists()).collect());
+    }
+    if let Some(missing) = groups.iter().find(|group| !group.exists()) {
+        bail!("there are no `{}` tests in this version", missing.target().unwrap_or("unit"));
+    }
+    Ok(groups.to_vec())
+}
+
+/// What all groups of one run share.
+struct Session<'a> {
+    options: &'a Options,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl<'a> Session<'a> {
+    fn prepare(groups: &[Group], options: &'a Options) -> Result<Self> {
+        let mut session = Self { options, variables: Vec::new() };
+        if options.full {
+            session.variables.push(("FAIRWAY_FULL", "1".to_owned()));
+        }
+        if groups.iter().any(|group| group.needs_tools()) {
+            let path = find_tools()?;
+            session.variables.push(("FAIRWAY_TOOLS_PATH", path));
+        }
+        if groups.iter().any(|group| group.needs_root()) {
+            let fairway = build_program("fairway", &[])?;
+            session.variables.push(("FAIRWAY_BIN", fairway.display().to_string()));
+        }
+        Ok(session)
+    }
+
+    fn run(&self, group: Group) -> Result<()> {
+        if group.needs_root() && !is_root() { self.run_through_sudo(group) } else { self.run_by_cargo(group) }
+    }
+
+    fn run_by_cargo(&self, group: Group) -> Result<()> {
+        let mut command = cargo(&["test", "--no-fail-fast"]);
+        command.args(group.selection()).envs(self.variables.iter().map(|(name, value)| (*name, value)));
+        check(command.arg("--").args(&self.options.arguments))
+    }
+
+    fn run_through_sudo(&self, group: Group) -> Result<()> {
+        let selection = [vec!["test", "--no-run"], group.selection()].concat();
+        let target = group.target().context("only targets of the tests package need root")?;
+        let executables = build(&selection)?;
+        let test = executables.iter().find(|test| test.name == target).context("cargo built no such test")?;
+        check(&mut self.root_command(&test.path)?)
+    }
+
+    /// As cargo would run it: in its package's directory, which it can also ask for.
+    fn root_command(&self, test: &Path) -> Result<Command> {
+        let package = root().join("tests");
+        let mut variables: Vec<(&str, &OsStr)> =
+            self.variables.iter().map(|(name, value)| (*name, OsStr::new(value))).collect();
+        variables.push(("CARGO_MANIFEST_DIR", package.as_os_str()));
+        let mut command = as_root(test, &self.options.arguments, &variables)?;
+        command.current_dir(&package);
+        Ok(command)
+    }
+}
