@@ -1,3 +1,197 @@
-//! The pure heart of the daemon: events in, effects out.
+//! The pure heart of the daemon: events in, effects out. It holds what is configured and what is known, and decides what
+//! must be done about it; the runtime does it and reports back. No clock, socket or map inside: `now` is an argument, the
+//! monotonic time since boot, which is the packet path's clock too.
 
+mod interfaces;
+pub mod status;
 pub mod view;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub use interfaces::{Interface, Interfaces};
+
+use crate::config::{AttachMode, Config};
+use crate::nexthop::ProgramMode;
+use crate::nexthop::tracker::Event as Network;
+use crate::reconcile::census::Census;
+use crate::reconcile::image::Image;
+use crate::reconcile::planner::{Plan, PlanError, Planner};
+use crate::reconcile::write::Write;
+use crate::scheduler::seed::Seed;
+use crate::scheduler::slots::SweepReport;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The network changed.
+    Network(Network),
+    /// An attempt to attach has ended.
+    Attached {
+        /// The interface's index.
+        interface: u32,
+        /// How it is attached, or why not.
+        outcome: Result<ProgramMode, String>,
+    },
+    /// The flow tables were counted.
+    Census(Box<Census>),
+}
+
+/// Something to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Carry out these writes, in this order.
+    Write(Vec<Write>),
+    /// Rows have other owners now.
+    AssignRows,
+    /// Find out how to reach these, and no others.
+    Want(BTreeSet<IpAddr>),
+    /// Attach the program.
+    Attach {
+        /// Name of the interface.
+        name: String,
+        /// Its index.
+        interface: u32,
+        /// How.
+        mode: AttachMode,
+        /// VLAN interfaces stand on it: its receive-side tag offload must be off.
+        carries_vlans: bool,
+    },
+    /// Detach the program.
+    Detach {
+        /// The interface's index.
+        interface: u32,
+    },
+    /// The program is attached to these, and no others.
+    AttachedTo(BTreeSet<u32>),
+    /// A VLAN interface and what it stands for: replies that the host routes by it leave by the one below.
+    Vlan {
+        /// The VLAN interface.
+        interface: u32,
+        /// The interface that transmits.
+        below: u32,
+        /// Tags, outer first, as they lie in a frame.
+        tags_wire: [u32; 2],
+    },
+}
+
+/// See the module's description.
+pub struct Controller {
+    config: Config,
+    planner: Planner,
+    image: Image,
+    interfaces: Interfaces,
+    local: BTreeSet<IpAddr>,
+    listed: bool,
+    census: Census,
+    forced_slots: u64,
+}
+
+impl Controller {
+    /// A controller with nothing in force, for tables of these sizes. `config` is the first configuration; put it in force
+    /// with [`Self::configure`].
+    pub fn new(config: Config, slots: u32, rows: u32) -> Self {
+        let seed = Seed::from_text(&config.dataplane.hash_seed);
+        Self {
+            planner: Planner::new(seed, slots, rows),
+            image: Image::new(slots as usize, rows as usize),
+            interfaces: Interfaces::default(),
+            local: BTreeSet::new(),
+            listed: false,
+            census: Census::default(),
+            forced_slots: 0,
+            config,
+        }
+    }
+
+    /// Puts a configuration in force: the plan, for the record, and what is to be done.
+    ///
+    /// # Errors
+    /// When it does not fit; then nothing is changed.
+    pub fn configure(&mut self, now: Duration, config: Config) -> Result<(Plan, Vec<Effect>), PlanError> {
+        let plan = self.planner.configure(now, &self.image, &config)?;
+        let mut effects = self.write(plan.writes.clone());
+        effects.push(Effect::AssignRows);
+        effects.push(Effect::Want(self.planner.destinations()));
+        self.config = config;
+        effects.extend(self.interfaces.configure(&self.config.dataplane));
+        Ok((plan, effects))
+    }
+
+    /// What [`Self::configure`] would do, without doing it.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn preview(&self, now: Duration, config: &Config) -> Result<Plan, PlanError> {
+        self.planner.clone().configure(now, &self.image, config)
+    }
+
+    /// Takes note of an event; what is to be done about it.
+    pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Network(Network::NextHop { destination, result }) => {
+                let writes = self.planner.next_hop(&self.image, destination, result);
+                self.write(writes)
+            }
+            Event::Network(Network::LocalAddresses(addresses)) => {
+                self.local = addresses;
+                Vec::new()
+            }
+            Event::Network(Network::Listed) => {
+                self.listed = true;
+                Vec::new()
+            }
+            Event::Network(Network::LinkAppeared(link) | Network::LinkChanged(link)) => {
+                self.interfaces.link(link, &self.config.dataplane)
+            }
+            Event::Network(Network::LinkRemoved { index, .. }) => self.interfaces.gone(index),
+            Event::Attached { interface, outcome } => self.interfaces.attached(interface, outcome),
+            Event::Census(census) => self.sweep(now, *census),
+        }
+    }
+
+    fn sweep(&mut self, now: Duration, census: Census) -> Vec<Effect> {
+        let (writes, report): (Vec<Write>, SweepReport) = self.planner.sweep(now, &self.image, &census);
+        self.forced_slots += u64::from(report.forced);
+        self.census = census;
+        let released = writes.iter().any(|write| matches!(write, Write::Grace));
+        let mut effects = self.write(writes);
+        if released {
+            effects.push(Effect::AssignRows);
+            effects.push(Effect::Want(self.planner.destinations()));
+        }
+        effects
+    }
+
+    /// Writes that are decided are in the image from then on: the next decision builds on them.
+    fn write(&mut self, writes: Vec<Write>) -> Vec<Effect> {
+        writes.iter().for_each(|write| self.image.apply(write));
+        if writes.is_empty() { Vec::new() } else { vec![Effect::Write(writes)] }
+    }
+
+    /// Whether some slot has two owners, or a removed backend still has flows: then censuses are due more often.
+    pub fn is_settled(&self) -> bool {
+        self.planner.is_settled()
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Services, tables, rows and next hops.
+    pub fn planner(&self) -> &Planner {
+        &self.planner
+    }
+
+    /// What the maps hold.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Interfaces and how the program is attached to them.
+    pub fn interfaces(&self) -> &Interfaces {
+        &self.interfaces
+    }
+}

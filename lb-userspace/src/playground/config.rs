@@ -26,14 +26,12 @@ state_dir = \"{state}\"
 
 [dataplane]
 interfaces = [\"eth0\"]
-pin_path = \"{pins}\"
 
 [admin]
 socket = \"{socket}\"
 listen = \"{admin}\"
 ",
         state = lab.directory().join("state").display(),
-        pins = lab.pin_path().display(),
         socket = socket.display(),
         admin = admin_address(),
     );

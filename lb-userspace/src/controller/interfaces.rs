@@ -1,0 +1,164 @@
+//! Interfaces that the program belongs on: which exist, which are attached, and why the others are not. An interface that
+//! is made anew gets the program again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Effect;
+use crate::config::Dataplane;
+use crate::nexthop::{Link, LinkKind, Links, ProgramMode, VlanTag};
+use crate::reconcile::entries::tag_wire;
+
+/// One interface of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Interface {
+    /// Its index, when it exists.
+    pub index: Option<u32>,
+    /// How the program is attached.
+    pub mode: Option<ProgramMode>,
+    /// Why it is not, or not natively.
+    pub why: Option<String>,
+}
+
+/// See the module's description.
+#[derive(Clone, Debug, Default)]
+pub struct Interfaces {
+    links: Links,
+    wanted: BTreeMap<String, Interface>,
+}
+
+impl Interfaces {
+    /// From now on the interfaces of this configuration, and no others, have the program.
+    pub fn configure(&mut self, config: &Dataplane) -> Vec<Effect> {
+        let wanted: BTreeSet<&String> = config.interfaces.iter().collect();
+        let mut effects = Vec::new();
+        let unwanted: Vec<String> = self.wanted.keys().filter(|name| !wanted.contains(name)).cloned().collect();
+        for name in unwanted {
+            if let Some(Interface { index: Some(interface), mode: Some(_), .. }) = self.wanted.remove(&name) {
+                effects.push(Effect::Detach { interface });
+            }
+        }
+        for name in wanted {
+            self.wanted.entry(name.clone()).or_default();
+        }
+        effects.extend(self.attach_missing(config));
+        effects.push(self.attached_to());
+        effects
+    }
+
+    /// An interface appeared or changed.
+    pub fn link(&mut self, link: Link, config: &Dataplane) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let index = link.index;
+        self.links.put(link);
+        effects.extend(self.vlan(index));
+        effects.extend(self.attach_missing(config));
+        effects
+    }
+
+    /// An interface is gone, and the program with it.
+    pub fn gone(&mut self, index: u32) -> Vec<Effect> {
+        self.links.remove(index);
+        let mut effects = Vec::new();
+        for interface in self.wanted.values_mut().filter(|interface| interface.index == Some(index)) {
+            *interface = Interface::default();
+            effects.push(Effect::Detach { interface: index });
+        }
+        if !effects.is_empty() {
+            effects.push(self.attached_to());
+        }
+        effects
+    }
+
+    /// An attempt to attach has ended.
+    pub fn attached(&mut self, index: u32, outcome: Result<ProgramMode, String>) -> Vec<Effect> {
+        for interface in self.wanted.values_mut().filter(|interface| interface.index == Some(index)) {
+            match &outcome {
+                Ok(mode) => {
+                    interface.mode = Some(*mode);
+                    interface.why = (*mode == ProgramMode::Generic).then(|| {
+                        "generic XDP: every packet is copied into a socket buffer first, several times slower than native"
+                            .to_owned()
+                    });
+                }
+                Err(why) => interface.why = Some(why.clone()),
+            }
+        }
+        vec![self.attached_to()]
+    }
+
+    /// The interfaces of the configuration, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Interface)> {
+        self.wanted.iter().map(|(name, interface)| (name.as_str(), interface))
+    }
+
+    /// Everything that exists.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Whether every interface of the configuration has the program.
+    pub fn is_complete(&self) -> bool {
+        self.wanted.values().all(|interface| interface.mode.is_some())
+    }
+
+    fn attach_missing(&mut self, config: &Dataplane) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (name, interface) in &mut self.wanted {
+            let Some(link) = self.links.by_name(name) else {
+                interface.why = Some(format!("there is no interface {name}"));
+                continue;
+            };
+            // An attempt is made once for each time that the interface comes to be, not at every change of it.
+            if interface.index == Some(link.index) {
+                continue;
+            }
+            interface.index = Some(link.index);
+            match unfit(&self.links, link) {
+                Some(why) => interface.why = Some(why),
+                None => effects.push(Effect::Attach {
+                    name: name.clone(),
+                    interface: link.index,
+                    mode: config.mode,
+                    carries_vlans: self.links.vlans_on(link.index).next().is_some(),
+                }),
+            }
+        }
+        effects
+    }
+
+    fn attached_to(&self) -> Effect {
+        let attached = self.wanted.values().filter(|interface| interface.mode.is_some());
+        Effect::AttachedTo(attached.filter_map(|interface| interface.index).collect())
+    }
+
+    /// What a VLAN interface stands for.
+    fn vlan(&self, index: u32) -> Option<Effect> {
+        let mut tags = Vec::new();
+        let mut link = self.links.get(index)?;
+        while let LinkKind::Vlan { id, tpid } = link.kind {
+            tags.push(tag_wire(&VlanTag { tpid, tci: id }));
+            link = self.links.get(link.lower?)?;
+        }
+        // Tags were collected from the inside out.
+        tags.reverse();
+        match *tags.as_slice() {
+            [] => None,
+            [outer] => Some(Effect::Vlan { interface: index, below: link.index, tags_wire: [outer, 0] }),
+            [outer, inner] => Some(Effect::Vlan { interface: index, below: link.index, tags_wire: [outer, inner] }),
+            [..] => None,
+        }
+    }
+}
+
+/// Why a program on this interface would see no traffic, and what to name instead.
+fn unfit(links: &Links, link: &Link) -> Option<String> {
+    if let Some(bond) = links.bond_of(link.index) {
+        let (port, bond) = (&link.name, &bond.name);
+        return Some(format!("{port} is a port of the bond {bond}: name {bond} instead of it"));
+    }
+    if let LinkKind::Vlan { .. } = link.kind {
+        let parent = link.lower.map_or_else(|| "its parent".to_owned(), |lower| links.name_of(lower));
+        return Some(format!("{} is a VLAN interface, which has no XDP of its own: name {parent} instead of it", link.name));
+    }
+    None
+}

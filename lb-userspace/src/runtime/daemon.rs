@@ -1,0 +1,264 @@
+//! The loop: events to the controller, its effects to the kernel, requests answered.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use super::request::{ConfigText, QUEUE, Request};
+use super::{clock, explain, reload};
+use crate::config::Config;
+use crate::controller::status::Telemetry;
+use crate::controller::view::{ConfigStatus, NodeStatus, PlanReport, Problem, Status};
+use crate::controller::{Controller, Event};
+use crate::effects::admin::{self, AdminServers};
+use crate::effects::dataplane::object::Sizes;
+use crate::effects::dataplane::{Dataplane, Sender};
+use crate::effects::netlink::{Leave, Resolver};
+use crate::nexthop::tracker::Event as Network;
+use crate::reconcile::planner::identity_of;
+use lb_common::counters::Fate;
+
+/// Time between two rounds of housekeeping.
+const TICK: Duration = Duration::from_secs(1);
+/// While every slot is settled, the flow tables are counted only every so many ticks, to delete old records.
+const QUIET_TICKS: u32 = 10;
+
+/// The daemon's parts.
+pub(super) struct Daemon {
+    pub(super) controller: Controller,
+    pub(super) dataplane: Dataplane,
+    pub(super) telemetry: Telemetry,
+    resolver: Option<Resolver>,
+    network: mpsc::Receiver<Network>,
+    requests: mpsc::Receiver<Request>,
+    admin: Option<AdminServers>,
+    source: reload::Source,
+    state: ConfigStatus,
+    started: f64,
+    quiet_ticks: u32,
+}
+
+impl Daemon {
+    /// Loads the program, puts the configuration in force, and begins to listen. Attaching follows when the interfaces are
+    /// known.
+    pub(super) async fn start(source: reload::Source, config: Config) -> anyhow::Result<Self> {
+        let sizes = sizes(&config);
+        let mut dataplane = Dataplane::open(sizes)?;
+        if let Some(ring) = dataplane.unresolved() {
+            let sender = Sender::new(ring)?;
+            tokio::spawn(async move {
+                if let Err(error) = sender.run().await {
+                    error!(error = format!("{error:#}"), "replies without a neighbour are not sent any more");
+                }
+            });
+        }
+        let (resolver, network) = Resolver::start().context("asking the kernel about the network")?;
+        let (sender, requests) = mpsc::channel(QUEUE);
+        let admin = admin::serve(&config.admin.socket, config.admin.listen, sender).await?;
+        let controller = Controller::new(config.clone(), sizes.slots, sizes.rows);
+        let now = clock::wall();
+        let state = ConfigStatus {
+            file: source.name(),
+            hash: config.hash(),
+            loaded: now,
+            last_reload_successful: true,
+            last_reload: now,
+            last_reload_error: None,
+        };
+        let mut daemon = Self {
+            controller,
+            dataplane,
+            telemetry: Telemetry::default(),
+            resolver: Some(resolver),
+            network,
+            requests,
+            admin: Some(admin),
+            source,
+            state,
+            started: now,
+            quiet_ticks: 0,
+        };
+        let (plan, effects) = daemon.controller.configure(clock::now(), config)?;
+        daemon.perform(effects);
+        daemon.note_backends();
+        info!(services = daemon.controller.config().services.len(), writes = plan.writes.len(), "configuration in force");
+        Ok(daemon)
+    }
+
+    /// Runs until a signal says to stop.
+    pub(super) async fn serve(&mut self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let mut hangup: Signal = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+        let mut ticks: Interval = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = hangup.recv() => drop(self.reload(None)),
+                event = self.network.recv() => {
+                    let event = event.context("the next-hop resolver has stopped")?;
+                    self.event(event);
+                }
+                Some(request) = self.requests.recv() => self.answer(request),
+                _ = ticks.tick() => self.tick(),
+            }
+        }
+    }
+
+    /// Stops what listens, then detaches.
+    pub(super) async fn stop(mut self) {
+        info!("stopping");
+        if let Some(admin) = self.admin.take() {
+            admin.stop().await;
+        }
+        if let Some(resolver) = self.resolver.take() {
+            resolver.stop(Leave::Nothing).await;
+        }
+    }
+
+    pub(super) fn resolver(&self) -> anyhow::Result<&Resolver> {
+        self.resolver.as_ref().context("the next-hop resolver was stopped")
+    }
+
+    fn event(&mut self, event: Network) {
+        if let Network::NextHop { destination, result: Err(unresolved) } = &event
+            && !unresolved.is_pending()
+        {
+            warn!(%destination, why = %unresolved, "no next hop");
+        }
+        let effects = self.controller.handle(clock::now(), Event::Network(event));
+        self.perform(effects);
+    }
+
+    fn answer(&mut self, request: Request) {
+        // An asker that has gone away misses its answer; nothing is wrong with that.
+        match request {
+            Request::Status(reply) => drop(reply.send(Box::new(self.status()))),
+            Request::Diff(text, reply) => drop(reply.send(self.diff(text))),
+            Request::Reload(text, reply) => drop(reply.send(self.reload(text))),
+            Request::Explain(query, reply) => {
+                let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
+                drop(reply.send(explain::explain(&self.controller, &self.dataplane, now, &query)));
+            }
+            Request::Trace(_, reply) => {
+                drop(reply.send(Err(Problem { exit: 1, message: "tracing is not in this version".to_owned() })));
+            }
+        }
+    }
+
+    fn diff(&mut self, text: Option<ConfigText>) -> Result<PlanReport, Problem> {
+        let (config, warnings) = self.read(text)?;
+        let plan = self.controller.preview(clock::now(), &config);
+        let plan = plan.map_err(|error| Problem { exit: 1, message: error.to_string() })?;
+        Ok(reload::report(&plan, warnings))
+    }
+
+    /// Puts another configuration in force, or keeps the present one and says why.
+    fn reload(&mut self, text: Option<ConfigText>) -> Result<PlanReport, Problem> {
+        let result = self.replace_config(text);
+        self.state.last_reload = clock::wall();
+        self.state.last_reload_successful = result.is_ok();
+        self.state.last_reload_error = result.as_ref().err().map(|problem| problem.message.clone());
+        match &result {
+            Ok(report) if report.changes.is_empty() => info!("configuration reloaded: nothing changed"),
+            Ok(report) => info!(changes = report.changes.join("; "), "configuration reloaded"),
+            Err(problem) => error!(why = problem.message, "configuration not reloaded; the old one stays in force"),
+        }
+        result
+    }
+
+    fn replace_config(&mut self, text: Option<ConfigText>) -> Result<PlanReport, Problem> {
+        let (config, warnings) = self.read(text)?;
+        let hash = config.hash();
+        let configured = self.controller.configure(clock::now(), config);
+        let (plan, effects) = configured.map_err(|error| Problem { exit: 1, message: error.to_string() })?;
+        self.perform(effects);
+        self.note_backends();
+        self.state.hash = hash;
+        self.state.loaded = clock::wall();
+        Ok(reload::report(&plan, warnings))
+    }
+
+    fn read(&self, text: Option<ConfigText>) -> Result<(Config, String), Problem> {
+        let text = text.map_or_else(|| self.source.read(), Ok);
+        let parsed = text.and_then(|text| reload::parse(&text));
+        let (mut config, warnings) = parsed.map_err(|error| reload::problem(&error))?;
+        config.node.state_dir.clone_from(&self.controller.config().node.state_dir);
+        match reload::needs_restart(self.controller.config(), &config) {
+            Some(problem) => Err(problem),
+            None => Ok((config, warnings)),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.quiet_ticks += 1;
+        if self.controller.is_settled() && self.quiet_ticks < QUIET_TICKS {
+            return;
+        }
+        self.quiet_ticks = 0;
+        let now = clock::now();
+        match self.dataplane.census(self.controller.image(), now) {
+            Ok(tally) => {
+                self.telemetry.tcp_flows = tally.tcp;
+                self.telemetry.udp_flows = tally.udp;
+                self.telemetry.refusals = self.telemetry.refusals.max(tally.census.refusals.len() as u64);
+                let effects = self.controller.handle(clock::now(), Event::Census(Box::new(tally.census)));
+                self.perform(effects);
+            }
+            Err(error) => error!(error = format!("{error:#}"), "the flow tables cannot be read"),
+        }
+    }
+
+    fn status(&mut self) -> Status {
+        match self.dataplane.totals() {
+            Ok(totals) => {
+                let by_name = |((service, identity), totals): (crate::effects::dataplane::Account, _)| {
+                    ((service.to_string(), identity.to_string()), totals)
+                };
+                self.telemetry.totals = totals.into_iter().map(by_name).collect();
+            }
+            Err(error) => error!(error = format!("{error:#}"), "counters cannot be read"),
+        }
+        self.telemetry.passes = self.dataplane.reasons(Fate::Pass).unwrap_or_default();
+        self.telemetry.drops = self.dataplane.reasons(Fate::Drop).unwrap_or_default();
+        self.controller.status(self.node(), self.state.clone(), &self.telemetry)
+    }
+
+    fn node(&self) -> NodeStatus {
+        let readiness = self.controller.readiness();
+        NodeStatus {
+            name: self.controller.config().node.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            pid: std::process::id(),
+            started: self.started,
+            ready: readiness.is_ok(),
+            not_ready: readiness.err(),
+        }
+    }
+
+    /// Remembers since when each backend is as it is.
+    fn note_backends(&mut self) {
+        let now = clock::wall();
+        let backends = self.controller.planner().services().iter().flat_map(|(name, placed)| {
+            placed.config.backends.iter().chain(placed.leaving.values()).map(|b| (name.clone(), identity_of(b)))
+        });
+        let keys: Vec<(String, String)> = backends.collect();
+        for key in keys {
+            self.telemetry.backends_since.entry(key).or_insert(now);
+        }
+    }
+}
+
+/// Room for a configuration and its successors.
+fn sizes(config: &Config) -> Sizes {
+    let slots = config.services.iter().map(|service| u64::from(service.lookup_table_size)).sum();
+    let rows = config.services.iter().map(|service| (service.listeners.len() * service.backends.len()) as u64).sum();
+    Sizes::for_need(slots, rows, config.dataplane.flow_table_capacity)
+}

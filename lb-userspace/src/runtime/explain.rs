@@ -1,0 +1,118 @@
+//! `fairway explain`: sends a packet of the flow asked about down the packet path, natively, over a copy of the tables as
+//! they are, and says what it met.
+
+use std::net::{IpAddr, SocketAddr};
+
+use lb_common::abi::FlowKey6;
+use lb_common::packet::protocol;
+use lb_common::packet::transport::ports_wire;
+use lb_common::path::{Verdict, process};
+
+use super::request::ExplainQuery;
+use crate::controller::Controller;
+use crate::controller::view::{API_VERSION, Explanation, Problem};
+use crate::effects::dataplane::Dataplane;
+use crate::native::{NativePacket, NativeTables};
+
+/// What happens to a packet of the flow.
+pub fn explain(
+    controller: &Controller,
+    dataplane: &Dataplane,
+    now: u64,
+    query: &ExplainQuery,
+) -> Result<Explanation, Problem> {
+    if query.from.is_ipv4() != query.to.is_ipv4() {
+        return Err(Problem { exit: 2, message: "client and service must be of one address family".to_owned() });
+    }
+    let mut tables = NativeTables::new(controller.image().clone(), usize::MAX);
+    tables.clock.set(now);
+    tables.traced = true;
+    let key = FlowKey6 {
+        source: query.from.ip().into(),
+        destination: query.to.ip().into(),
+        ports_wire: ports_wire(query.from.port().to_be(), query.to.port().to_be()),
+        protocol: u32::from(number(query)),
+    };
+    if let Some(record) = dataplane.record(&key, query.udp) {
+        tables.flows.borrow_mut().insert(key, record);
+    }
+    let interface = controller.interfaces().iter().find_map(|(_, interface)| interface.index).unwrap_or(1);
+    let mut packet = NativePacket::new(&frame(query), interface);
+    let verdict = process(&mut packet, &tables);
+    let row = tables.counters.borrow().keys().next().copied();
+    let owner = row.and_then(|row| controller.planner().rows().get(row).cloned());
+    let mut steps = tables.steps.into_inner();
+    let backend = owner.as_ref().and_then(|owner| {
+        controller.planner().services().get(&*owner.service)?.backend(&owner.identity).map(|backend| backend.name.clone())
+    });
+    if let Some((owner, name)) = owner.as_ref().zip(backend.as_ref()) {
+        steps.push(format!("row belongs to service {}, {}, backend {name} ({})", owner.service, owner.listener, owner.identity));
+    }
+    Ok(Explanation {
+        api: API_VERSION.to_owned(),
+        service: owner.map(|owner| owner.service.to_string()),
+        backend,
+        verdict: words(controller, verdict),
+        steps,
+    })
+}
+
+fn words(controller: &Controller, verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Transmit => "transmit by the interface it came in by".to_owned(),
+        Verdict::Redirect(interface) => format!("redirect to {}", controller.interfaces().links().name_of(interface)),
+        Verdict::Pass(reason) => format!("pass to the host ({})", reason.name()),
+        Verdict::Drop(reason) => format!("drop ({})", reason.name()),
+    }
+}
+
+fn number(query: &ExplainQuery) -> u8 {
+    if query.udp { protocol::UDP } else { protocol::TCP }
+}
+
+/// A minimal frame of the flow; checksums are left zero, nothing on the path reads them.
+fn frame(query: &ExplainQuery) -> Vec<u8> {
+    const TIME_TO_LIVE: u8 = 64;
+    const SYN: u8 = 2;
+    const ACK: u8 = 16;
+    let transport = transport(query.from, query.to, if query.udp { None } else if query.established { Some(ACK) } else { Some(SYN) });
+    let mut frame = vec![0u8; 12];
+    match (query.from.ip(), query.to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let length = u16::try_from(20 + transport.len()).expect("a short packet").to_be_bytes();
+            frame.extend([0x08, 0x00, 0x45, 0, length[0], length[1], 0, 0, 0, 0, TIME_TO_LIVE, number(query), 0, 0]);
+            frame.extend(from.octets());
+            frame.extend(to.octets());
+        }
+        (from, to) => {
+            let length = u16::try_from(transport.len()).expect("a short packet").to_be_bytes();
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, length[0], length[1], number(query), TIME_TO_LIVE]);
+            frame.extend(octets(from));
+            frame.extend(octets(to));
+        }
+    }
+    frame.extend(transport);
+    frame
+}
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// A TCP header with these flags, or a UDP header.
+fn transport(from: SocketAddr, to: SocketAddr, flags: Option<u8>) -> Vec<u8> {
+    let mut header = Vec::new();
+    header.extend(from.port().to_be_bytes());
+    header.extend(to.port().to_be_bytes());
+    match flags {
+        Some(flags) => {
+            header.extend([0; 8]);
+            header.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        }
+        None => header.extend([0, 8, 0, 0]),
+    }
+    header
+}

@@ -1,0 +1,71 @@
+//! Carries out effects. Dull on purpose: what to do was decided by the controller.
+
+use tracing::{error, info, warn};
+
+use super::clock;
+use super::daemon::Daemon;
+use crate::controller::{Effect, Event};
+use crate::effects::netlink::ethtool::{self, Offload};
+use crate::effects::netlink::read_links;
+use crate::nexthop::ProgramMode;
+
+impl Daemon {
+    /// Carries out effects in their order, and those that follow from them.
+    pub(super) fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            if let Err(error) = self.perform_one(effect) {
+                error!(error = format!("{error:#}"), "an effect failed");
+            }
+        }
+    }
+
+    fn perform_one(&mut self, effect: Effect) -> anyhow::Result<()> {
+        match effect {
+            Effect::Write(writes) => self.dataplane.write(&writes)?,
+            Effect::AssignRows => self.dataplane.assign_rows(self.controller.planner().rows())?,
+            Effect::Want(destinations) => self.resolver()?.set_wanted(destinations),
+            Effect::AttachedTo(interfaces) => self.resolver()?.set_attached(interfaces),
+            Effect::Attach { name, interface, mode, carries_vlans } => {
+                if carries_vlans {
+                    self.turn_off_tag_offload(&name);
+                }
+                let outcome = self.dataplane.attach(interface, mode).map_err(|why| name_foreign(interface, why));
+                self.report_attachment(&name, &outcome);
+                let effects = self.controller.handle(clock::now(), Event::Attached { interface, outcome });
+                self.perform(effects);
+            }
+            Effect::Detach { interface } => self.dataplane.detach(interface),
+            Effect::Vlan { interface, below, tags_wire } => self.dataplane.set_vlan(interface, below, tags_wire)?,
+        }
+        Ok(())
+    }
+
+    /// With VLAN interfaces on it, an interface must leave tags in the frame: XDP does not see those taken out of it.
+    fn turn_off_tag_offload(&self, name: &str) {
+        match ethtool::set_offload(name, Offload::ReceiveVlan, false) {
+            Ok(()) => info!(interface = name, "receive-side VLAN tag offload turned off, so that XDP sees tags"),
+            Err(error) => warn!(interface = name, %error, "receive-side VLAN tag offload stays on: XDP will not see tags"),
+        }
+    }
+
+    fn report_attachment(&mut self, name: &str, outcome: &Result<ProgramMode, String>) {
+        self.telemetry.interfaces_since.insert(name.to_owned(), clock::wall());
+        match outcome {
+            Ok(ProgramMode::Generic) => warn!(
+                interface = name,
+                "attached in GENERIC mode: forwarding works but is several times slower; `fairway status` says why"
+            ),
+            Ok(mode) => info!(interface = name, %mode, "attached"),
+            Err(why) => error!(interface = name, why, "not attached"),
+        }
+    }
+}
+
+/// Names the program that is in the way, if one is.
+fn name_foreign(interface: u32, why: String) -> String {
+    let links = read_links().unwrap_or_default();
+    match links.get(interface).and_then(|link| link.program) {
+        Some(program) => format!("{why} (the program there has id {}, mode {})", program.id, program.mode),
+        None => why,
+    }
+}
