@@ -41,7 +41,7 @@ impl Interfaces {
             self.wanted.entry(name.clone()).or_default();
         }
         effects.extend(self.attach_missing(config));
-        effects.push(self.attached_to());
+        effects.extend(self.attached_to());
         effects
     }
 
@@ -64,7 +64,7 @@ impl Interfaces {
             effects.push(Effect::Detach { interface: index });
         }
         if !effects.is_empty() {
-            effects.push(self.attached_to());
+            effects.extend(self.attached_to());
         }
         effects
     }
@@ -83,7 +83,7 @@ impl Interfaces {
                 Err(why) => interface.why = Some(why.clone()),
             }
         }
-        vec![self.attached_to()]
+        self.attached_to().into_iter().collect()
     }
 
     /// The interfaces of the configuration, by name.
@@ -113,6 +113,7 @@ impl Interfaces {
                 continue;
             }
             interface.index = Some(link.index);
+            interface.why = None;
             match unfit(&self.links, link) {
                 Some(why) => interface.why = Some(why),
                 None => effects.push(Effect::Attach {
@@ -126,9 +127,14 @@ impl Interfaces {
         effects
     }
 
-    fn attached_to(&self) -> Effect {
+    /// Nothing as long as an attempt is under way: a next hop by an interface that is about to be attached is not missing.
+    fn attached_to(&self) -> Option<Effect> {
+        let pending = |interface: &Interface| interface.index.is_some() && interface.mode.is_none() && interface.why.is_none();
+        if self.links.iter().next().is_none() || self.wanted.values().any(pending) {
+            return None;
+        }
         let attached = self.wanted.values().filter(|interface| interface.mode.is_some());
-        Effect::AttachedTo(attached.filter_map(|interface| interface.index).collect())
+        Some(Effect::AttachedTo(attached.filter_map(|interface| interface.index).collect()))
     }
 
     /// What a VLAN interface stands for.

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::lab::{Lab, VETH_NOTE};
 use super::process::Process;
+use super::ready::is_ready;
 use super::screen::{Screen, say};
 use super::topology::{Replies, SERVICE_V4, SERVICE_V6, Spec};
 use super::traffic::Traffic;
@@ -137,7 +137,7 @@ impl Playground {
         let servers = (0..backends).map(|index| start_server(&lab, index)).collect::<Result<Vec<_>>>()?;
         let files = write_files(&lab)?;
         let mut daemon = start_daemon(&lab, &files)?;
-        await_daemon(&mut daemon, &files)?;
+        await_daemon(&mut daemon, &lab, &files)?;
         let targets = [SocketAddr::new(SERVICE_V4.into(), HTTP), SocketAddr::new(SERVICE_V6.into(), HTTP)];
         let traffic = Traffic::start(&lab.client(), &targets, RATE)?;
         Ok(Self { traffic, daemon, servers, files, lab })
@@ -261,18 +261,18 @@ fn start_daemon(lab: &Lab, files: &Files) -> Result<Process> {
     lab.balancer(0).spawn(&mut command)
 }
 
-/// Waits until the daemon takes questions.
-fn await_daemon(daemon: &mut Process, files: &Files) -> Result<()> {
+/// Waits until the daemon is ready to serve.
+fn await_daemon(daemon: &mut Process, lab: &Lab, files: &Files) -> Result<()> {
     for _ in 0..START_TRIES {
         if let Some(status) = daemon.ended()? {
             bail!("fairway did not start ({status}); its last lines:\n{}", tail(&files.log));
         }
-        if UnixStream::connect(&files.socket).is_ok() {
+        if is_ready(&lab.balancer(0)) {
             return Ok(());
         }
         std::thread::sleep(START_POLL);
     }
-    bail!("fairway does not answer at {}; its last lines:\n{}", files.socket.display(), tail(&files.log))
+    bail!("fairway does not become ready; its last lines:\n{}", tail(&files.log))
 }
 
 fn tail(log: &Path) -> String {

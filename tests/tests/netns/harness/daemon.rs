@@ -9,7 +9,7 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use fairway::playground::{Lab, Namespace, Process, admin_address, configuration};
+use fairway::playground::{Lab, Namespace, Process, admin_address, configuration, is_ready};
 
 use super::fairway_binary;
 
@@ -26,10 +26,12 @@ pub struct Fairway {
 }
 
 impl Fairway {
-    /// Starts it with the usual configuration over the given backends and waits until it answers.
+    /// Starts it with the usual configuration over the given backends and waits until it is ready.
     pub fn start(lab: &Lab, backends: &[usize]) -> Self {
         let socket = lab.directory().join("admin.sock");
-        Self::start_with(lab, &configuration(lab, &socket, backends))
+        let fairway = Self::start_with(lab, &configuration(lab, &socket, backends));
+        fairway.wait_until_ready();
+        fairway
     }
 
     /// Starts it with a configuration whose admin socket is `admin.sock` in the lab's directory.
@@ -132,6 +134,18 @@ impl Fairway {
             thread::sleep(START_POLL);
         }
         panic!("fairway does not answer at {}", self.socket.display());
+    }
+}
+
+impl Fairway {
+    fn wait_until_ready(&self) {
+        for _ in 0..START_TRIES {
+            if is_ready(&self.namespace) {
+                return;
+            }
+            thread::sleep(START_POLL);
+        }
+        panic!("fairway does not become ready; its log:\n{}", self.log());
     }
 }
 
