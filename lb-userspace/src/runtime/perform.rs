@@ -24,7 +24,10 @@ impl Daemon {
             Effect::Write(writes) => self.dataplane.write(&writes)?,
             Effect::AssignRows => self.dataplane.assign_rows(self.controller.planner().rows())?,
             Effect::Want(destinations) => self.resolver()?.set_wanted(destinations),
-            Effect::AttachedTo(interfaces) => self.resolver()?.set_attached(interfaces),
+            Effect::AttachedTo(interfaces) => {
+                tracing::debug!(?interfaces, "the program is attached to these");
+                self.resolver()?.set_attached(interfaces);
+            }
             Effect::Attach { name, interface, mode, carries_vlans } => {
                 if carries_vlans {
                     self.turn_off_tag_offload(&name);
