@@ -52,7 +52,9 @@ impl Packet for Frame<'_> {
     fn forget(&self, offset: usize) -> Option<usize> {
         // SAFETY: nothing ever writes the word.
         let zero = unsafe { ptr::read_volatile(&raw const ZERO) };
-        (offset <= FARTHEST).then_some((offset ^ zero) & FARTHEST)
+        // A sum, since Linux 6.1 keeps bounds only through sums, differences and masks, and the compiler would move the
+        // mask in front of an exclusive or.
+        (offset <= FARTHEST).then_some(offset.wrapping_add(zero) & FARTHEST)
     }
 }
 
