@@ -9,6 +9,7 @@ use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use fairway::effects::dataplane::{MappedArray, Maps, object};
 use lb_common::counters::Reason;
+use lb_common::limits::COUNTERS_PER_ELEMENT;
 
 use super::fixture::Fixture;
 use super::rows::{Fate, Row};
@@ -222,7 +223,7 @@ struct Tally {
 impl Tally {
     fn read(maps: &Maps, rows: u32) -> anyhow::Result<Self> {
         Ok(Self {
-            forwarded: (0..rows).map(|row| Ok(maps.counters(row)?.packets)).sum::<anyhow::Result<u64>>()?,
+            forwarded: forwarded(maps, rows)?,
             reasons: Reason::ALL.iter().map(|reason| maps.reason(*reason)).collect::<anyhow::Result<_>>()?,
         })
     }
@@ -237,4 +238,12 @@ impl Tally {
             .collect::<Vec<_>>()
             .join(", ")
     }
+}
+
+fn forwarded(maps: &Maps, rows: u32) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for element in 0..rows.div_ceil(COUNTERS_PER_ELEMENT as u32) {
+        sum += maps.counters_element(element)?.iter().map(|counters| counters.packets).sum::<u64>();
+    }
+    Ok(sum)
 }
