@@ -247,3 +247,39 @@ fn forwarded(maps: &Maps, rows: u32) -> anyhow::Result<u64> {
     }
     Ok(sum)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows;
+    use super::*;
+
+    fn measured(name: &str, change: fn(&mut Row)) -> Measured {
+        let mut row = rows::all().into_iter().find(|row| row.name == name).expect("a row of this name");
+        row.packets = 1000;
+        change(&mut row);
+        let (mut measured, _) = measure(vec![row], 2).expect("root, and a kernel that loads the objects");
+        measured.remove(0)
+    }
+
+    #[test]
+    fn a_row_whose_packets_take_their_way_has_a_figure_a_round() {
+        let measured = measured("direct-tcp-hit", |_| {});
+        assert!(measured.error.is_none(), "{:#}", measured.error.expect("just seen"));
+        assert_eq!(measured.rounds.len(), 2);
+    }
+
+    #[test]
+    fn a_row_whose_packets_stray_is_an_error() {
+        let strayed = measured("direct-tcp-hit", |row| row.fate = Fate::Passed(Some(Reason::NotService)));
+        assert!(strayed.error.expect("an error").to_string().contains("verdict is 3, not 2"));
+        let wrong_reason = measured("pass", |row| row.fate = Fate::Passed(Some(Reason::NotIp)));
+        let error = wrong_reason.error.expect("an error").to_string();
+        assert!(error.contains("not-ip 0 instead of 1000, not-a-service 1000 instead of 0"), "{error}");
+    }
+
+    #[test]
+    fn a_row_that_makes_other_records_than_it_says_is_an_error() {
+        let measured = measured("direct-unsettled-hit", |row| row.records = 2);
+        assert_eq!(measured.error.expect("an error").to_string(), "1 records instead of 2");
+    }
+}

@@ -4,12 +4,17 @@ use serde_json::{Value, json};
 
 use super::harness::{Measured, ProgramSize};
 
+/// The row that costs nothing but the harness.
+pub const HARNESS_FLOOR: &str = "floor-transmit";
+
 /// A row's figures, held against its floor.
 pub struct Figures<'a> {
     measured: &'a Measured,
     minimum: Option<u32>,
     median: Option<u32>,
     floor_minimum: Option<u32>,
+    /// What test loop and trampoline cost by themselves.
+    harness_minimum: Option<u32>,
 }
 
 /// Figures of all rows.
@@ -24,6 +29,7 @@ pub fn figures(measured: &[Measured]) -> Vec<Figures<'_>> {
             minimum: measured.rounds.iter().min().copied(),
             median: median(&measured.rounds),
             floor_minimum: measured.row.floor.and_then(minimum),
+            harness_minimum: minimum(HARNESS_FLOOR),
         })
         .collect()
 }
@@ -76,11 +82,13 @@ impl Figures<'_> {
             (Some(_), false) => "met",
             (Some(_), true) => "MISSED",
         };
+        let net = self.minimum.zip(self.harness_minimum).map(|(minimum, harness)| minimum.saturating_sub(harness));
         format!(
-            "{:<30} {:>6} {:>6}  {:<16} {:>6} {:>7}  {verdict}",
+            "{:<30} {:>6} {:>6} {:>5}  {:<16} {:>6} {:>7}  {verdict}",
             row.name,
             number(self.minimum),
             number(self.median),
+            number(net),
             row.floor.unwrap_or("-"),
             ratio,
             target
@@ -92,12 +100,15 @@ impl Figures<'_> {
 
 /// The table.
 pub fn table(figures: &[Figures<'_>], size: &ProgramSize) -> String {
-    let header =
-        format!("{:<30} {:>6} {:>6}  {:<16} {:>6} {:>7}", "row", "min", "median", "against", "ratio", "target");
+    let header = format!(
+        "{:<30} {:>6} {:>6} {:>5}  {:<16} {:>6} {:>7}",
+        "row", "min", "median", "net", "against", "ratio", "target"
+    );
     let mut lines = vec![header];
     lines.extend(figures.iter().map(Figures::line));
     lines.push(format!(
-        "nanoseconds a packet, whole as the kernel reports them, trampoline included; ratios by minimum\n\
+        "nanoseconds a packet, whole as the kernel reports them, loop and trampoline included; ratios by minimum;\n\
+         net = minimum less {HARNESS_FLOOR}'s\n\
          program: {} instructions verified, {} octets of machine code",
         size.verified, size.machine_code
     ));

@@ -130,3 +130,24 @@ fn link_layer(ethertype: u16) -> Vec<u8> {
 fn last_word(address: Ipv6Addr) -> u32 {
     u128::from(address) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_as_long_as_the_trampolines_make_them() {
+        assert_eq!(Traffic::v4(Segment::TcpAck, 1, SERVICE4, 1).packet().len(), LENGTH4);
+        assert_eq!(Traffic::v6(Segment::Udp, 1).packet().len(), LENGTH6);
+    }
+
+    #[test]
+    fn the_permutation_visits_every_flow() {
+        let traffic = Traffic::v4(Segment::TcpAck, 1 << 10, SERVICE4, 1);
+        let mut flows: Vec<u32> =
+            (0..1 << 10).map(|n| traffic.multiplier.wrapping_mul(n) & traffic.flow_mask).collect();
+        flows.sort_unstable();
+        flows.dedup();
+        assert_eq!(flows.len(), 1 << 10);
+    }
+}

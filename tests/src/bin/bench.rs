@@ -52,10 +52,10 @@ fn selected(names: &[String]) -> anyhow::Result<Vec<rows::Row>> {
     if names.is_empty() {
         return Ok(all);
     }
-    let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-    for name in &wanted {
-        ensure!(all.iter().any(|row| row.name == *name), "no row `{name}`");
+    for name in names {
+        ensure!(all.iter().any(|row| row.name == name), "no row `{name}`");
     }
+    let mut wanted: Vec<&str> = names.iter().map(String::as_str).chain([report::HARNESS_FLOOR]).collect();
     // Floors stand before what is held against them, so one pass from the end finds floors of floors.
     for row in all.iter().rev() {
         if let Some(floor) = row.floor
@@ -64,10 +64,5 @@ fn selected(names: &[String]) -> anyhow::Result<Vec<rows::Row>> {
             wanted.push(floor);
         }
     }
-    Ok(all
-        .iter()
-        .map(|row| wanted.contains(&row.name))
-        .zip(rows::all())
-        .filter_map(|(w, row)| w.then_some(row))
-        .collect())
+    Ok(rows::all().into_iter().filter(|row| wanted.contains(&row.name)).collect())
 }
