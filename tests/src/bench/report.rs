@@ -125,12 +125,13 @@ pub fn json(figures: &[Figures<'_>], size: &ProgramSize) -> Value {
 
 fn machine() -> Value {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo")
+    let cpuinfo = read("/proc/cpuinfo");
+    let cpu = cpuinfo
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()));
     json!({
         "cpu": cpu,
-        "cpus": std::thread::available_parallelism().map_or(1, usize::from),
+        "cpus": cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
         "load": read("/proc/loadavg").split(' ').next(),
         "bpf_jit_harden": read("/proc/sys/net/core/bpf_jit_harden").trim(),
