@@ -14,3 +14,6 @@ pub const MIN_TABLE_SIZE: u32 = 16;
 pub const MAX_TABLE_SIZE: u32 = 1 << 20;
 /// Slots in one element of the slots map: BPF arrays round each value up to 8 bytes, so a bare `u32` would waste half.
 pub const SLOTS_PER_ELEMENT: usize = 16;
+/// Rows whose counters are one element of the counters map. The kernel finds a CPU's copy of an element through a pointer,
+/// one for each element: with one a row, these pointers would be a cache miss of their own as soon as there are many rows.
+pub const COUNTERS_PER_ELEMENT: usize = 16;

@@ -13,6 +13,7 @@ use lb_common::path::{Verdict, process};
 
 /// Forwards packets of services and passes all others.
 #[xdp(frags)]
+#[inline(always)]
 pub fn fairway(context: XdpContext) -> u32 {
     action(process(&mut packet::Frame(&context), &tables::Maps(&context)))
 }

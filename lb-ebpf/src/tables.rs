@@ -14,7 +14,7 @@ use lb_common::abi::{
 use lb_common::address::Address;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
-use lb_common::limits::{FRAGMENT_ENTRIES, SLOTS_PER_ELEMENT};
+use lb_common::limits::{COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, SLOTS_PER_ELEMENT};
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
 use lb_common::path::{Inserted, Route, RouteQuery, Tables};
@@ -25,6 +25,10 @@ use crate::packet::context;
 /// Sixteen slots: BPF arrays round each value up to 8 octets, so a bare `u32` would waste half the cache.
 #[repr(C)]
 struct SlotElement([u32; SLOTS_PER_ELEMENT]);
+
+/// The counters of neighbouring rows.
+#[repr(C)]
+struct CountersElement([Counters; COUNTERS_PER_ELEMENT]);
 
 #[map]
 static ROOT: Array<Root> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -41,7 +45,7 @@ static REFUSALS: Array<u64> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 #[map]
 static ROWS: Array<Row> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 #[map]
-static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(64, 0);
+static COUNTERS: PerCpuArray<CountersElement> = PerCpuArray::with_max_entries(64, 0);
 #[map]
 static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(64, 0);
 #[map]
@@ -100,9 +104,9 @@ impl Tables for Maps<'_> {
 
     #[inline(always)]
     fn count(&self, row: u32, bytes: u32, opens: bool) {
-        if let Some(counters) = COUNTERS.get_ptr_mut(row) {
+        if let Some(element) = COUNTERS.get_ptr_mut(row / COUNTERS_PER_ELEMENT as u32) {
             // SAFETY: the element is this CPU's own, and XDP programs of one CPU do not interrupt each other.
-            let counters = unsafe { &mut *counters };
+            let counters = unsafe { &mut (*element).0[row as usize % COUNTERS_PER_ELEMENT] };
             counters.packets += 1;
             counters.bytes += u64::from(bytes);
             counters.connections += u64::from(opens);

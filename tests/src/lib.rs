@@ -1,1 +1,3 @@
 //! Fairway tests
+
+pub mod bench;

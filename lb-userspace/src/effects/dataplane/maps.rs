@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use lb_common::abi::{Counters, Displacements, ExcludeKey, HALF_ENTRIES, Reverse, Root, Row, Service};
 use lb_common::address::Address;
 use lb_common::counters::Reason;
-use lb_common::limits::SLOTS_PER_ELEMENT;
+use lb_common::limits::{COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
 
 use super::flow_table::FlowTable;
 use super::mmap::MappedArray;
@@ -25,7 +25,7 @@ pub struct Maps {
     slots: MappedArray<[u32; SLOTS_PER_ELEMENT]>,
     refusals: MappedArray<u64>,
     rows: MappedArray<Row>,
-    counters: PerCpuArray<MapData, [u64; 3]>,
+    counters: PerCpuArray<MapData, [[u64; 3]; COUNTERS_PER_ELEMENT]>,
     reasons: PerCpuArray<MapData, u64>,
     exclude: LpmTrie<MapData, [u8; 20], u32>,
     vlans: HashMap<MapData, u32, [u32; 3]>,
@@ -97,13 +97,24 @@ impl Maps {
     /// # Errors
     /// When there is no such row.
     pub fn counters(&self, row: u32) -> anyhow::Result<Counters> {
-        let mut sum = Counters::default();
-        for [packets, bytes, connections] in self.counters.get(&row, 0)?.iter() {
-            sum.packets += packets;
-            sum.bytes += bytes;
-            sum.connections += connections;
+        let element = self.counters_element(row / COUNTERS_PER_ELEMENT as u32)?;
+        Ok(element[row as usize % COUNTERS_PER_ELEMENT])
+    }
+
+    /// What all CPUs together have counted for the rows from `element` × [`COUNTERS_PER_ELEMENT`] on: one system call.
+    ///
+    /// # Errors
+    /// When there is no such element.
+    pub fn counters_element(&self, element: u32) -> anyhow::Result<[Counters; COUNTERS_PER_ELEMENT]> {
+        let mut sums = [Counters::default(); COUNTERS_PER_ELEMENT];
+        for rows in self.counters.get(&element, 0)?.iter() {
+            for (sum, [packets, bytes, connections]) in sums.iter_mut().zip(rows) {
+                sum.packets += packets;
+                sum.bytes += bytes;
+                sum.connections += connections;
+            }
         }
-        Ok(sum)
+        Ok(sums)
     }
 
     /// Packets that were not forwarded for this reason.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use lb_common::limits::{MAX_ROWS, SLOTS_PER_ELEMENT};
+use lb_common::limits::{COUNTERS_PER_ELEMENT, MAX_ROWS, SLOTS_PER_ELEMENT};
 
 /// The object that this binary was built with.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../bpf/fairway.bpf.o");
@@ -50,7 +50,7 @@ pub fn load(sizes: Sizes) -> anyhow::Result<Ebpf> {
         .map_max_entries("SLOTS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("REFUSALS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("ROWS", sizes.rows)
-        .map_max_entries("COUNTERS", sizes.rows)
+        .map_max_entries("COUNTERS", sizes.rows.div_ceil(COUNTERS_PER_ELEMENT as u32))
         .map_max_entries("FLOWS_V4", sizes.flows)
         .map_max_entries("FLOWS_V6", sizes.flows)
         .map_max_entries("UDP_FLOWS_V4", sizes.flows)

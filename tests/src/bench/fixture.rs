@@ -1,0 +1,180 @@
+//! The tables that a row is measured over.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use anyhow::Context as _;
+use fairway::reconcile::half;
+use fairway::reconcile::write::Write;
+use lb_common::abi::{Reverse, Root, Row, Service, method, row_state, service_flags};
+use lb_common::slot::Slot;
+
+use super::traffic::{SERVICE_PORT, SERVICE4, SERVICE6};
+
+/// Backends of each service.
+pub const BACKENDS: u32 = 100;
+/// Slots of each lookup table: the default of `lookup_table_size`.
+pub const TABLE_SIZE: u32 = 16_384;
+/// The port that `nat` backends listen on.
+const BACKEND_PORT: u16 = 8080;
+/// The interface that the kernel pretends a test packet came in by: the loopback interface.
+const INTERFACE: u32 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Which tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fixture {
+    /// No program of Fairway's at all: the floor of this name in the bench's object.
+    Floor(&'static str),
+    /// One service, `direct`, over TCP and UDP and both families, all slots settled.
+    Direct,
+    /// The same, every slot unsettled.
+    Unsettled,
+    /// The same by `nat`.
+    Nat,
+    /// So many TCP services, `direct`, whose pools are alike and share a lookup table.
+    SharedTable(u32),
+    /// So many TCP services, `direct`, each with a lookup table of its own.
+    DistinctTables(u32),
+}
+
+/// Tables, ready to be written.
+#[derive(Default)]
+pub struct Tables {
+    services: Vec<Service>,
+    reverse: Vec<Reverse>,
+    rows: Vec<Row>,
+    slots: Vec<u32>,
+}
+
+impl Fixture {
+    /// The tables.
+    pub fn tables(self) -> Tables {
+        let mut tables = Tables::default();
+        match self {
+            Self::Floor(_) => {}
+            Self::Direct => tables.one_service(method::DIRECT, settled),
+            Self::Unsettled => tables.one_service(method::DIRECT, unsettled),
+            Self::Nat => tables.one_service(method::NAT, settled),
+            Self::SharedTable(count) => {
+                tables.table(settled);
+                (0..count).for_each(|i| tables.listener(nth(i), TCP, 0, method::DIRECT));
+            }
+            Self::DistinctTables(count) => (0..count).for_each(|i| {
+                let first_slot = tables.table(settled);
+                tables.listener(nth(i), TCP, first_slot, method::DIRECT);
+            }),
+        }
+        tables
+    }
+}
+
+impl Tables {
+    /// Slots in all lookup tables.
+    pub fn slots(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// Rows in use.
+    pub fn rows(&self) -> u32 {
+        self.rows.len() as u32
+    }
+
+    /// The writes that fill empty maps.
+    ///
+    /// # Errors
+    /// When there are more services than the service table holds.
+    pub fn writes(self) -> anyhow::Result<Vec<Write>> {
+        let half = half::publish(&Root::default(), &self.services, &self.reverse).context("too many services")?;
+        let mut writes = vec![Write::Slots(0, self.slots)];
+        writes.extend((0..).zip(self.rows).map(|(index, row)| Write::Row(index, row)));
+        writes.extend(half);
+        Ok(writes)
+    }
+
+    fn one_service(&mut self, method: u8, word: fn(u32) -> Slot) {
+        let first_slot = self.table(word);
+        for address in [IpAddr::from(SERVICE4), IpAddr::from(SERVICE6)] {
+            for protocol in [TCP, UDP] {
+                self.listener(address, protocol, first_slot, method);
+            }
+        }
+    }
+
+    /// Adds a lookup table; its first slot.
+    fn table(&mut self, word: fn(u32) -> Slot) -> u32 {
+        let first = self.slots.len() as u32;
+        self.slots.extend((0..TABLE_SIZE).map(|slot| word(slot).0));
+        first
+    }
+
+    fn listener(&mut self, address: IpAddr, protocol: u8, first_slot: u32, method: u8) {
+        let first_row = self.rows.len() as u32;
+        self.services.push(Service {
+            address: address.into(),
+            port_wire: SERVICE_PORT.to_be(),
+            protocol,
+            flags: service_flags::USED,
+            first_slot,
+            first_row,
+            pool: 1,
+            seed: 0x0123_4567_89ab_cdef ^ u64::from(first_row),
+            shift: 64 - TABLE_SIZE.ilog2(),
+            idle_timeout: 3600,
+            ..Service::default()
+        });
+        for backend in 0..BACKENDS {
+            self.backend(address, protocol, backend, method);
+        }
+    }
+
+    fn backend(&mut self, service: IpAddr, protocol: u8, backend: u32, method: u8) {
+        let address = backend_address(service, backend).into();
+        self.rows.push(Row {
+            mac_head: u64::from_le_bytes([2, 0, 0, 1, 0, backend as u8, 2, 0]),
+            mac_tail: 0x0200_0000,
+            interface: INTERFACE,
+            address,
+            state: row_state::ALIVE,
+            port_wire: if method == method::NAT { BACKEND_PORT.to_be() } else { 0 },
+            method,
+            ..Row::default()
+        });
+        if method == method::NAT {
+            self.reverse.push(Reverse {
+                backend: address,
+                service: service.into(),
+                backend_port_wire: BACKEND_PORT.to_be(),
+                service_port_wire: SERVICE_PORT.to_be(),
+                protocol,
+                flags: service_flags::USED,
+                ..Reverse::default()
+            });
+        }
+    }
+}
+
+fn nth(service: u32) -> IpAddr {
+    Ipv4Addr::from(u32::from(SERVICE4) + service).into()
+}
+
+fn backend_address(service: IpAddr, backend: u32) -> IpAddr {
+    match service {
+        IpAddr::V4(_) => Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + backend).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1 + backend as u16).into(),
+    }
+}
+
+fn settled(slot: u32) -> Slot {
+    Slot::settled(owner(slot))
+}
+
+fn unsettled(slot: u32) -> Slot {
+    let current = owner(slot);
+    Slot::new(current, (current + 1) % BACKENDS as u16)
+}
+
+/// Backends take slots in no order, as with Maglev: neighbours in the table must not be neighbours in memory.
+fn owner(slot: u32) -> u16 {
+    (slot.wrapping_mul(0x9e37_79b1) >> 8) as u16 % BACKENDS as u16
+}
