@@ -203,8 +203,7 @@ pub struct PlanReport {
 }
 
 /// Why a request could not be served.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
     /// The exit code of the command: 1 failure, 2 bad config or usage, 5 partly applied.
     pub exit: u8,

@@ -1,1 +1,0 @@
-//! Tests of the admin side over real sockets.
