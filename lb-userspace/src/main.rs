@@ -1,2 +1,7 @@
 //! The `fairway` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fairway::cli::main()
+}

@@ -129,7 +129,8 @@ impl Interfaces {
 
     /// Nothing as long as an attempt is under way: a next hop by an interface that is about to be attached is not missing.
     fn attached_to(&self) -> Option<Effect> {
-        let pending = |interface: &Interface| interface.index.is_some() && interface.mode.is_none() && interface.why.is_none();
+        let pending =
+            |interface: &Interface| interface.index.is_some() && interface.mode.is_none() && interface.why.is_none();
         if self.links.iter().next().is_none() || self.wanted.values().any(pending) {
             return None;
         }
@@ -164,7 +165,10 @@ fn unfit(links: &Links, link: &Link) -> Option<String> {
     }
     if let LinkKind::Vlan { .. } = link.kind {
         let parent = link.lower.map_or_else(|| "its parent".to_owned(), |lower| links.name_of(lower));
-        return Some(format!("{} is a VLAN interface, which has no XDP of its own: name {parent} instead of it", link.name));
+        return Some(format!(
+            "{} is a VLAN interface, which has no XDP of its own: name {parent} instead of it",
+            link.name
+        ));
     }
     None
 }

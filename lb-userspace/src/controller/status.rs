@@ -43,11 +43,12 @@ impl Controller {
             let why = interface.why.as_deref().unwrap_or("not attached yet");
             return Err(format!("no program on {name}: {why}"));
         }
-        let pending = self.planner().destinations().into_iter().filter(|address| match self.planner().hops().get(address) {
-            Some(Err(unresolved)) => unresolved.is_pending(),
-            Some(Ok(_)) => false,
-            None => true,
-        });
+        let pending =
+            self.planner().destinations().into_iter().filter(|address| match self.planner().hops().get(address) {
+                Some(Err(unresolved)) => unresolved.is_pending(),
+                Some(Ok(_)) => false,
+                None => true,
+            });
         match pending.count() {
             0 => Ok(()),
             count => Err(format!("{count} next hops are not known yet")),

@@ -203,9 +203,11 @@ pub struct PlanReport {
 }
 
 /// Why a request could not be served.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
 pub struct Problem {
-    /// The exit code of the command: 1 failure, 2 bad config or usage, 5 partly applied.
+    /// The exit code of the command: 1 failure, 2 bad config or usage, 3 no answer in time, 4 permission, 5 partly
+    /// applied.
     pub exit: u8,
     /// What is wrong and what to do; for a bad configuration all its problems, rendered.
     pub message: String,

@@ -85,7 +85,11 @@ impl Daemon {
         let (plan, effects) = daemon.controller.configure(clock::now(), config)?;
         daemon.perform(effects);
         daemon.note_backends();
-        info!(services = daemon.controller.config().services.len(), writes = plan.writes.len(), "configuration in force");
+        info!(
+            services = daemon.controller.config().services.len(),
+            writes = plan.writes.len(),
+            "configuration in force"
+        );
         Ok(daemon)
     }
 

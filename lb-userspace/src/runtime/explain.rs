@@ -43,10 +43,18 @@ pub fn explain(
     let owner = row.and_then(|row| controller.planner().rows().get(row).cloned());
     let mut steps = tables.steps.into_inner();
     let backend = owner.as_ref().and_then(|owner| {
-        controller.planner().services().get(&*owner.service)?.backend(&owner.identity).map(|backend| backend.name.clone())
+        controller
+            .planner()
+            .services()
+            .get(&*owner.service)?
+            .backend(&owner.identity)
+            .map(|backend| backend.name.clone())
     });
     if let Some((owner, name)) = owner.as_ref().zip(backend.as_ref()) {
-        steps.push(format!("row belongs to service {}, {}, backend {name} ({})", owner.service, owner.listener, owner.identity));
+        steps.push(format!(
+            "row belongs to service {}, {}, backend {name} ({})",
+            owner.service, owner.listener, owner.identity
+        ));
     }
     Ok(Explanation {
         api: API_VERSION.to_owned(),
@@ -75,7 +83,17 @@ fn frame(query: &ExplainQuery) -> Vec<u8> {
     const TIME_TO_LIVE: u8 = 64;
     const SYN: u8 = 2;
     const ACK: u8 = 16;
-    let transport = transport(query.from, query.to, if query.udp { None } else if query.established { Some(ACK) } else { Some(SYN) });
+    let transport = transport(
+        query.from,
+        query.to,
+        if query.udp {
+            None
+        } else if query.established {
+            Some(ACK)
+        } else {
+            Some(SYN)
+        },
+    );
     let mut frame = vec![0u8; 12];
     match (query.from.ip(), query.to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {

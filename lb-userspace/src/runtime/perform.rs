@@ -47,7 +47,9 @@ impl Daemon {
     fn turn_off_tag_offload(&self, name: &str) {
         match ethtool::set_offload(name, Offload::ReceiveVlan, false) {
             Ok(()) => info!(interface = name, "receive-side VLAN tag offload turned off, so that XDP sees tags"),
-            Err(error) => warn!(interface = name, %error, "receive-side VLAN tag offload stays on: XDP will not see tags"),
+            Err(error) => {
+                warn!(interface = name, %error, "receive-side VLAN tag offload stays on: XDP will not see tags")
+            }
         }
     }
 

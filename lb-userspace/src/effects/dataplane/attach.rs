@@ -86,13 +86,14 @@ fn explain(errno: Option<i32>, error: &dyn std::error::Error) -> String {
         Some(libc::EOPNOTSUPP) => "the driver has no native XDP".to_owned(),
         Some(libc::ERANGE) => "the interface's MTU is too large for this driver's native XDP; lower it".to_owned(),
         Some(libc::EINVAL) => {
-            "the driver refuses the program: large-receive offload or too many queues are usual causes (see dmesg)".to_owned()
+            "the driver refuses the program: large-receive offload or too many queues are usual causes (see dmesg)"
+                .to_owned()
         }
         Some(libc::EBUSY | libc::EEXIST) => {
-            "another XDP program is attached; `bpftool net` names it, `ip link set dev IFACE xdp off` removes it".to_owned()
+            "another XDP program is attached; `bpftool net` names it, `ip link set dev IFACE xdp off` removes it"
+                .to_owned()
         }
         Some(libc::EPERM | libc::EACCES) => "not permitted: run as root, or with CAP_BPF and CAP_NET_ADMIN".to_owned(),
         _ => error.to_string(),
     }
 }
-

@@ -21,8 +21,8 @@ use lb_common::counters::{Fate, Reason};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 pub use census::Tally;
-pub use ledger::{Account, Ledger};
 pub use flow_table::FlowTable;
+pub use ledger::{Account, Ledger};
 pub use maps::Maps;
 pub use mmap::MappedArray;
 pub use unresolved::Sender;

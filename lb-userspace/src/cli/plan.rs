@@ -1,0 +1,101 @@
+//! `fairway diff` and `fairway reload`: the same plan, looked at or carried out.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::check::read;
+use super::failure::{DIFFERS, Failure};
+use super::output::{self, Output};
+use super::{Asking, units::plural};
+use crate::controller::view::PlanReport;
+use crate::runtime::request::ConfigText;
+
+/// What both take.
+#[derive(Args, Debug)]
+pub struct PlanOptions {
+    /// The new configuration file; `-`: standard input. Without it the daemon reads its own file again
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Shows what a reload would change.
+pub async fn diff(options: &PlanOptions) -> Result<(), Failure> {
+    let plan: PlanReport = options.asking.client().post("/api/v1/diff", &options.config_text()?).await?;
+    options.print(&plan, "would")?;
+    if plan.changes.is_empty() { Ok(()) } else { Err(Failure::verdict(DIFFERS)) }
+}
+
+/// Reloads.
+pub async fn reload(options: &PlanOptions) -> Result<(), Failure> {
+    let plan: PlanReport = options.asking.client().post("/api/v1/reload", &options.config_text()?).await?;
+    options.print(&plan, "did")
+}
+
+impl PlanOptions {
+    fn config_text(&self) -> Result<Option<ConfigText>, Failure> {
+        let Some(file) = &self.file else { return Ok(None) };
+        Ok(Some(ConfigText { file: file.display().to_string(), text: read(file)? }))
+    }
+
+    fn print(&self, plan: &PlanReport, verb: &str) -> Result<(), Failure> {
+        if self.asking.output == Output::Json {
+            return output::json(plan);
+        }
+        plan.warnings.iter().for_each(|warning| output::aside(&format!("{}\n", warning.trim_end())));
+        output::text(&shown(plan, verb))
+    }
+}
+
+/// `verb`: `did` or `would`.
+fn shown(plan: &PlanReport, verb: &str) -> String {
+    if plan.changes.is_empty() {
+        return "no changes\n".to_owned();
+    }
+    let mut out = String::new();
+    for change in &plan.changes {
+        out.push_str(change.trim_end());
+        out.push('\n');
+    }
+    let (give, lose) = if verb == "did" { ("gave", "lost") } else { ("would give", "would lose") };
+    out.push_str(&format!(
+        "\n{}; {give} another owner to {} of {} slots (established flows stay)\n",
+        plural(plan.writes, "write"),
+        plan.slots_moved,
+        plan.slots,
+    ));
+    if plan.flows_rehomed > 0 {
+        let flows = plural(usize::try_from(plan.flows_rehomed).unwrap_or(usize::MAX), "established flow");
+        out.push_str(&format!("{flows} {lose} their backend: the size of their lookup table changes\n"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_plan_says_so() {
+        assert_eq!(shown(&PlanReport::default(), "would"), "no changes\n");
+    }
+
+    #[test]
+    fn a_plan_tells_changes_slots_and_what_is_lost() {
+        let plan = PlanReport {
+            changes: vec!["+ service web (2 backends)".to_owned(), "- backend dns/a".to_owned()],
+            writes: 1,
+            slots_moved: 10,
+            slots: 16_384,
+            flows_rehomed: 7,
+            ..PlanReport::default()
+        };
+        assert_eq!(
+            shown(&plan, "would"),
+            "+ service web (2 backends)\n- backend dns/a\n\n1 write; would give another owner to 10 of 16384 slots \
+             (established flows stay)\n7 established flows would lose their backend: the size of their lookup table \
+             changes\n"
+        );
+    }
+}

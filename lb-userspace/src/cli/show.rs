@@ -1,0 +1,297 @@
+//! `fairway show`: one kind of thing, all of it, once or again and again.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::Asking;
+use super::failure::Failure;
+use super::output::{self, Output};
+use super::table::{Cell, Table, Tone};
+use super::units::{ago, bytes, now};
+use crate::controller::view::{API_VERSION, BackendStatus, ServiceStatus, Status};
+
+/// Pause of `--watch`.
+const WATCH: Duration = Duration::from_secs(1);
+/// To the upper left corner, and clear what is there.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// What `show` takes.
+#[derive(Args, Debug)]
+pub struct ShowOptions {
+    /// What to show
+    #[arg(value_enum)]
+    what: Kind,
+    /// Show it again every second
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Virtual services
+    Services,
+    /// Backends of all services
+    Backends,
+    /// Interfaces and how XDP is attached to them
+    Interfaces,
+    /// Next hops of the backends
+    Neighbours,
+    /// Packets by service, backend and reason
+    Counters,
+}
+
+/// Asks and prints.
+pub async fn show(options: &ShowOptions) -> Result<(), Failure> {
+    let colour = output::coloured();
+    loop {
+        let status: Status = options.asking.client().get("/api/v1/status").await?;
+        match options.asking.output {
+            Output::Json if options.watch => output::text(&format!("{}\n", as_json(options.what, &status)))?,
+            Output::Json => output::json(&as_json(options.what, &status))?,
+            Output::Table => {
+                let clear = if options.watch && colour { CLEAR } else { "" };
+                output::text(&format!("{clear}{}", as_table(options.what, &status, now()).render("", colour)))?;
+            }
+        }
+        if !options.watch {
+            return Ok(());
+        }
+        tokio::time::sleep(WATCH).await;
+    }
+}
+
+fn as_json(what: Kind, status: &Status) -> Value {
+    let one = |name: &str, value: Value| json!({ "api": API_VERSION, name: value });
+    match what {
+        Kind::Services => one("services", json!(status.services)),
+        Kind::Backends => one("backends", each_backend(status, |_, backend| json!(backend))),
+        Kind::Interfaces => one("interfaces", json!(status.interfaces)),
+        Kind::Neighbours => one("neighbours", json!(status.neighbours)),
+        Kind::Counters => json!({
+            "api": API_VERSION,
+            "services": status.services.iter().map(|s| json!({ "name": s.name, "totals": s.totals })).collect::<Vec<_>>(),
+            "backends": each_backend(status, |_, backend| json!({
+                "name": backend.name, "address": backend.address, "totals": backend.totals
+            })),
+            "passes": status.passes,
+            "drops": status.drops,
+        }),
+    }
+}
+
+/// Every backend as an object, with its service's name put into it.
+fn each_backend(status: &Status, shown: impl Fn(&ServiceStatus, &BackendStatus) -> Value) -> Value {
+    let pairs = status.services.iter().flat_map(|service| service.backends.iter().map(move |b| (service, b)));
+    let values = pairs.map(|(service, backend)| {
+        let mut value = shown(service, backend);
+        value["service"] = json!(service.name);
+        value
+    });
+    values.collect()
+}
+
+fn as_table(what: Kind, status: &Status, now: f64) -> Table {
+    match what {
+        Kind::Services => service_table(status),
+        Kind::Backends => backend_table(status, now),
+        Kind::Interfaces => interface_table(status, now),
+        Kind::Neighbours => neighbour_table(status),
+        Kind::Counters => counter_table(status),
+    }
+}
+
+fn service_table(status: &Status) -> Table {
+    let mut table = Table::new(&[
+        "SERVICE",
+        "LISTENERS",
+        "FORWARDING",
+        "SCHEDULER",
+        ">BACKENDS",
+        "QUORUM",
+        ">SLOTS",
+        ">UNSETTLED",
+        ">EXCEPTIONS",
+        "TABLE HASH",
+    ]);
+    for service in &status.services {
+        table.row([
+            Cell::from(&service.name),
+            service.listeners.join(" ").into(),
+            Cell::from(&service.forwarding),
+            Cell::from(&service.scheduler),
+            service.backends.len().into(),
+            if service.quorum_ok { "ok".into() } else { Cell::toned("NO", Tone::Bad) },
+            service.lookup_table_size.into(),
+            service.unsettled_slots.into(),
+            service.exception_slots.into(),
+            Cell::from(&service.lookup_table_hash),
+        ]);
+    }
+    table
+}
+
+fn backend_table(status: &Status, now: f64) -> Table {
+    let mut table = Table::new(&[
+        "SERVICE",
+        "BACKEND",
+        "ADDRESS",
+        "FORWARDING",
+        ">WEIGHT",
+        ">SLOTS",
+        "STATE",
+        "SINCE",
+        "NEXT HOP",
+        "WHY",
+    ]);
+    for service in &status.services {
+        for backend in &service.backends {
+            let port = backend.port.map_or_else(String::new, |port| format!(" port {port}"));
+            let tone = if backend.reachable { Tone::Plain } else { Tone::Bad };
+            table.row([
+                Cell::from(&service.name),
+                Cell::from(&backend.name),
+                format!("{}{port}", backend.address).into(),
+                Cell::from(&backend.forwarding),
+                backend.weight.into(),
+                backend.slots.into(),
+                backend_state(backend),
+                ago(now, backend.since).into(),
+                Cell::toned(&backend.next_hop, tone),
+                Cell::from(&backend.why),
+            ]);
+        }
+    }
+    table
+}
+
+/// A backend's state as a cell.
+pub fn backend_state(backend: &BackendStatus) -> Cell {
+    let tone = match &*backend.state {
+        "up" => Tone::Good,
+        "down" => Tone::Bad,
+        "unchecked" => Tone::Plain,
+        _ => Tone::Odd,
+    };
+    let leaving = if backend.leaving { " (leaving)" } else { "" };
+    Cell::toned(format!("{}{leaving}", backend.state), tone)
+}
+
+/// The interfaces; whatever is not native is shouted.
+pub fn interface_table(status: &Status, now: f64) -> Table {
+    let mut table = Table::new(&["INTERFACE", "MODE", ">MTU", "SINCE", "WHY"]);
+    for interface in &status.interfaces {
+        let mode = match &*interface.mode {
+            "native" => Cell::toned("native", Tone::Good),
+            other => Cell::toned(other.to_uppercase(), Tone::Bad),
+        };
+        table.row([
+            Cell::from(&interface.name),
+            mode,
+            interface.mtu.map_or_else(|| "-".into(), Cell::from),
+            ago(now, interface.since).into(),
+            interface.why.as_deref().unwrap_or("").into(),
+        ]);
+    }
+    table
+}
+
+fn neighbour_table(status: &Status) -> Table {
+    let mut table = Table::new(&["DESTINATION", "RESOLVED", "NEXT HOP"]);
+    for neighbour in &status.neighbours {
+        let resolved = if neighbour.resolved { "yes".into() } else { Cell::toned("NO", Tone::Bad) };
+        table.row([Cell::from(&neighbour.destination), resolved, Cell::from(&neighbour.detail)]);
+    }
+    table
+}
+
+fn counter_table(status: &Status) -> Table {
+    let mut table = Table::new(&["WHAT", "NAME", ">PACKETS", ">BYTES", ">CONNECTIONS"]);
+    for service in &status.services {
+        let totals = service.totals;
+        let cells = ["service".into(), Cell::from(&service.name)];
+        table.row(with_totals(cells, totals.packets, bytes(totals.bytes), totals.connections.to_string()));
+        for backend in &service.backends {
+            let totals = backend.totals;
+            let cells = ["backend".into(), format!("{}/{}", service.name, backend.name).into()];
+            table.row(with_totals(cells, totals.packets, bytes(totals.bytes), totals.connections.to_string()));
+        }
+    }
+    for (what, counts) in [("pass", &status.passes), ("drop", &status.drops)] {
+        for (reason, packets) in counts {
+            let cells = [what.into(), Cell::from(reason)];
+            table.row(with_totals(cells, *packets, String::new(), String::new()));
+        }
+    }
+    table
+}
+
+fn with_totals([what, name]: [Cell; 2], packets: u64, bytes: String, connections: String) -> [Cell; 5] {
+    [what, name, packets.into(), bytes.into(), connections.into()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effects::admin::sample;
+
+    fn check(what: Kind, expected: &str) {
+        assert_eq!(as_table(what, &sample::status(), sample::NOW).render("", false), expected);
+    }
+
+    #[test]
+    fn backends_are_shown_with_state_and_next_hop() {
+        check(
+            Kind::Backends,
+            "\
+SERVICE  BACKEND  ADDRESS    FORWARDING  WEIGHT  SLOTS  STATE            SINCE  NEXT HOP                   WHY
+we\"b     web1     10.0.0.11  direct         100   8192  up               2m 5s  02:00:00:00:00:0b on eth0  no check is configured
+we\"b     web2     10.0.0.12  direct         100   8192  unchecked        2m 5s  no answer to ARP on eth0   answers its check
+we\"b     web2     10.0.0.13  direct         100   8192  drain (leaving)  2m 5s  02:00:00:00:00:0b on eth0  removed from the configuration
+",
+        );
+    }
+
+    #[test]
+    fn neighbours_without_a_frame_stand_out() {
+        check(
+            Kind::Neighbours,
+            "\
+DESTINATION  RESOLVED  NEXT HOP
+10.0.0.11    yes       via eth0
+10.0.0.12    NO        no answer to ARP on eth0
+",
+        );
+    }
+
+    #[test]
+    fn counters_are_by_service_backend_and_reason() {
+        check(
+            Kind::Counters,
+            "\
+WHAT     NAME           PACKETS     BYTES  CONNECTIONS
+service  we\"b              1200    1.5 MB          120
+backend  we\"b/web1          700  900.0 kB           70
+backend  we\"b/web2          300  400.0 kB           30
+backend  we\"b/web2          200  200.0 kB           20
+pass     not-a-service       77
+drop     no-backend           0
+drop     truncated            5
+",
+        );
+    }
+
+    #[test]
+    fn backends_as_json_carry_their_service() {
+        let value = as_json(Kind::Backends, &sample::status());
+        assert_eq!(value["api"], "v1");
+        assert_eq!(
+            (&value["backends"][0]["service"], &value["backends"][0]["name"]),
+            (&json!("we\"b"), &json!("web1"))
+        );
+        assert_eq!(value["backends"][0]["address"], "10.0.0.11");
+    }
+}
