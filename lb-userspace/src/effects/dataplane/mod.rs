@@ -1,6 +1,6 @@
 //! The kernel's side of the packet path: the loaded program, its maps and where it is attached.
 
-mod grace;
+pub mod grace;
 mod maps;
 mod mmap;
 pub mod object;
