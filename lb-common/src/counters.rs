@@ -25,6 +25,9 @@ macro_rules! reasons {
     };
 }
 
+/// Where, among the counters of reasons, records that could not be made are counted: behind every reason there will be.
+pub const REFUSALS: u32 = 63;
+
 /// What becomes of a packet that is not forwarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {

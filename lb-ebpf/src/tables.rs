@@ -12,7 +12,7 @@ use lb_common::abi::{
     Root, Row, Service, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
 };
 use lb_common::address::Address;
-use lb_common::counters::Reason;
+use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason};
 use lb_common::flow::Flow;
 use lb_common::limits::{COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, SLOTS_PER_ELEMENT};
 use lb_common::packet::ethernet::Exit;
@@ -115,10 +115,7 @@ impl Tables for Maps<'_> {
 
     #[inline(always)]
     fn count_reason(&self, reason: Reason) {
-        if let Some(counter) = REASONS.get_ptr_mut(reason as u32) {
-            // SAFETY: the element is this CPU's own, and XDP programs of one CPU do not interrupt each other.
-            unsafe { *counter += 1 };
-        }
+        add_one(reason as u32);
     }
 
     #[inline(always)]
@@ -159,6 +156,7 @@ impl Tables for Maps<'_> {
 
     #[inline(always)]
     fn note_refusal(&self, slot: u32, now: u64) {
+        add_one(REFUSALS_COUNTER);
         if let Some(time) = REFUSALS.get_ptr_mut(slot / SLOTS_PER_ELEMENT as u32) {
             // SAFETY: the element is an aligned word; CPUs that race write times a moment apart, either of which is right.
             unsafe { core::ptr::write_volatile(time, now) };
@@ -220,6 +218,14 @@ impl Tables for Maps<'_> {
         }
         entry.submit(0);
         true
+    }
+}
+
+#[inline(always)]
+fn add_one(counter: u32) {
+    if let Some(counter) = REASONS.get_ptr_mut(counter) {
+        // SAFETY: the element is this CPU's own, and XDP programs of one CPU do not interrupt each other.
+        unsafe { *counter += 1 };
     }
 }
 

@@ -100,7 +100,7 @@ pub fn read(file: &Path) -> Result<String, Failure> {
 }
 
 /// The node's name unless the file gives one.
-fn host_name() -> String {
+pub fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "localhost".to_owned(), |n| n.trim().to_owned())
 }

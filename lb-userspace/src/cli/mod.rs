@@ -3,6 +3,7 @@
 
 mod check;
 mod client;
+mod doctor;
 mod explain;
 mod failure;
 mod output;
@@ -61,6 +62,8 @@ enum Command {
     Explain(explain::ExplainOptions),
     /// Show each step of matching packets for a while
     Trace(trace::TraceOptions),
+    /// Look for what of this host would keep Fairway from working well
+    Doctor(doctor::DoctorOptions),
     /// Print the JSON schema of the configuration file
     Schema,
     /// Play with Fairway in network namespaces of this machine
@@ -104,6 +107,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Show(options) => client::block_on(show::show(&options)),
         Command::Explain(options) => client::block_on(explain::explain(&options)),
         Command::Trace(options) => client::block_on(trace::trace(&options)),
+        Command::Doctor(options) => doctor::doctor(&options),
         Command::Schema => output::json(&config::schema()),
         Command::Demo(options) => Ok(playground::demo(&options)?),
         Command::DemoServer(options) => Ok(playground::serve(&options)?),

@@ -25,7 +25,7 @@ pub struct Telemetry {
     pub tcp_flows: u64,
     /// Records of UDP flows.
     pub udp_flows: u64,
-    /// Elements that have been refused a record.
+    /// Records that could not be made.
     pub refusals: u64,
     /// When each interface's mode last changed, seconds since the Unix epoch.
     pub interfaces_since: BTreeMap<String, f64>,

@@ -166,7 +166,7 @@ pub struct FlowsStatus {
     pub udp: u64,
     /// Records that fit into each table.
     pub capacity: u64,
-    /// Elements of 16 slots that have been refused a record since the daemon started.
+    /// Records that could not be made, since the daemon started.
     pub refusals: u64,
     /// Slots that left "unsettled" although records were still refused: flows may have moved.
     pub forced_slots: u64,

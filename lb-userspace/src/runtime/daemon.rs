@@ -192,7 +192,7 @@ impl Daemon {
     fn read(&self, text: Option<ConfigText>) -> Result<(Config, String), Problem> {
         let text = text.map_or_else(|| self.source.read(), Ok);
         let parsed = text.and_then(|text| reload::parse(&text));
-        let (mut config, warnings) = parsed.map_err(|error| reload::problem(&error))?;
+        let (mut config, warnings) = parsed.map_err(reload::problem)?;
         config.node.state_dir.clone_from(&self.controller.config().node.state_dir);
         match reload::needs_restart(self.controller.config(), &config) {
             Some(problem) => Err(problem),
@@ -211,7 +211,6 @@ impl Daemon {
             Ok(tally) => {
                 self.telemetry.tcp_flows = tally.tcp;
                 self.telemetry.udp_flows = tally.udp;
-                self.telemetry.refusals = self.telemetry.refusals.max(tally.census.refusals.len() as u64);
                 let effects = self.controller.handle(clock::now(), Event::Census(Box::new(tally.census)));
                 self.perform(effects);
             }
@@ -229,6 +228,7 @@ impl Daemon {
             }
             Err(error) => error!(error = format!("{error:#}"), "counters cannot be read"),
         }
+        self.telemetry.refusals = self.dataplane.refusals().unwrap_or_default();
         self.telemetry.passes = self.dataplane.reasons(Fate::Pass).unwrap_or_default();
         self.telemetry.drops = self.dataplane.reasons(Fate::Drop).unwrap_or_default();
         self.controller.status(self.node(), self.state.clone(), &self.telemetry)

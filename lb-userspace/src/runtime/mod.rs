@@ -14,8 +14,6 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-pub use reload::BadConfig;
-
 /// How the daemon is run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -39,7 +37,7 @@ pub enum LogFormat {
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
-/// [`BadConfig`] when the configuration is not valid; others when the kernel refuses what the daemon cannot do without.
+/// [`Problem`](crate::controller::view::Problem) when the configuration is not valid; others when the kernel refuses what the daemon cannot do without.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let source = reload::Source::new(options.config);
     let text = source.read()?;

@@ -10,11 +10,6 @@ use crate::config::{self, Config};
 use crate::controller::view::{API_VERSION, PlanReport, Problem};
 use crate::reconcile::planner::Plan;
 
-/// A configuration with problems, all of them rendered.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct BadConfig(pub String);
-
 /// The file that the daemon was started with.
 pub struct Source {
     path: PathBuf,
@@ -44,7 +39,7 @@ impl Source {
 /// The configuration in a text, and its warnings rendered.
 ///
 /// # Errors
-/// [`BadConfig`] with every problem.
+/// A [`Problem`] that renders every one of them.
 pub fn parse(source: &ConfigText) -> anyhow::Result<(Config, String)> {
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let render = |diagnostics: &[config::Diagnostic]| {
@@ -52,7 +47,7 @@ pub fn parse(source: &ConfigText) -> anyhow::Result<(Config, String)> {
     };
     match config::parse(&source.text, &host) {
         Ok((config, warnings)) => Ok((config, if warnings.is_empty() { String::new() } else { render(&warnings) })),
-        Err(problems) => Err(BadConfig(render(&problems)).into()),
+        Err(problems) => Err(Problem { exit: 2, message: render(&problems) }.into()),
     }
 }
 
@@ -86,7 +81,6 @@ pub fn report(plan: &Plan, warnings: String) -> PlanReport {
 }
 
 /// An error as the client shall see it.
-pub fn problem(error: &anyhow::Error) -> Problem {
-    let exit = if error.is::<BadConfig>() { 2 } else { 1 };
-    Problem { exit, message: format!("{error:#}") }
+pub fn problem(error: anyhow::Error) -> Problem {
+    error.downcast().unwrap_or_else(|error| Problem { exit: 1, message: format!("{error:#}") })
 }

@@ -2,6 +2,7 @@
 //! backend when nothing names it any more; what was counted for the one before is folded into its sum.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use lb_common::abi::Counters;
@@ -34,8 +35,8 @@ impl Ledger {
             }
         }
         for (row, owner) in index.iter() {
-            if !self.rows.contains_key(&row) {
-                self.rows.insert(row, (owner.clone(), maps.counters(row)?));
+            if let Entry::Vacant(vacant) = self.rows.entry(row) {
+                vacant.insert((owner.clone(), maps.counters(row)?));
             }
         }
         Ok(())

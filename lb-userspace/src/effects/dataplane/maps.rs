@@ -9,7 +9,7 @@ use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use ipnet::IpNet;
 use lb_common::abi::{Counters, Displacements, ExcludeKey, HALF_ENTRIES, Reverse, Root, Row, Service};
 use lb_common::address::Address;
-use lb_common::counters::Reason;
+use lb_common::counters::{REFUSALS, Reason};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
 
 use super::flow_table::FlowTable;
@@ -123,6 +123,14 @@ impl Maps {
     /// When the kernel refuses.
     pub fn reason(&self, reason: Reason) -> anyhow::Result<u64> {
         Ok(self.reasons.get(&(reason as u32), 0)?.iter().sum())
+    }
+
+    /// Records that could not be made.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn refusals(&self) -> anyhow::Result<u64> {
+        Ok(self.reasons.get(&REFUSALS, 0)?.iter().sum())
     }
 
     /// The word of a slot.

@@ -4,7 +4,7 @@ mod attach;
 mod batch;
 mod census;
 mod flow_table;
-mod grace;
+pub mod grace;
 mod ledger;
 mod maps;
 mod mmap;
@@ -106,6 +106,14 @@ impl Dataplane {
     pub fn reasons(&self, fate: Fate) -> anyhow::Result<BTreeMap<String, u64>> {
         let of_fate = Reason::ALL.iter().filter(|reason| reason.fate() == fate);
         of_fate.map(|&reason| Ok((reason.name().to_owned(), self.maps.reason(reason)?))).collect()
+    }
+
+    /// Records that could not be made.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn refusals(&self) -> anyhow::Result<u64> {
+        self.maps.refusals()
     }
 
     /// The record of a flow, if there is one.

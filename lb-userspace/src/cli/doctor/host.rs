@@ -1,0 +1,119 @@
+//! What there is to know of this host. Whatever cannot be read is `None` and judged by nobody: no findings by guess.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use nix::ifaddrs::getifaddrs;
+
+use crate::config::Config;
+use crate::effects::dataplane::grace;
+
+/// This host, as far as it matters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Host {
+    /// `6.12.0-1-amd64`
+    pub kernel: Option<String>,
+    /// The bits of `CapEff`.
+    pub capabilities: Option<u64>,
+    /// `net.core.bpf_jit_enable`; to be seen in the first network namespace only.
+    pub jit: Option<String>,
+    /// Where bpffs is mounted.
+    pub bpffs: Option<Vec<String>>,
+    /// Why a grace period cannot be waited for.
+    pub no_grace: Option<String>,
+    /// The interfaces that the configuration names.
+    pub interfaces: BTreeMap<String, Interface>,
+    /// Addresses of this host.
+    pub addresses: Option<Vec<IpAddr>>,
+}
+
+/// An interface.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Interface {
+    /// Whether there is one of this name.
+    pub exists: bool,
+    /// Whether it is administratively up.
+    pub up: Option<bool>,
+    /// Whether IPv4 packets that come in may leave elsewhere.
+    pub forwarding_v4: Option<bool>,
+    /// The same for IPv6.
+    pub forwarding_v6: Option<bool>,
+}
+
+/// `IFF_UP` of linux/if.h.
+const IFF_UP: u32 = 1;
+
+impl Host {
+    /// Looks around.
+    pub fn look(config: Option<&Config>) -> Self {
+        let names = config.map(|config| config.dataplane.interfaces.as_slice()).unwrap_or_default();
+        Self {
+            kernel: word("/proc/sys/kernel/osrelease"),
+            capabilities: capabilities(),
+            jit: word("/proc/sys/net/core/bpf_jit_enable"),
+            bpffs: fs::read_to_string("/proc/self/mounts").ok().map(|mounts| bpffs(&mounts)),
+            no_grace: grace::wait().err().map(|error| format!("{error:#}")),
+            interfaces: names.iter().map(|name| (name.clone(), interface(name))).collect(),
+            addresses: addresses(),
+        }
+    }
+}
+
+fn word(path: impl AsRef<Path>) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
+fn switch(path: String) -> Option<bool> {
+    word(path).map(|value| value != "0")
+}
+
+fn capabilities() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(bits.trim(), 16).ok()
+}
+
+fn bpffs(mounts: &str) -> Vec<String> {
+    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    fields.filter(|fields| fields.get(2) == Some(&"bpf")).map(|fields| fields[1].to_owned()).collect()
+}
+
+fn interface(name: &str) -> Interface {
+    let flags = word(format!("/sys/class/net/{name}/flags"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim_start_matches("0x"), 16).ok());
+    Interface {
+        exists: Path::new("/sys/class/net").join(name).exists(),
+        up: flags.map(|flags| flags & IFF_UP != 0),
+        forwarding_v4: switch(format!("/proc/sys/net/ipv4/conf/{name}/forwarding")),
+        forwarding_v6: switch(format!("/proc/sys/net/ipv6/conf/{name}/forwarding")),
+    }
+}
+
+fn addresses() -> Option<Vec<IpAddr>> {
+    let all = getifaddrs().ok()?.filter_map(|entry| entry.address);
+    let addresses = all.filter_map(|address| {
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    });
+    Some(addresses.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bpffs_is_found_among_the_mounts() {
+        let mounts = "sysfs /sys/fs/bpf sysfs rw 0 0\nbpf /sys/fs/bpf bpf rw,mode=700 0 0\n";
+        assert_eq!(bpffs(mounts), ["/sys/fs/bpf"]);
+    }
+
+    #[test]
+    fn this_host_has_a_kernel_and_a_loopback_address() {
+        let host = Host::look(None);
+        assert!(host.kernel.is_some() && host.capabilities.is_some());
+        assert!(host.addresses.is_some());
+    }
+}

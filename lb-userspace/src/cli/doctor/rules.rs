@@ -1,0 +1,183 @@
+//! What of a host is wrong for Fairway. Pure: facts and configuration in, findings out.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::host::{Host, Interface};
+use super::host_prefix;
+use crate::config::{Config, Forwarding, OnNoBackend};
+
+/// The oldest kernel that Fairway is tested on.
+const OLDEST_KERNEL: (u32, u32) = (6, 1);
+/// Bits of the capabilities that the daemon needs, and their names. `CAP_SYS_ADMIN` stands for the last two as well.
+const CAP_NET_ADMIN: u64 = 1 << 12;
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_BPF: u64 = 1 << 39;
+
+/// Something to put right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Which check found it.
+    pub check: &'static str,
+    /// What is wrong, and what that does.
+    pub what: String,
+    /// The command that fixes it.
+    pub fix: String,
+}
+
+fn finding(check: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Finding {
+    Finding { check, what: what.into(), fix: fix.into() }
+}
+
+/// Everything that is wrong.
+pub fn findings(host: &Host, config: Option<&Config>) -> Vec<Finding> {
+    let mut all: Vec<Finding> =
+        [kernel(host), capabilities(host), jit(host), grace(host)].into_iter().flatten().collect();
+    all.extend(bpffs(host, config));
+    if let Some(config) = config {
+        for (name, interface) in &host.interfaces {
+            all.extend(interface_findings(name, interface, config));
+        }
+        all.extend(service_addresses(host, config));
+    }
+    all
+}
+
+fn kernel(host: &Host) -> Option<Finding> {
+    let release = host.kernel.as_deref()?;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let version = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    let what = || format!("Linux {release} is older than {}.{}", OLDEST_KERNEL.0, OLDEST_KERNEL.1);
+    (version < OLDEST_KERNEL).then(|| finding("kernel", what(), "apt-get install linux-image-amd64 && reboot"))
+}
+
+fn capabilities(host: &Host) -> Option<Finding> {
+    let held = host.capabilities?;
+    let enough = held & CAP_NET_ADMIN != 0 && held & (CAP_BPF | CAP_SYS_ADMIN) != 0;
+    let what = "CAP_NET_ADMIN or CAP_BPF is missing: no XDP program can be loaded, and not everything can be looked at";
+    (!enough).then(|| finding("capabilities", what, "sudo fairway doctor"))
+}
+
+fn jit(host: &Host) -> Option<Finding> {
+    let what = "BPF programs are interpreted, many times slower than compiled";
+    (host.jit.as_deref()? == "0").then(|| finding("jit", what, "sysctl -w net.core.bpf_jit_enable=1"))
+}
+
+fn grace(host: &Host) -> Option<Finding> {
+    let why = host.no_grace.as_ref()?;
+    let what = format!("table entries cannot be used again safely: {why} (a kernel without it, or nohz_full=)");
+    Some(finding("membarrier", what, r#"sed -i 's/nohz_full=[^ "]*//' /etc/default/grub && update-grub && reboot"#))
+}
+
+fn bpffs(host: &Host, config: Option<&Config>) -> Option<Finding> {
+    let pins = config.map_or_else(|| "/sys/fs/bpf/fairway".into(), |config| config.dataplane.pin_path.clone());
+    let mounted = host.bpffs.as_ref()?.iter().any(|mount| pins.starts_with(mount));
+    let what = format!("no BPF file system holds {}: nothing can be pinned there", pins.display());
+    (!mounted).then(|| finding("bpffs", what, "mount -t bpf bpf /sys/fs/bpf"))
+}
+
+fn interface_findings(name: &str, interface: &Interface, config: &Config) -> Vec<Finding> {
+    if !interface.exists {
+        let what = format!("there is no interface {name}, which dataplane.interfaces lists");
+        return vec![finding("interface", what, "ip -brief link")];
+    }
+    let mut all = Vec::new();
+    if interface.up == Some(false) {
+        all.push(finding("interface", format!("{name} is down"), format!("ip link set {name} up")));
+    }
+    // Replies of nat backends are routed by the kernel's table on behalf of this interface, which the kernel refuses
+    // where it would not route itself. The key is written with slashes: VLAN interfaces have a dot in their names.
+    let families = [("ipv4", true, interface.forwarding_v4), ("ipv6", false, interface.forwarding_v6)];
+    for (family, is_v4, forwarding) in families {
+        if forwarding == Some(false) && translates(config, is_v4) {
+            let what = format!("{name} does not forward {family}: replies of nat backends find no route to clients");
+            all.push(finding("forwarding", what, format!("sysctl -w net/{family}/conf/{name}/forwarding=1")));
+        }
+    }
+    all
+}
+
+/// Whether any backend of the family is reached by nat.
+fn translates(config: &Config, is_v4: bool) -> bool {
+    let backends = config.services.iter().flat_map(|service| &service.backends);
+    backends.into_iter().any(|backend| backend.forwarding == Forwarding::Nat && backend.address.is_ipv4() == is_v4)
+}
+
+fn service_addresses(host: &Host, config: &Config) -> Vec<Finding> {
+    let Some(local) = &host.addresses else { return Vec::new() };
+    let passing = config.services.iter().filter(|service| service.on_no_backend == OnNoBackend::Pass);
+    let addresses: BTreeSet<IpAddr> =
+        passing.flat_map(|service| service.listeners.iter().map(|listener| listener.address)).collect();
+    let missing = addresses.into_iter().filter(|address| !local.contains(address));
+    missing
+        .map(|address| {
+            let what = format!(
+                "{address} is not an address of this host: nobody answers ARP for it unless a route leads here, and \
+             without a backend clients are not reset"
+            );
+            finding("address", what, format!("ip address add {address}/{} dev lo", host_prefix(address)))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAT: &str = "[dataplane]\ninterfaces = [\"eth0\"]\n[[service]]\nname = \"w\"\nlisten = [\"tcp://203.0.113.10:80\"]\n\
+                       forwarding = \"nat\"\n[[service.backend]]\naddress = \"10.0.0.11\"\n";
+
+    fn config() -> Config {
+        crate::config::parse(NAT, "lb1").expect("the sample is valid").0
+    }
+
+    fn healthy() -> Host {
+        let eth0 = Interface { exists: true, up: Some(true), forwarding_v4: Some(true), forwarding_v6: Some(false) };
+        Host {
+            kernel: Some("6.1.0-18-amd64".to_owned()),
+            capabilities: Some(CAP_NET_ADMIN | CAP_BPF),
+            jit: Some("1".to_owned()),
+            bpffs: Some(vec!["/sys/fs/bpf".to_owned()]),
+            no_grace: None,
+            interfaces: [("eth0".to_owned(), eth0)].into(),
+            addresses: Some(vec!["203.0.113.10".parse().unwrap()]),
+        }
+    }
+
+    #[test]
+    fn a_healthy_host_has_no_findings() {
+        assert_eq!(findings(&healthy(), Some(&config())), []);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_finding() {
+        assert_eq!(findings(&Host::default(), Some(&config())), []);
+    }
+
+    #[test]
+    fn each_fault_is_found_once_with_its_fix() {
+        let eth0 = |change: fn(&mut Interface)| {
+            let mut host = healthy();
+            change(host.interfaces.get_mut("eth0").unwrap());
+            host
+        };
+        let cases = [
+            (Host { kernel: Some("5.15.0".to_owned()), ..healthy() }, "kernel", "linux-image"),
+            (Host { capabilities: Some(CAP_BPF), ..healthy() }, "capabilities", "sudo"),
+            (Host { jit: Some("0".to_owned()), ..healthy() }, "jit", "bpf_jit_enable=1"),
+            (Host { bpffs: Some(vec!["/run/bpf".to_owned()]), ..healthy() }, "bpffs", "mount -t bpf"),
+            (Host { no_grace: Some("EINVAL".to_owned()), ..healthy() }, "membarrier", "nohz_full"),
+            (Host { addresses: Some(Vec::new()), ..healthy() }, "address", "add 203.0.113.10/32 dev lo"),
+            (eth0(|it| it.exists = false), "interface", "ip -brief link"),
+            (eth0(|it| it.up = Some(false)), "interface", "ip link set eth0 up"),
+            (eth0(|it| it.forwarding_v4 = Some(false)), "forwarding", "net/ipv4/conf/eth0/forwarding=1"),
+        ];
+        for (host, check, fix) in cases {
+            let found = findings(&host, Some(&config()));
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].check == check && found[0].fix.contains(fix), "{found:?}");
+        }
+    }
+}
