@@ -174,13 +174,19 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
     if datagram.part == Part::Later {
         return fragment::later(packet, tables, &frame, &datagram);
     }
-    match datagram.protocol {
+    let result = match datagram.protocol {
         protocol::TCP | protocol::UDP => transport(packet, tables, &frame, &datagram),
         protocol::ICMP if datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::ICMPV6 if !datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::UNREADABLE => Err(classify::not_understood(tables, datagram.destination, Reason::Unreadable)),
         _ => Err(Reason::NotService),
+    };
+    if datagram.part == Part::First
+        && let Err(Reason::NotService | Reason::NoBackendPassed) = result
+    {
+        fragment::remember_host(tables, &datagram);
     }
+    result
 }
 
 #[inline(always)]
@@ -201,9 +207,6 @@ fn transport<P: Packet, T: Tables>(
     }
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
         return nat::reply(packet, tables, &live, frame, datagram, reverse, ports_wire);
-    }
-    if datagram.part == Part::First {
-        fragment::remember_host(tables, datagram);
     }
     Err(Reason::NotService)
 }
