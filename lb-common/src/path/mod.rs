@@ -94,11 +94,12 @@ pub struct RouteQuery {
 pub enum Route {
     /// The next hop is known.
     Forward(Exit),
-    /// The destination is this host, or one it does not route to (broadcast).
+    /// The destination is this host, or one it does not route to (broadcast, no route at all): the host's to answer. The
+    /// kernel does not tell these apart.
     Local,
     /// There is a route, but its neighbour is not known.
     NeighbourUnknown,
-    /// There is none, or it forbids.
+    /// There is one that forbids: a black hole, unreachable, prohibited.
     None,
     /// The host does not forward on this interface.
     Disabled,
