@@ -76,3 +76,73 @@ pub fn full(initial: u64, bytes: &[u8]) -> u16 {
         .fold(initial, |sum, pair| sum + u16::from_ne_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]) as u64);
     !fold(sum)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEADER: usize = 60;
+
+    fn words() -> impl Strategy<Value = [u8; HEADER]> {
+        // Octets of all ones and all zeros are where carries and the two zeros of ones' complement are.
+        prop::array::uniform(prop_oneof![3 => any::<u8>(), 1 => Just(0), 1 => Just(0xff)])
+    }
+
+    fn word(octets: &[u8], at: usize) -> u32 {
+        u32::from_ne_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]])
+    }
+
+    /// What changed between two headers, in words of four octets.
+    fn difference(old: &[u8; HEADER], new: &[u8; HEADER]) -> Difference {
+        (0..HEADER).step_by(4).fold(Difference::NONE, |sum, at| sum.double(word(old, at), word(new, at)))
+    }
+
+    proptest! {
+        #[test]
+        fn an_incremental_checksum_equals_the_full_one(old in words(), new in words()) {
+            // A header has a version at least: of nothing but zeros the two zeros of ones' complement could not be told.
+            prop_assume!(old != [0; HEADER] && new != [0; HEADER]);
+            prop_assert_eq!(difference(&old, &new).apply(full(0, &old)), full(0, &new));
+        }
+
+        #[test]
+        fn an_incremental_udp_checksum_equals_the_full_one(old in words(), new in words()) {
+            prop_assume!(old != [0; HEADER] && new != [0; HEADER]);
+            let sent = |sum| if sum == 0 { 0xffff } else { sum };
+            prop_assert_eq!(difference(&old, &new).apply_udp(sent(full(0, &old))), sent(full(0, &new)));
+        }
+
+        #[test]
+        fn no_udp_checksum_stays_none(old in words(), new in words()) {
+            prop_assert_eq!(difference(&old, &new).apply_udp(0), 0);
+        }
+
+        #[test]
+        fn a_change_and_its_reverse_leave_the_checksum(old in words(), new in words()) {
+            prop_assume!(old != [0; HEADER]);
+            let there_and_back = difference(&old, &new).and(difference(&new, &old));
+            prop_assert_eq!(there_and_back.apply(full(0, &old)), full(0, &old));
+        }
+
+        #[test]
+        fn words_of_two_octets_and_addresses_add_up_alike(old in any::<[u8; 16]>(), new in any::<[u8; 16]>()) {
+            let half = |octets: &[u8; 16], at: usize| u16::from_ne_bytes([octets[at], octets[at + 1]]);
+            let by_words = (0..16).step_by(2).fold(Difference::NONE, |sum, at| sum.word(half(&old, at), half(&new, at)));
+            let by_address = Difference::NONE.address(zerocopy::transmute!(old), zerocopy::transmute!(new));
+            prop_assert_eq!(by_words.apply(0x1234), by_address.apply(0x1234));
+        }
+    }
+
+    #[test]
+    fn the_example_of_rfc_1624_section_4_comes_out_right() {
+        let difference = Difference::NONE.word(0x5555u16.to_be(), 0x3285u16.to_be());
+        assert_eq!(difference.apply(0xdd2fu16.to_be()), 0x0000);
+    }
+
+    #[test]
+    fn an_odd_octet_counts_as_padded() {
+        assert_eq!(full(0, &[0x12, 0x34, 0x56]), full(0, &[0x12, 0x34, 0x56, 0]));
+    }
+}

@@ -50,7 +50,8 @@ reasons! {
     LocalBackend => Pass, "local-backend";
     /// The service has no backend and leaves the packet to the host, which resets if it owns the address.
     NoBackendPassed => Pass, "no-backend";
-    /// A reply from a translated backend to this host or to an excluded destination.
+    /// A reply from a translated backend that is left alone: to this host, to where it has no route, or to an excluded
+    /// destination.
     NotTranslated => Pass, "not-translated";
     /// A fragment of a datagram for the host.
     HostFragment => Pass, "host-fragment";
@@ -68,7 +69,7 @@ reasons! {
     NextHopUnknown => Drop, "next-hop-unknown";
     /// An ICMP error that quotes a flow, too short to tell which.
     QuoteTruncated => Drop, "quote-truncated";
-    /// A reply for which the host has no route, or one that forbids it.
+    /// A reply for which the host's route is a black hole, unreachable or prohibited.
     NoRoute => Drop, "no-route";
     /// A reply, but the host does not forward on this interface (`net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`).
     ForwardingDisabled => Drop, "forwarding-disabled";

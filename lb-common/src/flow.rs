@@ -84,3 +84,51 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_000_000 * SECOND;
+
+    fn aged(state: u16, seconds: u64) -> Record {
+        Record { last_seen: NOW - seconds * SECOND, pool: 1, backend: 2, state }
+    }
+
+    #[test]
+    fn each_state_has_its_own_timeout() {
+        let idle_timeout = 300;
+        for (state, timeout) in
+            [(record_state::OPENING, 60), (record_state::OPEN, idle_timeout), (record_state::CLOSING, 60)]
+        {
+            assert!(aged(state, u64::from(timeout)).is_fresh(NOW, idle_timeout), "state {state}");
+            assert!(!aged(state, u64::from(timeout) + 1).is_fresh(NOW, idle_timeout), "state {state}");
+        }
+    }
+
+    #[test]
+    fn a_record_from_a_moment_in_the_future_is_fresh() {
+        let ahead = Record { last_seen: NOW + 1, ..aged(record_state::OPEN, 0) };
+        assert!(ahead.is_fresh(NOW, 1));
+    }
+
+    #[test]
+    fn a_packet_moves_the_state_as_the_table_says() {
+        use record_state::{CLOSING, OPEN, OPENING};
+        for (before, signal, after) in [
+            (OPENING, Signal::Opens, OPENING),
+            (OPENING, Signal::Continues, OPEN),
+            (OPENING, Signal::Closes, CLOSING),
+            (OPEN, Signal::Opens, OPEN),
+            (OPEN, Signal::Continues, OPEN),
+            (OPEN, Signal::Closes, CLOSING),
+            (CLOSING, Signal::Opens, OPENING),
+            (CLOSING, Signal::Continues, OPEN),
+            (CLOSING, Signal::Closes, CLOSING),
+        ] {
+            let mut record = aged(before, 5);
+            record.touch(signal, NOW);
+            assert_eq!((record.state, record.last_seen), (after, NOW), "{before} and {signal:?}");
+        }
+    }
+}

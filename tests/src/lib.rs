@@ -1,3 +1,4 @@
-//! Fairway tests
+//! What Fairway's tests and benches share.
 
 pub mod bench;
+pub mod packet;

@@ -18,6 +18,13 @@ const HEADER: usize = 8;
 /// Offset of the checksum.
 const CHECKSUM: usize = 2;
 
+/// The packet that an error quotes.
+struct Quote {
+    datagram: Datagram,
+    /// Its ports, as they lie in it.
+    ports_wire: u32,
+}
+
 /// Decides an ICMP packet.
 #[inline(always)]
 pub fn steer<P: Packet, T: Tables>(
@@ -31,28 +38,29 @@ pub fn steer<P: Packet, T: Tables>(
     if !is_error(datagram.v4, kind) {
         return Err(Reason::NotService);
     }
-    let Some((quote, ports_wire)) = quote(packet, datagram) else {
+    let Some(quote) = quote(packet, datagram) else {
         return Err(classify::not_understood(tables, datagram.destination, Reason::QuoteTruncated));
     };
-    if quote.protocol != protocol::TCP && quote.protocol != protocol::UDP {
+    let Quote { datagram: about, ports_wire } = quote;
+    if about.protocol != protocol::TCP && about.protocol != protocol::UDP {
         return Err(Reason::NotService);
     }
     let live = classify::live(tables)?;
     // The quote is of a packet from the service to its client: the flow is the other way round.
     let flow = Flow {
-        source: quote.destination,
-        destination: quote.source,
+        source: about.destination,
+        destination: about.source,
         ports_wire: both(destination_port_wire(ports_wire), source_port_wire(ports_wire)),
-        protocol: quote.protocol,
+        protocol: about.protocol,
     };
-    if quote.source == datagram.destination
+    if about.source == datagram.destination
         && let Some(service) = live.service(tables, &flow)
     {
         let row = select::row_of_quoted(tables, service, &flow)?;
-        return to_backend(packet, tables, frame, datagram, &quote, row, ports_wire);
+        return to_backend(packet, tables, frame, datagram, &quote, row);
     }
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
-        return to_client(packet, tables, &live, frame, datagram, &quote, reverse, ports_wire);
+        return to_client(packet, tables, &live, frame, datagram, &quote, reverse);
     }
     Err(Reason::NotService)
 }
@@ -63,16 +71,16 @@ fn is_error(v4: bool, kind: u8) -> bool {
     if v4 { matches!(kind, 3 | 4 | 11 | 12) } else { matches!(kind, 1..=4) }
 }
 
-/// The quoted packet and its ports; `None` when it is cut short before them.
+/// The quoted packet; `None` when it is cut short before the end of its ports.
 #[inline(always)]
-fn quote<P: Packet>(packet: &P, datagram: &Datagram) -> Option<(Datagram, u32)> {
+fn quote<P: Packet>(packet: &P, datagram: &Datagram) -> Option<Quote> {
     let at = datagram.transport + HEADER;
-    let quote = if datagram.v4 { ipv4::parse(packet, at)? } else { ipv6::parse(packet, at)? };
-    if quote.part == Part::Later || quote.protocol == protocol::UNREADABLE {
+    let about = if datagram.v4 { ipv4::parse(packet, at)? } else { ipv6::parse(packet, at)? };
+    if about.part == Part::Later || about.protocol == protocol::UNREADABLE {
         return None;
     }
-    let ports_wire = packet.load(quote.transport)?;
-    Some((quote, ports_wire))
+    let ports_wire = packet.load(about.transport)?;
+    Some(Quote { datagram: about, ports_wire })
 }
 
 /// An error about a packet that the service sent to its client: for the backend that sent it.
@@ -82,15 +90,12 @@ fn to_backend<P: Packet, T: Tables>(
     tables: &T,
     frame: &Frame,
     datagram: &Datagram,
-    quote: &Datagram,
+    quote: &Quote,
     index: u32,
-    ports_wire: u32,
 ) -> Result<u32, Reason> {
     let row = tables.row(index).ok_or(Reason::Inconsistent)?;
     if row.method == method::NAT {
-        let ports =
-            if row.port_wire == 0 { ports_wire } else { both(row.port_wire, destination_port_wire(ports_wire)) };
-        translate_for_backend(packet, datagram, quote, row, ports_wire, ports).ok_or(Reason::QuoteTruncated)?;
+        translate_for_backend(packet, datagram, quote, row).ok_or(Reason::QuoteTruncated)?;
     }
     let interface = forward(packet, tables, frame, datagram, index, None)?;
     tables.count(index, datagram.length, false);
@@ -99,15 +104,10 @@ fn to_backend<P: Packet, T: Tables>(
 
 /// Translates what `forward` does not: the quote's source, and the ICMP checksum for all of it.
 #[inline(always)]
-fn translate_for_backend<P: Packet>(
-    packet: &mut P,
-    datagram: &Datagram,
-    quote: &Datagram,
-    row: &Row,
-    ports_wire: u32,
-    new_ports_wire: u32,
-) -> Option<()> {
-    let inner = translate_quote(packet, quote, End::Source, row.address, ports_wire, new_ports_wire)?;
+fn translate_for_backend<P: Packet>(packet: &mut P, datagram: &Datagram, quote: &Quote, row: &Row) -> Option<()> {
+    let old = quote.ports_wire;
+    let new = if row.port_wire == 0 { old } else { both(row.port_wire, destination_port_wire(old)) };
+    let inner = translate_quote(packet, quote, End::Source, row.address, new)?;
     let sum = if datagram.v4 { inner } else { inner.address(datagram.destination, row.address) };
     mend_checksum(packet, datagram, sum)
 }
@@ -120,21 +120,16 @@ fn to_client<P: Packet, T: Tables>(
     live: &classify::Live,
     frame: &Frame,
     datagram: &Datagram,
-    quote: &Datagram,
+    quote: &Quote,
     reverse: &Reverse,
-    ports_wire: u32,
 ) -> Result<u32, Reason> {
     tables.trace(Step::Reply(reverse));
-    let ports = if reverse.backend_port_wire == 0 {
-        ports_wire
-    } else {
-        both(source_port_wire(ports_wire), reverse.service_port_wire)
-    };
+    let old = quote.ports_wire;
+    let new = if reverse.backend_port_wire == 0 { old } else { both(source_port_wire(old), reverse.service_port_wire) };
     let from_backend = datagram.source == reverse.backend;
     let source = if from_backend { reverse.service } else { datagram.source };
     let way = nat::way_back(packet, tables, live, datagram, reverse, 0)?;
-    let inner = translate_quote(packet, quote, End::Destination, reverse.service, ports_wire, ports)
-        .ok_or(Reason::QuoteTruncated)?;
+    let inner = translate_quote(packet, quote, End::Destination, reverse.service, new).ok_or(Reason::QuoteTruncated)?;
     let sum = if datagram.v4 { inner } else { inner.address(datagram.source, source) };
     mend_checksum(packet, datagram, sum).ok_or(Reason::QuoteTruncated)?;
     nat::translate(packet, datagram, End::Source, source, None).ok_or(Reason::Malformed)?;
@@ -146,15 +141,15 @@ fn to_client<P: Packet, T: Tables>(
 #[inline(always)]
 fn translate_quote<P: Packet>(
     packet: &mut P,
-    quote: &Datagram,
+    quote: &Quote,
     end: End,
     new: crate::address::Address,
-    old_ports_wire: u32,
     new_ports_wire: u32,
 ) -> Option<Difference> {
+    let Quote { datagram: quote, ports_wire: old_ports_wire } = quote;
     let old = if end == End::Source { quote.source } else { quote.destination };
     let address = Difference::NONE.address(old, new);
-    let ports = Difference::NONE.double(old_ports_wire, new_ports_wire);
+    let ports = Difference::NONE.double(*old_ports_wire, new_ports_wire);
     let header = if quote.v4 { ipv4::mend(packet, quote.network, address)? } else { Difference::NONE };
     nat::write_address(packet, quote, end, new)?;
     packet.store(quote.transport, new_ports_wire)?;

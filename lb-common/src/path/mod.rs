@@ -94,11 +94,12 @@ pub struct RouteQuery {
 pub enum Route {
     /// The next hop is known.
     Forward(Exit),
-    /// The destination is this host, or one it does not route to (broadcast).
+    /// The destination is this host, or one it does not route to (broadcast, no route at all): the host's to answer. The
+    /// kernel does not tell these apart.
     Local,
     /// There is a route, but its neighbour is not known.
     NeighbourUnknown,
-    /// There is none, or it forbids.
+    /// There is one that forbids: a black hole, unreachable, prohibited.
     None,
     /// The host does not forward on this interface.
     Disabled,
@@ -174,13 +175,19 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
     if datagram.part == Part::Later {
         return fragment::later(packet, tables, &frame, &datagram);
     }
-    match datagram.protocol {
+    let result = match datagram.protocol {
         protocol::TCP | protocol::UDP => transport(packet, tables, &frame, &datagram),
         protocol::ICMP if datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::ICMPV6 if !datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::UNREADABLE => Err(classify::not_understood(tables, datagram.destination, Reason::Unreadable)),
         _ => Err(Reason::NotService),
+    };
+    if datagram.part == Part::First
+        && let Err(Reason::NotService | Reason::NoBackendPassed) = result
+    {
+        fragment::remember_host(tables, &datagram);
     }
+    result
 }
 
 #[inline(always)]
@@ -201,9 +208,6 @@ fn transport<P: Packet, T: Tables>(
     }
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
         return nat::reply(packet, tables, &live, frame, datagram, reverse, ports_wire);
-    }
-    if datagram.part == Part::First {
-        fragment::remember_host(tables, datagram);
     }
     Err(Reason::NotService)
 }

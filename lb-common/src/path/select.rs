@@ -85,7 +85,8 @@ fn row_of(service: &Service, owner: u16) -> Result<u32, Reason> {
 fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal, index: u32, slot: Slot) -> u16 {
     let now = tables.now();
     let owner = owner_without_record(slot, signal);
-    let must_record = slot.state() == SlotState::Unsettled;
+    // While the last backend drains there is no current owner: nothing to remember of who asks for one.
+    let must_record = slot.state() == SlotState::Unsettled && owner != NONE;
     let known = tables.with_record(flow, |record| {
         if usable(tables, service, record, now) {
             record.touch(signal, now);

@@ -40,7 +40,7 @@ pub struct NativeTables {
     pub refusals: RefCell<BTreeMap<u32, u64>>,
     /// First fragments.
     pub fragments: RefCell<BTreeMap<FragmentKey, FragmentEntry>>,
-    /// The host's routes: by destination; all others have none.
+    /// The host's routes: by destination. To all others it has none, which reads as [`Route::Local`].
     pub routes: BTreeMap<IpAddr, Route>,
     /// VLAN interfaces: the interface below and the tags.
     pub vlans: BTreeMap<u32, (u32, [u32; 2])>,
@@ -151,7 +151,7 @@ impl Tables for NativeTables {
     }
 
     fn route(&self, query: &RouteQuery) -> Route {
-        self.routes.get(&query.destination.into()).copied().unwrap_or(Route::None)
+        self.routes.get(&query.destination.into()).copied().unwrap_or(Route::Local)
     }
 
     fn vlan(&self, interface: u32) -> Option<(u32, [u32; 2])> {

@@ -1,0 +1,321 @@
+//! A case and the one function that holds it against both homes of the packet path.
+
+use fairway::native::{NativePacket, NativeTables};
+use fairway::reconcile::image::Image;
+use fairway::reconcile::write::Write;
+use fairway_tests::packet::Frame;
+use fairway_tests::packet::verify::wrong_checksum;
+use lb_common::abi::{Counters, FlowKey6, Record};
+use lb_common::counters::Reason;
+use lb_common::flow::SECOND;
+use lb_common::path::{Route, Verdict, process};
+
+use super::kernel::{self, FLOWS, Kernel, action};
+use super::state::{
+    Kept, SLOTS, Seed, Totals, crowd, kept, kernel_records, latest_refusal, native_tables, reset, seed_record,
+};
+use super::world::{self, DEAF, Flavour, LAN};
+
+/// Packets into the tables of [`world`], and what becomes of each.
+pub struct Case {
+    name: String,
+    interface: u32,
+    writes: Vec<Write>,
+    seeds: Vec<(FlowKey6, Seed)>,
+    full: Option<Flavour>,
+    steps: Vec<(Vec<u8>, Want)>,
+    records: Option<Vec<Kept>>,
+    refused: bool,
+}
+
+/// What becomes of a packet.
+pub enum Want {
+    /// It leaves as `frame` by `interface`.
+    Sent { interface: u32, frame: Vec<u8>, count: Option<(u32, Counters)> },
+    /// The host gets it, untouched.
+    Pass(Reason),
+    /// It is gone.
+    Drop(Reason),
+    /// User space gets it as `frame` with the IP header at `network`, and it is gone.
+    HandedOver { network: usize, frame: Vec<u8> },
+}
+
+impl Want {
+    /// Sent by `interface` and counted for `row`, with so many octets of IP.
+    pub fn sent(interface: u32, frame: &Frame, row: u32, bytes: usize, connections: u64) -> Self {
+        let count = Counters { packets: 1, bytes: bytes as u64, connections };
+        Self::Sent { interface, frame: frame.octets(), count: Some((row, count)) }
+    }
+
+    /// What is counted for which row.
+    pub fn count(self) -> Option<(u32, Counters)> {
+        match self {
+            Self::Sent { count, .. } => count,
+            Self::Pass(_) | Self::Drop(_) | Self::HandedOver { .. } => None,
+        }
+    }
+}
+
+/// A case without packets yet.
+pub fn case(name: impl Into<String>) -> Case {
+    Case {
+        name: name.into(),
+        interface: LAN,
+        writes: vec![],
+        seeds: vec![],
+        full: None,
+        steps: vec![],
+        records: None,
+        refused: false,
+    }
+}
+
+impl Case {
+    /// Packets of the case.
+    pub fn packets(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// The packets come in by another interface than `LAN`.
+    pub fn by(mut self, interface: u32) -> Self {
+        self.interface = interface;
+        self
+    }
+
+    /// The tables differ from the shared ones.
+    pub fn with(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
+        self.writes.extend(writes);
+        self
+    }
+
+    /// A record is there.
+    pub fn knowing(mut self, flow: FlowKey6, seed: Seed) -> Self {
+        self.seeds.push((flow, seed));
+        self
+    }
+
+    /// The flow table of the flavour is full of others' records.
+    pub fn with_full_table(mut self, flavour: Flavour) -> Self {
+        self.full = Some(flavour);
+        self
+    }
+
+    /// A request is forwarded to `row` and counted there.
+    pub fn forwards(self, packet: &Frame, want: &Frame, row: u32) -> Self {
+        self.counted(packet, want, row, LAN, 0)
+    }
+
+    /// As [`Self::forwards`], and it is counted as a new connection.
+    pub fn opens(self, packet: &Frame, want: &Frame, row: u32) -> Self {
+        self.counted(packet, want, row, LAN, 1)
+    }
+
+    /// As [`Self::forwards`], out of any interface and with any count of connections.
+    pub fn counted(mut self, packet: &Frame, want: &Frame, row: u32, interface: u32, connections: u64) -> Self {
+        let bytes = packet.ip.octets().len();
+        self.steps.push((packet.octets(), Want::sent(interface, want, row, bytes, connections)));
+        self
+    }
+
+    /// A packet that is not for a row leaves: a reply.
+    pub fn returns(mut self, packet: &Frame, want: &Frame, interface: u32) -> Self {
+        self.steps.push((packet.octets(), Want::Sent { interface, frame: want.octets(), count: None }));
+        self
+    }
+
+    pub fn passes(self, packet: impl Into<Octets>, reason: Reason) -> Self {
+        self.ends(packet, Want::Pass(reason))
+    }
+
+    pub fn drops(self, packet: impl Into<Octets>, reason: Reason) -> Self {
+        self.ends(packet, Want::Drop(reason))
+    }
+
+    pub fn ends(mut self, packet: impl Into<Octets>, want: Want) -> Self {
+        self.steps.push((packet.into().0, want));
+        self
+    }
+
+    /// These records are there in the end, and no others.
+    pub fn leaves(mut self, records: impl IntoIterator<Item = Kept>) -> Self {
+        self.records = Some(records.into_iter().collect());
+        self
+    }
+
+    /// A record could not be made, which is noted.
+    pub fn refuses(mut self) -> Self {
+        self.refused = true;
+        self
+    }
+}
+
+/// The octets of a packet, however given.
+pub struct Octets(pub Vec<u8>);
+
+impl From<&Frame> for Octets {
+    fn from(frame: &Frame) -> Self {
+        Self(frame.octets())
+    }
+}
+
+impl From<Vec<u8>> for Octets {
+    fn from(octets: Vec<u8>) -> Self {
+        Self(octets)
+    }
+}
+
+/// Runs the cases in both homes; says all that fail.
+pub fn check(cases: Vec<Case>) {
+    let mut kernel = kernel::shared();
+    let mut image = Image::new(SLOTS as usize, world::ROWS as usize);
+    world::writes().iter().for_each(|write| image.apply(write));
+    let failures: Vec<String> = cases.iter().flat_map(|case| failures(case, &mut kernel, &image)).collect();
+    assert!(failures.is_empty(), "{} failures in {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
+
+fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
+    let mut image = image.clone();
+    reset(kernel);
+    for write in &case.writes {
+        image.apply(write);
+        kernel.maps.apply(write).expect("a write");
+    }
+    let mut native = native_tables(image);
+    if case.interface == DEAF {
+        native.routes.values_mut().for_each(|route| *route = Route::Disabled);
+    }
+    let crowd =
+        case.full.iter().flat_map(|flavour| crowd(*flavour, FLOWS as usize - case.seeds.len())).collect::<Vec<_>>();
+    for (key, seed) in case.seeds.iter().chain(&crowd) {
+        let last_seen = native.clock.get().saturating_sub(seed.age * SECOND);
+        let record = Record { last_seen, pool: seed.pool, backend: seed.backend, state: seed.state };
+        seed_record(kernel, &native, key, record);
+    }
+    let mut failures = Vec::new();
+    let mut before = Totals::read(kernel);
+    for (i, (packet, want)) in case.steps.iter().enumerate() {
+        let mut say = |what: String| failures.push(format!("· {} (packet {}): {what}", case.name, i + 1));
+        let mut frame = NativePacket::new(packet, case.interface);
+        native.counters.borrow_mut().clear();
+        native.reasons.borrow_mut().clear();
+        let verdict = process(&mut frame, &native);
+        let counted = Totals::of(&native);
+        compare(want, case.interface, verdict, frame.frame(), &counted, packet, &mut |what| {
+            say(format!("natively, {what}"))
+        });
+        if let Want::HandedOver { network, .. } = want
+            && native.handed_over.borrow_mut().pop() != Some(*network)
+        {
+            say("natively, it was not handed over".into());
+        }
+        if packet.len() < kernel::SHORTEST {
+            continue;
+        }
+        let (returned, out) = kernel.run(packet, case.interface);
+        if returned != action_of(verdict) {
+            say(format!("the kernel returned {returned}, natively it is {verdict:?}"));
+        }
+        if out != frame.frame() {
+            say(format!("the kernel's octets differ:\n  {out:02x?}\n  {:02x?}", frame.frame()));
+        }
+        let now = Totals::read(kernel);
+        let in_kernel = now.clone().since(&std::mem::replace(&mut before, now));
+        if in_kernel != counted {
+            say(format!("the kernel counted {in_kernel:?}, natively it is {counted:?}"));
+        }
+        let handed: Vec<_> = kernel.handed_over();
+        let expected: Vec<(usize, Vec<u8>)> = match want {
+            Want::HandedOver { network, frame } => vec![(*network, frame.clone())],
+            _ => vec![],
+        };
+        if handed != expected {
+            say(format!("the kernel handed over {handed:02x?}"));
+        }
+    }
+    let mut say = |what: String| failures.push(format!("· {}: {what}", case.name));
+    compare_records(case, &crowd, &native, kernel, &mut say);
+    failures
+}
+
+/// Holds one packet's fate against what the case says.
+fn compare(
+    want: &Want,
+    came_by: u32,
+    verdict: Verdict,
+    out: &[u8],
+    counted: &Totals,
+    sent: &[u8],
+    say: &mut dyn FnMut(String),
+) {
+    let mut totals = Totals::default();
+    let expected = match want {
+        Want::Sent { interface, .. } if *interface == came_by => Verdict::Transmit,
+        Want::Sent { interface, .. } => Verdict::Redirect(*interface),
+        Want::Pass(reason) => Verdict::Pass(*reason),
+        Want::Drop(reason) => Verdict::Drop(*reason),
+        Want::HandedOver { .. } => Verdict::Drop(Reason::NeighbourPending),
+    };
+    if verdict != expected {
+        say(format!("it is {verdict:?} instead of {expected:?}"));
+    }
+    match want {
+        Want::Sent { frame, count, .. } => {
+            totals.rows.extend(count.iter().map(|(row, counters)| (*row, *counters)));
+            same_octets(out, frame, say);
+            if let Some(layer) = wrong_checksum(out) {
+                say(format!("the checksum of {layer} is wrong"));
+            }
+        }
+        Want::HandedOver { frame, .. } => same_octets(out, frame, say),
+        Want::Pass(_) => same_octets(out, sent, say),
+        Want::Drop(_) => {}
+    }
+    if let Verdict::Pass(reason) | Verdict::Drop(reason) = expected {
+        totals.reasons.insert(reason, 1);
+    }
+    if *counted != totals {
+        say(format!("it counted {counted:?} instead of {totals:?}"));
+    }
+}
+
+fn same_octets(out: &[u8], want: &[u8], say: &mut dyn FnMut(String)) {
+    if out != want {
+        say(format!("it came out as\n  {out:02x?} instead of\n  {want:02x?}"));
+    }
+}
+
+fn compare_records(
+    case: &Case,
+    crowd: &[(FlowKey6, Seed)],
+    native: &NativeTables,
+    kernel: &Kernel,
+    say: &mut dyn FnMut(String),
+) {
+    let in_kernel = kernel_records(kernel);
+    let natively: Vec<(FlowKey6, Kept)> =
+        native.flows.borrow().iter().map(|(key, record)| (*key, kept(record))).collect();
+    if in_kernel != natively {
+        say(format!("the kernel's records are {in_kernel:?}, natively they are {natively:?}"));
+    }
+    let others = |key: &FlowKey6| !crowd.iter().any(|(member, _)| member == key);
+    let mine: Vec<Kept> = natively.iter().filter(|(key, _)| others(key)).map(|(_, kept)| *kept).collect();
+    if let Some(records) = &case.records
+        && *records != mine
+    {
+        say(format!("records left are {mine:?} instead of {records:?}"));
+    }
+    let noted = latest_refusal(kernel) >= native.clock.get();
+    if (noted, !native.refusals.borrow().is_empty()) != (case.refused, case.refused) {
+        say(format!("refusal noted in the kernel: {noted}, natively: {:?}", native.refusals.borrow()));
+    }
+}
+
+/// The action of a verdict.
+pub fn action_of(verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Transmit => action::TRANSMIT,
+        Verdict::Redirect(_) => action::REDIRECT,
+        Verdict::Pass(_) => action::PASS,
+        Verdict::Drop(_) => action::DROP,
+    }
+}

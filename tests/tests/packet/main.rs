@@ -1,0 +1,49 @@
+//! The packet path, packet by packet, in both homes: natively and in the kernel by test runs, from the same cases.
+
+mod agreement;
+mod build;
+mod check;
+mod cuts;
+mod direct;
+mod fragments;
+mod kernel;
+mod nat;
+mod options;
+mod quotes;
+mod random;
+mod records;
+mod state;
+mod tags;
+mod torn;
+mod world;
+
+/// Fewer cases than this mean that some were lost.
+const CASES: usize = 220;
+
+#[test]
+fn there_are_as_many_cases_as_there_should_be() {
+    let subjects = [
+        ("cuts", cuts::cases()),
+        ("direct", direct::cases()),
+        ("fragments", fragments::cases()),
+        ("nat", nat::cases()),
+        ("options", options::cases()),
+        ("quotes", quotes::cases()),
+        ("records", records::cases()),
+        ("tags", tags::cases()),
+    ];
+    let packets: usize = subjects.iter().flat_map(|(_, cases)| cases).map(check::Case::packets).sum();
+    let counts = subjects.map(|(name, cases)| (name, cases.len()));
+    println!("{packets} packets in cases of {counts:?}");
+    assert!(counts.iter().map(|(_, count)| count).sum::<usize>() >= CASES, "{counts:?}");
+}
+
+/// The verifier gives up at a million; what newer kernels take more steps for must still fit.
+const MOST_VERIFIED_INSTRUCTIONS: u32 = 400_000;
+
+#[test]
+fn the_verifier_has_room_to_spare() {
+    let walked = kernel::shared().verified_instructions();
+    println!("the verifier walked {walked} instructions");
+    assert!(walked < MOST_VERIFIED_INSTRUCTIONS, "{walked}");
+}

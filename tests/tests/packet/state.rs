@@ -1,0 +1,192 @@
+//! What the packet path writes, in both homes: counters, records, fragments. Read, seeded and cleared between cases.
+
+use std::collections::BTreeMap;
+
+use fairway::native::NativeTables;
+use fairway::reconcile::image::Image;
+use lb_common::abi::{Counters, FlowKey4, FlowKey6, Record, record_state};
+use lb_common::address::Address;
+use lb_common::counters::Reason;
+use lb_common::flow::SECOND;
+use lb_common::limits::SLOTS_PER_ELEMENT;
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use super::kernel::{FLOWS, Kernel};
+use super::world::{self, Flavour};
+
+/// A record that is there before: of a pool, backend, state, and age in seconds.
+#[derive(Clone, Copy)]
+pub struct Seed {
+    pub pool: u32,
+    pub backend: u16,
+    pub state: u16,
+    pub age: u64,
+}
+
+/// What a record says afterwards: pool, backend, state.
+pub type Kept = (u32, u16, u16);
+
+/// See [`Kept`].
+pub fn kept(record: &Record) -> Kept {
+    (record.pool, record.backend, record.state)
+}
+
+/// Slots that the tests' tables have at most.
+pub const SLOTS: u32 = 1 << 12;
+
+/// Native tables with the host's routes and the time of the kernel.
+pub fn native_tables(image: Image) -> NativeTables {
+    let mut native = NativeTables::new(image, FLOWS as usize);
+    native.routes = world::routes();
+    native.vlans.insert(world::VLAN, (world::WAN, [world::tag_wire(world::INNER), 0]));
+    native.clock.set(coarse_now());
+    native
+}
+
+/// The clock that the kernel's program reads.
+pub fn coarse_now() -> u64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).expect("a clock every Linux has");
+    time.tv_sec() as u64 * SECOND + time.tv_nsec() as u64
+}
+
+/// Records of so many strangers.
+pub fn crowd(flavour: Flavour, count: usize) -> Vec<(FlowKey6, Seed)> {
+    let stranger = |n: u32| FlowKey6 {
+        source: flavour.stranger().into(),
+        destination: flavour.stranger().into(),
+        ports_wire: n,
+        protocol: flavour.protocol().into(),
+    };
+    let seed = Seed { pool: u32::MAX, backend: 0, state: record_state::OPEN, age: 0 };
+    (0u32..).map(|n| (stranger(n), seed)).take(count).collect()
+}
+
+/// Makes a record in both homes.
+pub fn seed_record(kernel: &mut Kernel, native: &NativeTables, key: &FlowKey6, record: Record) {
+    native.flows.borrow_mut().insert(*key, record);
+    let octets: [u8; 16] = zerocopy::transmute!(record);
+    let maps = &mut kernel.maps;
+    let done = match (key.source.is_v4(), key.protocol == 17) {
+        (true, false) => maps.flows_v4.insert(key4(key), octets, 0),
+        (true, true) => maps.udp_flows_v4.insert(key4(key), octets, 0),
+        (false, false) => maps.flows_v6.insert(octets_of(key), octets, 0),
+        (false, true) => maps.udp_flows_v6.insert(octets_of(key), octets, 0),
+    };
+    done.expect("room for a record");
+}
+
+/// The kernel's records of both families and protocols, in the order of their keys.
+pub fn kernel_records(kernel: &Kernel) -> Vec<(FlowKey6, Kept)> {
+    let maps = &kernel.maps;
+    let record = |octets: [u8; 16]| kept(&Record::read_from_bytes(&octets).expect("16 octets"));
+    let v4 = |item: Result<([u8; 16], [u8; 16]), _>| item.map(|(key, value)| (key6(key), record(value)));
+    let v6 = |item: Result<([u8; 40], [u8; 16]), _>| {
+        item.map(|(key, value)| (FlowKey6::read_from_bytes(&key).expect("40 octets"), record(value)))
+    };
+    let v4 = maps.flows_v4.iter().chain(maps.udp_flows_v4.iter()).map(v4);
+    let v6 = maps.flows_v6.iter().chain(maps.udp_flows_v6.iter()).map(v6);
+    let mut records: Vec<_> = v4.chain(v6).collect::<Result<_, aya::maps::MapError>>().expect("nobody else writes");
+    records.sort();
+    records
+}
+
+/// Forgets all flows, fragments and refusals, and puts back the shared tables.
+pub fn reset(kernel: &mut Kernel) {
+    forget(kernel);
+    for write in world::resting() {
+        kernel.maps.apply(&write).expect("a write");
+    }
+    kernel.handed_over();
+    // A refusal is told from one of an earlier case by its time.
+    while latest_refusal(kernel) >= coarse_now() {
+        std::thread::yield_now();
+    }
+}
+
+/// When a record could last not be made.
+pub fn latest_refusal(kernel: &Kernel) -> u64 {
+    let elements = 0..SLOTS / SLOTS_PER_ELEMENT as u32;
+    elements.map(|element| kernel.maps.refusal(element).expect("an element")).max().expect("some elements")
+}
+
+/// Forgets all flows and fragments.
+pub fn forget(kernel: &mut Kernel) {
+    let maps = &mut kernel.maps;
+    clear(&mut maps.flows_v4);
+    clear(&mut maps.udp_flows_v4);
+    clear(&mut maps.flows_v6);
+    clear(&mut maps.udp_flows_v6);
+    clear(&mut kernel.fragments);
+}
+
+fn clear<K: aya::Pod, V: aya::Pod>(map: &mut aya::maps::HashMap<aya::maps::MapData, K, V>) {
+    let keys: Vec<K> = map.keys().collect::<Result<_, _>>().expect("nobody else writes");
+    for key in keys {
+        map.remove(&key).expect("it was there");
+    }
+}
+
+fn octets_of(key: &FlowKey6) -> [u8; 40] {
+    key.as_bytes().try_into().expect("40 octets")
+}
+
+fn key4(key: &FlowKey6) -> [u8; 16] {
+    let key = FlowKey4 {
+        source_wire: key.source.v4_wire(),
+        destination_wire: key.destination.v4_wire(),
+        ports_wire: key.ports_wire,
+        protocol: key.protocol,
+    };
+    key.as_bytes().try_into().expect("16 octets")
+}
+
+fn key6(key: [u8; 16]) -> FlowKey6 {
+    let key = FlowKey4::read_from_bytes(&key).expect("16 octets");
+    FlowKey6 {
+        source: Address::from_v4_wire(key.source_wire),
+        destination: Address::from_v4_wire(key.destination_wire),
+        ports_wire: key.ports_wire,
+        protocol: key.protocol,
+    }
+}
+
+/// Counters of rows and reasons that are not zero.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    pub rows: BTreeMap<u32, Counters>,
+    pub reasons: BTreeMap<Reason, u64>,
+}
+
+impl Totals {
+    /// What the kernel has counted so far.
+    pub fn read(kernel: &Kernel) -> Self {
+        let row = |index| (index, kernel.maps.counters(index).expect("a row"));
+        let reason = |reason: &Reason| (*reason, kernel.maps.reason(*reason).expect("a reason"));
+        Self { rows: (0..world::ROWS).map(row).collect(), reasons: Reason::ALL.iter().map(reason).collect() }.trimmed()
+    }
+
+    /// What was counted natively.
+    pub fn of(native: &NativeTables) -> Self {
+        Self { rows: native.counters.borrow().clone(), reasons: native.reasons.borrow().clone() }
+    }
+
+    /// What came since `before`.
+    pub fn since(mut self, before: &Self) -> Self {
+        for (row, earlier) in &before.rows {
+            let now = self.rows.get_mut(row).expect("counters never go back");
+            now.packets -= earlier.packets;
+            now.bytes -= earlier.bytes;
+            now.connections -= earlier.connections;
+        }
+        for (reason, earlier) in &before.reasons {
+            *self.reasons.get_mut(reason).expect("counters never go back") -= earlier;
+        }
+        self.trimmed()
+    }
+
+    fn trimmed(mut self) -> Self {
+        self.rows.retain(|_, counters| *counters != Counters::default());
+        self.reasons.retain(|_, count| *count != 0);
+        self
+    }
+}

@@ -1,0 +1,343 @@
+//! The tables that all packet tests share: one service for each thing worth testing, the same four times over (IPv4 and
+//! IPv6, TCP and UDP). Addresses, ports and rows have names, so that a case can say what it expects without asking the
+//! code under test: all slots of a service hold one word, hence its backend does not depend on the hash.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use fairway::reconcile::half::publish;
+use fairway::reconcile::write::Write;
+use lb_common::abi::{Reverse, Root, Row, Service, method, root_flags, row_state, service_flags};
+use lb_common::packet::ethernet::Exit;
+use lb_common::path::Route;
+use lb_common::slot::{NONE, Slot};
+
+/// The interface that packets come in by; backends are there.
+pub const LAN: u32 = 10;
+/// Another interface; clients are there.
+pub const WAN: u32 = 11;
+/// An interface that does not forward.
+pub const DEAF: u32 = 12;
+/// An interface that stands for a VLAN on `WAN`.
+pub const VLAN: u32 = 13;
+
+/// Tags as the rows push them: TPID and TCI.
+pub const INNER: (u16, u16) = (0x8100, 100);
+pub const OUTER: (u16, u16) = (0x88a8, 200);
+
+/// Ports of the services, by what is special about each.
+pub mod port {
+    pub const DIRECT: u16 = 80;
+    /// Translated to [`BACKEND`].
+    pub const NAT: u16 = 81;
+    pub const TAGGED: u16 = 82;
+    pub const QINQ: u16 = 83;
+    pub const NAT_TAGGED: u16 = 84;
+    /// The backend is on `WAN`.
+    pub const ELSEWHERE: u16 = 85;
+    pub const NO_HOP: u16 = 86;
+    pub const LOCAL: u16 = 87;
+    pub const EMPTY_PASS: u16 = 88;
+    pub const EMPTY_DROP: u16 = 89;
+    /// Current owner 1, previous owner 0; backend 2 is dead.
+    pub const UNSETTLED: u16 = 90;
+    /// Current owner 1, exceptions; backend 2 is dead.
+    pub const EXCEPTIONS: u16 = 91;
+    /// As `UNSETTLED`, and UDP flows are kept too.
+    pub const KEPT: u16 = 92;
+    pub const NO_METHOD: u16 = 93;
+    /// Translated, but replies to some prefixes are left alone.
+    pub const NAT_EXCLUDED: u16 = 94;
+    /// Rows of the other addresses' services.
+    pub const OTHERS: u16 = 95;
+    /// Sixteen slots, each with a backend of its own.
+    pub const SPREAD: u16 = 96;
+    /// No current owner, previous owner 0.
+    pub const DRAINED: u16 = 100;
+    pub const NAT_UNSETTLED: u16 = 101;
+    pub const END: u16 = 102;
+    /// The exact port of an address that has a wildcard listener too.
+    pub const EXACT: u16 = 443;
+    /// What translated backends listen on.
+    pub const BACKEND: u16 = 8080;
+    /// Nobody's.
+    pub const NONE: u16 = 9999;
+}
+
+/// Seconds after which an open flow's record is stale.
+pub const IDLE_TIMEOUT: u32 = 5;
+
+/// One of the four copies of everything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flavour {
+    pub v4: bool,
+    pub tcp: bool,
+}
+
+pub const FLAVOURS: [Flavour; 4] = [
+    Flavour { v4: true, tcp: true },
+    Flavour { v4: true, tcp: false },
+    Flavour { v4: false, tcp: true },
+    Flavour { v4: false, tcp: false },
+];
+
+impl std::fmt::Display for Flavour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let family = if self.v4 { "IPv4" } else { "IPv6" };
+        write!(f, "{family} {}", if self.tcp { "TCP" } else { "UDP" })
+    }
+}
+
+impl Flavour {
+    fn address(self, v4: [u8; 4], v6: [u16; 8]) -> IpAddr {
+        if self.v4 { Ipv4Addr::from(v4).into() } else { Ipv6Addr::from(v6).into() }
+    }
+
+    /// The services' address.
+    pub fn vip(self) -> IpAddr {
+        self.address([192, 0, 2, 10], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10])
+    }
+
+    /// An address with a listener for every port and one for [`port::EXACT`].
+    pub fn wild(self) -> IpAddr {
+        self.address([192, 0, 2, 20], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x20])
+    }
+
+    /// An address all of whose ports are translated to one backend's.
+    pub fn wild_nat(self) -> IpAddr {
+        self.address([192, 0, 2, 30], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x30])
+    }
+
+    /// An address of no service.
+    pub fn stranger(self) -> IpAddr {
+        self.address([192, 0, 2, 99], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x99])
+    }
+
+    /// The client `n`, see [`routes`].
+    pub fn client(self, n: u8) -> IpAddr {
+        self.address([198, 51, 100, n], [0x2001, 0xdb8, 1, 0, 0, 0, 0, n.into()])
+    }
+
+    /// A client in a prefix that translation leaves alone.
+    pub fn excluded_client(self) -> IpAddr {
+        self.address([203, 0, 113, 5], [0x2001, 0xdb8, 0xee, 0, 0, 0, 0, 5])
+    }
+
+    /// The address of the backend of a row.
+    pub fn backend(self, row: u32) -> IpAddr {
+        let [_, _, high, low] = row.to_be_bytes();
+        self.address([10, 77, high, low], [0xfd77, 0, 0, 0, 0, 0, 0, row as u16])
+    }
+
+    pub fn protocol(self) -> u8 {
+        if self.tcp { 6 } else { 17 }
+    }
+
+    /// The row of a backend of the service at `port`.
+    pub fn row(self, port: u16, backend: u16) -> u32 {
+        let copy = u32::from(!self.v4) * 2 + u32::from(!self.tcp);
+        (copy * u32::from(port::END - port::DIRECT) + u32::from(port - port::DIRECT)) * 4 + u32::from(backend)
+    }
+}
+
+/// Clients by the last part of their address, and how the host reaches them.
+pub mod client {
+    /// On `WAN`, neighbour known.
+    pub const NEAR: u8 = 7;
+    /// On `LAN`, neighbour known.
+    pub const SAME_SIDE: u8 = 8;
+    /// On `WAN`, neighbour unknown.
+    pub const UNRESOLVED: u8 = 9;
+    /// Behind a gateway on `WAN`.
+    pub const FAR: u8 = 20;
+    pub const GATEWAY: u8 = 1;
+    /// The route is a black hole.
+    pub const BLACKHOLE: u8 = 66;
+    /// The route takes 1,300 octets.
+    pub const NARROW: u8 = 77;
+    /// This host.
+    pub const SELF: u8 = 100;
+    /// On a VLAN on `WAN`.
+    pub const ON_VLAN: u8 = 30;
+    /// No route.
+    pub const NOWHERE: u8 = 200;
+}
+
+pub const ROWS: u32 = 4 * (port::END as u32 - port::DIRECT as u32) * 4;
+const SLOTS_EACH: u32 = 16;
+
+/// MAC addresses: a row's backend, a neighbour on an interface, and our own on an interface.
+pub fn row_mac(row: u32) -> [u8; 6] {
+    let [_, _, high, low] = row.to_be_bytes();
+    [2, 0xbe, 0, 0, high, low]
+}
+pub fn neighbour_mac(client: u8) -> [u8; 6] {
+    [2, 0xc1, 0, 0, 0, client]
+}
+pub fn own_mac(interface: u32) -> [u8; 6] {
+    [2, 0xaa, 0, 0, 0, interface as u8]
+}
+
+/// The first word of a pair of MAC addresses as rows hold it.
+pub fn mac_head(to: [u8; 6], from: [u8; 6]) -> u64 {
+    u64::from_ne_bytes([to[0], to[1], to[2], to[3], to[4], to[5], from[0], from[1]])
+}
+
+fn exit(interface: u32, to: [u8; 6]) -> Exit {
+    let from = own_mac(interface);
+    let mac_tail = u32::from_ne_bytes([from[2], from[3], from[4], from[5]]);
+    Exit { mac_head: mac_head(to, from), mac_tail, interface, tags_wire: [0; 2] }
+}
+
+pub fn tag_wire(tag: (u16, u16)) -> u32 {
+    let [a, b, c, d] = [tag.0.to_be_bytes(), tag.1.to_be_bytes()].concat()[..] else { unreachable!("four octets") };
+    u32::from_ne_bytes([a, b, c, d])
+}
+
+/// The writes that make the tables.
+pub fn writes() -> Vec<Write> {
+    let mut builder = Builder::default();
+    FLAVOURS.into_iter().for_each(|flavour| builder.flavour(flavour));
+    let Builder { mut writes, services, reverse } = builder;
+    for (number, prefix) in [(1, "203.0.113.0/24"), (1, "2001:db8:ee::/48")] {
+        writes.push(Write::Exclude(number, prefix.parse().expect("literal")));
+    }
+    let published = publish(&Root::default(), &services, &reverse, false).expect("few entries, all different");
+    writes.extend(published.map(|write| match write {
+        Write::Flip(root) => Write::Flip(Root { word: root.word | root_flags::VLAN, ..root }),
+        other => other,
+    }));
+    writes
+}
+
+/// Rows and slots as they are between cases.
+pub fn resting() -> Vec<Write> {
+    writes().into_iter().filter(|write| matches!(write, Write::Row(..) | Write::Slots(..))).collect()
+}
+
+#[derive(Default)]
+struct Builder {
+    writes: Vec<Write>,
+    services: Vec<Service>,
+    reverse: Vec<Reverse>,
+}
+
+impl Builder {
+    fn flavour(&mut self, flavour: Flavour) {
+        let settled = |backend| vec![Slot::settled(backend); SLOTS_EACH as usize];
+        for port in (port::DIRECT..port::END).filter(|port| !(port::OTHERS..port::DRAINED).contains(port)) {
+            let words = match port {
+                port::EMPTY_PASS | port::EMPTY_DROP => settled(NONE),
+                port::UNSETTLED | port::KEPT | port::NAT_UNSETTLED => vec![Slot::new(1, 0); SLOTS_EACH as usize],
+                port::EXCEPTIONS => vec![Slot::new(1, 1); SLOTS_EACH as usize],
+                port::DRAINED => vec![Slot::new(NONE, 0); SLOTS_EACH as usize],
+                _ => settled(0),
+            };
+            self.rows(flavour, port, 4);
+            self.service(flavour, flavour.vip(), port, flavour.row(port, 0), &words);
+        }
+        self.rows(flavour, port::SPREAD, 16);
+        let spread: Vec<Slot> = (0..SLOTS_EACH as u16).map(Slot::settled).collect();
+        self.service(flavour, flavour.vip(), port::SPREAD, flavour.row(port::SPREAD, 0), &spread);
+        self.rows(flavour, port::OTHERS, 4);
+        self.service(flavour, flavour.wild(), port::EXACT, flavour.row(port::OTHERS, 0), &settled(0));
+        self.service(flavour, flavour.wild(), 0, flavour.row(port::OTHERS, 1), &settled(0));
+        self.service(flavour, flavour.wild_nat(), 0, flavour.row(port::OTHERS, 2), &settled(0));
+        self.reverse_entry(flavour, flavour.row(port::OTHERS, 2), 0, flavour.wild_nat(), 0, 0);
+    }
+
+    fn service(&mut self, flavour: Flavour, address: IpAddr, port: u16, first_row: u32, words: &[Slot]) {
+        let first_slot = self.services.len() as u32 * SLOTS_EACH;
+        self.writes.push(Write::Slots(first_slot, words.iter().map(|slot| slot.0).collect()));
+        let kept = if port == port::KEPT { service_flags::UDP_FLOWS } else { 0 };
+        let drop = if port == port::EMPTY_DROP { service_flags::DROP_WITHOUT_BACKEND } else { 0 };
+        self.services.push(Service {
+            address: address.into(),
+            port_wire: port.to_be(),
+            protocol: flavour.protocol(),
+            flags: service_flags::USED | kept | drop,
+            first_slot,
+            first_row,
+            pool: first_row,
+            seed: 7,
+            shift: 64 - SLOTS_EACH.ilog2(),
+            idle_timeout: IDLE_TIMEOUT,
+            reserved: [0; 2],
+        });
+    }
+
+    fn rows(&mut self, flavour: Flavour, port: u16, count: u16) {
+        for backend in 0..count {
+            let index = flavour.row(port, backend);
+            let method = method_of(port, backend);
+            self.writes.push(Write::Row(index, row(flavour, port, backend, method)));
+            if method == method::NAT && port != port::OTHERS {
+                let exclude = u32::from(port == port::NAT_EXCLUDED);
+                self.reverse_entry(flavour, index, port::BACKEND, flavour.vip(), port, exclude);
+            }
+        }
+    }
+
+    fn reverse_entry(&mut self, flavour: Flavour, row: u32, from: u16, service: IpAddr, port: u16, exclude: u32) {
+        self.reverse.push(Reverse {
+            backend: flavour.backend(row).into(),
+            service: service.into(),
+            backend_port_wire: from.to_be(),
+            service_port_wire: port.to_be(),
+            protocol: flavour.protocol(),
+            flags: service_flags::USED,
+            exclude,
+            ..Reverse::default()
+        });
+    }
+}
+
+fn method_of(port: u16, backend: u16) -> u8 {
+    match port {
+        port::NAT | port::NAT_TAGGED | port::NAT_EXCLUDED | port::NAT_UNSETTLED => method::NAT,
+        port::OTHERS if backend == 2 => method::NAT,
+        port::LOCAL => method::LOCAL,
+        port::NO_METHOD => method::NONE,
+        _ => method::DIRECT,
+    }
+}
+
+fn row(flavour: Flavour, port: u16, backend: u16, method: u8) -> Row {
+    let index = flavour.row(port, backend);
+    let exit = exit(if port == port::ELSEWHERE { WAN } else { LAN }, row_mac(index));
+    let keeps_records = matches!(port, port::UNSETTLED | port::KEPT | port::EXCEPTIONS | port::NAT_UNSETTLED);
+    Row {
+        mac_head: if port == port::NO_HOP { 0 } else { exit.mac_head },
+        mac_tail: exit.mac_tail,
+        interface: exit.interface,
+        address: flavour.backend(index).into(),
+        tags_wire: match port {
+            port::TAGGED | port::NAT_TAGGED => [tag_wire(INNER), 0],
+            port::QINQ => [tag_wire(OUTER), tag_wire(INNER)],
+            _ => [0; 2],
+        },
+        state: if keeps_records && backend == 2 { 0 } else { row_state::ALIVE },
+        port_wire: if method == method::NAT && port != port::OTHERS { port::BACKEND.to_be() } else { 0 },
+        method,
+        reserved: [0; 17],
+    }
+}
+
+/// What the host answers when asked for a client; the same is set up in the kernel's namespace.
+pub fn routes() -> BTreeMap<IpAddr, Route> {
+    let mut routes = BTreeMap::new();
+    for flavour in [FLAVOURS[0], FLAVOURS[2]] {
+        let mut add = |n, route| routes.insert(flavour.client(n), route);
+        add(client::NEAR, Route::Forward(exit(WAN, neighbour_mac(client::NEAR))));
+        add(client::SAME_SIDE, Route::Forward(exit(LAN, neighbour_mac(client::SAME_SIDE))));
+        add(client::UNRESOLVED, Route::NeighbourUnknown);
+        add(client::FAR, Route::Forward(exit(WAN, neighbour_mac(client::GATEWAY))));
+        add(client::GATEWAY, Route::Forward(exit(WAN, neighbour_mac(client::GATEWAY))));
+        add(client::BLACKHOLE, Route::None);
+        add(client::NARROW, Route::TooBig);
+        add(client::SELF, Route::Local);
+        add(client::ON_VLAN, Route::Forward(exit(VLAN, neighbour_mac(client::ON_VLAN))));
+        routes.insert(flavour.excluded_client(), Route::Forward(exit(WAN, neighbour_mac(client::GATEWAY))));
+    }
+    routes
+}
