@@ -42,7 +42,7 @@ pub fn row_of_quoted<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> R
         let known = tables.with_record(flow, |record| usable(tables, service, record, now).then_some(record.backend));
         match known.flatten() {
             Some(backend) => backend,
-            None => slot.previous(),
+            None => owner_without_record(tables, service, slot, Signal::Continues),
         }
     };
     row_of(service, owner)
@@ -84,32 +84,27 @@ fn row_of(service: &Service, owner: u16) -> Result<u32, Reason> {
 #[inline(always)]
 fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal, index: u32, slot: Slot) -> u16 {
     let now = tables.now();
-    let owner = owner_without_record(slot, signal);
-    // While the last backend drains there is no current owner: nothing to remember of who asks for one.
-    let must_record = slot.state() == SlotState::Unsettled && owner != NONE;
     let known = tables.with_record(flow, |record| {
-        if usable(tables, service, record, now) {
+        let usable = usable(tables, service, record, now);
+        if usable {
             record.touch(signal, now);
-            return Some(record.backend);
         }
-        if must_record {
-            *record = Record::new(service.pool, owner, signal, now);
-            return Some(owner);
-        }
-        None
+        usable.then_some(record.backend)
     });
-    match known {
-        Some(Some(backend)) => {
-            tables.trace(Step::Recorded(backend));
-            return backend;
-        }
-        Some(None) => return owner,
-        None => {}
+    if let Some(Some(backend)) = known {
+        tables.trace(Step::Recorded(backend));
+        return backend;
     }
-    if !must_record {
+    let owner = owner_without_record(tables, service, slot, signal);
+    if slot.state() != SlotState::Unsettled || owner == NONE {
         return owner;
     }
-    match tables.insert_record(flow, Record::new(service.pool, owner, signal, now)) {
+    let record = Record::new(service.pool, owner, signal, now);
+    if known.is_some() && tables.with_record(flow, |old| *old = record).is_some() {
+        tables.trace(Step::NewRecord(owner));
+        return owner;
+    }
+    match tables.insert_record(flow, record) {
         Inserted::Done => {
             tables.trace(Step::NewRecord(owner));
             owner
@@ -119,17 +114,18 @@ fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signa
         Inserted::Full => {
             tables.note_refusal(index, now);
             tables.trace(Step::Refused);
-            slot.previous()
+            owner_without_record(tables, service, slot, Signal::Continues)
         }
     }
 }
 
-/// Who has a flow that no record names.
+/// Who has a flow that no record names. A previous owner that is dead has none: until user space has taken it out of the
+/// word its flows go to the current owner.
 #[inline(always)]
-fn owner_without_record(slot: Slot, signal: Signal) -> u16 {
+fn owner_without_record<T: Tables>(tables: &T, service: &Service, slot: Slot, signal: Signal) -> u16 {
     match signal {
-        Signal::Opens => slot.current(),
-        Signal::Closes | Signal::Continues => slot.previous(),
+        Signal::Closes | Signal::Continues if is_owner_alive(tables, service, slot.previous()) => slot.previous(),
+        Signal::Opens | Signal::Closes | Signal::Continues => slot.current(),
     }
 }
 
@@ -138,5 +134,10 @@ fn owner_without_record(slot: Slot, signal: Signal) -> u16 {
 fn usable<T: Tables>(tables: &T, service: &Service, record: &Record, now: u64) -> bool {
     record.pool == service.pool
         && record.is_fresh(now, service.idle_timeout)
-        && tables.row(service.first_row.wrapping_add(record.backend as u32)).is_some_and(is_alive)
+        && is_owner_alive(tables, service, record.backend)
+}
+
+#[inline(always)]
+fn is_owner_alive<T: Tables>(tables: &T, service: &Service, owner: u16) -> bool {
+    tables.row(service.first_row.wrapping_add(owner as u32)).is_some_and(is_alive)
 }

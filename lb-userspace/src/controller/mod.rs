@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use lb_common::abi::root_flags;
+
 pub use interfaces::{Interface, Interfaces};
 
 use crate::config::{AttachMode, Config};
@@ -143,7 +145,11 @@ impl Controller {
                 Vec::new()
             }
             Event::Network(Network::LinkAppeared(link) | Network::LinkChanged(link)) => {
-                self.interfaces.link(link, &self.config.dataplane)
+                let mut effects = self.interfaces.link(link, &self.config.dataplane);
+                if effects.iter().any(|effect| matches!(effect, Effect::Vlan { .. })) {
+                    effects.extend(self.ask_for_vlans());
+                }
+                effects
             }
             Event::Network(Network::LinkRemoved { index, .. }) => self.interfaces.gone(index),
             Event::Attached { interface, outcome } => self.interfaces.attached(interface, outcome),
@@ -162,6 +168,16 @@ impl Controller {
             effects.push(Effect::Want(self.planner.destinations()));
         }
         effects
+    }
+
+    /// From the first VLAN interface on, replies are asked whether they leave by one. Looking costs them a few nanoseconds.
+    fn ask_for_vlans(&mut self) -> Vec<Effect> {
+        let mut root = self.image.root;
+        if root.word & root_flags::VLAN != 0 {
+            return Vec::new();
+        }
+        root.word |= root_flags::VLAN;
+        self.write(vec![Write::Flip(root)])
     }
 
     /// Writes that are decided are in the image from then on: the next decision builds on them.

@@ -9,8 +9,8 @@ use super::perfect_hash::{Key, PerfectHash, build};
 use super::write::{Half, Write};
 
 /// The writes that make `services` and `reverse` live, in the half that `live` does not use: fill, flip, and wait until no
-/// packet uses the other half. With `vlans` replies are asked whether they leave by a VLAN interface. `None` when two entries have the same key, or there are too many.
-pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse], vlans: bool) -> Option<[Write; 3]> {
+/// packet uses the other half. Whether replies leave by VLAN interfaces is not decided here and stays. `None` when two entries have the same key, or there are too many.
+pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse]) -> Option<[Write; 3]> {
     let index = (live.word & root_flags::HALF) as u32 ^ 1;
     let addresses = address_entries(services);
     let entries: Vec<Service> = services.iter().chain(&addresses).copied().collect();
@@ -18,7 +18,7 @@ pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse], vlans: bo
     let reverse_hash = build(&reverse.iter().map(reverse_key).collect::<Vec<_>>())?;
 
     let mut root = *live;
-    root.word = u64::from(index) | flags(services, reverse, vlans);
+    root.word = u64::from(index) | flags(services, reverse) | live.word & root_flags::VLAN;
     root.service_seed[index as usize] = service_hash.seed;
     root.reverse_seed[index as usize] = reverse_hash.seed;
     let half = Half {
@@ -37,13 +37,12 @@ fn address_entries(services: &[Service]) -> Vec<Service> {
     addresses.into_iter().map(|address| Service { address, flags, ..Service::default() }).collect()
 }
 
-fn flags(services: &[Service], reverse: &[Reverse], vlans: bool) -> u64 {
+fn flags(services: &[Service], reverse: &[Reverse]) -> u64 {
     let when = |condition: bool, flag: u64| if condition { flag } else { 0 };
     when(services.iter().any(|service| service.port_wire == 0), root_flags::WILDCARD)
         | when(!reverse.is_empty(), root_flags::NAT)
         | when(reverse.iter().any(|reverse| reverse.backend_port_wire == 0), root_flags::NAT_WILDCARD)
         | when(reverse.iter().any(|reverse| reverse.exclude != 0), root_flags::NAT_EXCLUDE)
-        | when(vlans, root_flags::VLAN)
 }
 
 fn service_key(service: &Service) -> Key {

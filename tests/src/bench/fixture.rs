@@ -85,7 +85,7 @@ impl Tables {
     /// # Errors
     /// When there are more services than the service table holds.
     pub fn writes(self) -> anyhow::Result<Vec<Write>> {
-        let half = half::publish(&Root::default(), &self.services, &self.reverse, false).context("too many services")?;
+        let half = half::publish(&Root::default(), &self.services, &self.reverse).context("too many services")?;
         let mut writes = vec![Write::Slots(0, self.slots)];
         writes.extend((0..).zip(self.rows).map(|(index, row)| Write::Row(index, row)));
         writes.extend(half);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fairway::effects::dataplane::FlowTable;
 use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use lb_common::abi::{Counters, FlowKey4, FlowKey6, Record, record_state};
@@ -67,10 +68,10 @@ pub fn seed_record(kernel: &mut Kernel, native: &NativeTables, key: &FlowKey6, r
     let octets: [u8; 16] = zerocopy::transmute!(record);
     let maps = &mut kernel.maps;
     let done = match (key.source.is_v4(), key.protocol == 17) {
-        (true, false) => maps.flows_v4.insert(key4(key), octets, 0),
-        (true, true) => maps.udp_flows_v4.insert(key4(key), octets, 0),
-        (false, false) => maps.flows_v6.insert(octets_of(key), octets, 0),
-        (false, true) => maps.udp_flows_v6.insert(octets_of(key), octets, 0),
+        (true, false) => maps.flows_v4.insert(&key4(key), octets),
+        (true, true) => maps.udp_flows_v4.insert(&key4(key), octets),
+        (false, false) => maps.flows_v6.insert(&octets_of(key), octets),
+        (false, true) => maps.udp_flows_v6.insert(&octets_of(key), octets),
     };
     done.expect("room for a record");
 }
@@ -79,13 +80,15 @@ pub fn seed_record(kernel: &mut Kernel, native: &NativeTables, key: &FlowKey6, r
 pub fn kernel_records(kernel: &Kernel) -> Vec<(FlowKey6, Kept)> {
     let maps = &kernel.maps;
     let record = |octets: [u8; 16]| kept(&Record::read_from_bytes(&octets).expect("16 octets"));
-    let v4 = |item: Result<([u8; 16], [u8; 16]), _>| item.map(|(key, value)| (key6(key), record(value)));
-    let v6 = |item: Result<([u8; 40], [u8; 16]), _>| {
-        item.map(|(key, value)| (FlowKey6::read_from_bytes(&key).expect("40 octets"), record(value)))
-    };
-    let v4 = maps.flows_v4.iter().chain(maps.udp_flows_v4.iter()).map(v4);
-    let v6 = maps.flows_v6.iter().chain(maps.udp_flows_v6.iter()).map(v6);
-    let mut records: Vec<_> = v4.chain(v6).collect::<Result<_, aya::maps::MapError>>().expect("nobody else writes");
+    let v4 = |key: &[u8; 16], octets: &[u8; 16]| (key6(*key), record(*octets));
+    let v6 = |key: &[u8; 40], octets: &[u8; 16]| (FlowKey6::read_from_bytes(key).expect("40 octets"), record(*octets));
+    let mut records = Vec::new();
+    for table in [&maps.flows_v4, &maps.udp_flows_v4] {
+        table.for_each(|key, octets| records.push(v4(key, octets))).expect("nobody else writes");
+    }
+    for table in [&maps.flows_v6, &maps.udp_flows_v6] {
+        table.for_each(|key, octets| records.push(v6(key, octets))).expect("nobody else writes");
+    }
     records.sort();
     records
 }
@@ -116,14 +119,19 @@ pub fn forget(kernel: &mut Kernel) {
     clear(&mut maps.udp_flows_v4);
     clear(&mut maps.flows_v6);
     clear(&mut maps.udp_flows_v6);
-    clear(&mut kernel.fragments);
+    let fragments: Vec<_> = kernel.fragments.keys().collect::<Result<_, _>>().expect("nobody else writes");
+    for key in fragments {
+        kernel.fragments.remove(&key).expect("it was there");
+    }
 }
 
-fn clear<K: aya::Pod, V: aya::Pod>(map: &mut aya::maps::HashMap<aya::maps::MapData, K, V>) {
-    let keys: Vec<K> = map.keys().collect::<Result<_, _>>().expect("nobody else writes");
-    for key in keys {
-        map.remove(&key).expect("it was there");
-    }
+fn clear<const K: usize>(table: &mut FlowTable<K>)
+where
+    [u8; K]: aya::Pod,
+{
+    let mut keys = Vec::new();
+    table.for_each(|key, _| keys.push(*key)).expect("nobody else writes");
+    keys.iter().try_for_each(|key| table.remove(key)).expect("nobody else writes");
 }
 
 fn octets_of(key: &FlowKey6) -> [u8; 40] {

@@ -76,7 +76,7 @@ fn entries_are_never_read_torn() {
         maps.apply(&Write::Slots(FIRST_SLOT[configuration], vec![Slot::settled(0).0; 16])).expect("slots");
     }
     let mut flip = |maps: &mut fairway::effects::dataplane::Maps, configuration: usize| {
-        for write in publish(&root, &[service(configuration)], &[], false).expect("one entry") {
+        for write in publish(&root, &[service(configuration)], &[]).expect("one entry") {
             maps.apply(&write).expect("a write");
             if let Write::Flip(new) = write {
                 root = new;

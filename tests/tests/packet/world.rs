@@ -202,7 +202,7 @@ pub fn writes() -> Vec<Write> {
     for (number, prefix) in [(1, "203.0.113.0/24"), (1, "2001:db8:ee::/48")] {
         writes.push(Write::Exclude(number, prefix.parse().expect("literal")));
     }
-    let published = publish(&Root::default(), &services, &reverse, false).expect("few entries, all different");
+    let published = publish(&Root::default(), &services, &reverse).expect("few entries, all different");
     writes.extend(published.map(|write| match write {
         Write::Flip(root) => Write::Flip(Root { word: root.word | root_flags::VLAN, ..root }),
         other => other,
