@@ -45,6 +45,7 @@ pub fn steer<P: Packet, T: Tables>(
         ports_wire: both(destination_port_wire(ports_wire), source_port_wire(ports_wire)),
         protocol: quote.protocol,
     };
+    tables.trace(Step::Quote(&flow));
     if quote.source == datagram.destination
         && let Some(service) = live.service(tables, &flow)
     {

@@ -60,8 +60,10 @@ impl Attachments {
     /// packet passes without a program.
     ///
     /// # Errors
-    /// When the kernel refuses; interfaces before that keep the new one.
+    /// When the kernel refuses; interfaces before that keep the new one. A program that cannot be loaded changes nothing.
     pub fn replace(&mut self, ebpf: &mut Ebpf, program: &str) -> anyhow::Result<()> {
+        // Before any link is touched: aya gives up a link whose program cannot be replaced.
+        object::program(ebpf, program)?;
         let interfaces: Vec<u32> = self.links.keys().copied().collect();
         for interface in interfaces {
             let Some((mode, link)) = self.links.remove(&interface) else { continue };
@@ -86,13 +88,14 @@ fn explain(errno: Option<i32>, error: &dyn std::error::Error) -> String {
         Some(libc::EOPNOTSUPP) => "the driver has no native XDP".to_owned(),
         Some(libc::ERANGE) => "the interface's MTU is too large for this driver's native XDP; lower it".to_owned(),
         Some(libc::EINVAL) => {
-            "the driver refuses the program: large-receive offload or too many queues are usual causes (see dmesg)".to_owned()
+            "the driver refuses the program: large-receive offload or too many queues are usual causes (see dmesg)"
+                .to_owned()
         }
         Some(libc::EBUSY | libc::EEXIST) => {
-            "another XDP program is attached; `bpftool net` names it, `ip link set dev IFACE xdp off` removes it".to_owned()
+            "another XDP program is attached; `bpftool net` names it, `ip link set dev IFACE xdp off` removes it"
+                .to_owned()
         }
         Some(libc::EPERM | libc::EACCES) => "not permitted: run as root, or with CAP_BPF and CAP_NET_ADMIN".to_owned(),
         _ => error.to_string(),
     }
 }
-
