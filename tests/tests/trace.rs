@@ -35,6 +35,15 @@ listen = ["udp://192.0.2.1:53"]
 
 [[service.backend]]
 address = "10.0.0.11"
+
+[[service]]
+name = "translated"
+listen = ["udp://192.0.2.9:53"]
+forwarding = "nat"
+
+[[service.backend]]
+address = "10.0.0.2"
+port = 40000
 "#;
 const SIZES: Sizes = Sizes { slots: 1 << 16, rows: 64, flows: 1024 };
 const BACKEND_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x11];
@@ -89,9 +98,28 @@ fn what_is_passed_to_the_host_is_told_with_its_reason() {
     lab(async |mut lab| {
         let query = TraceQuery { port: Some(9), seconds: 60, ..TraceQuery::default() };
         let (_session, mut events) = lab.dataplane.start_trace(&query, lab.planner.rows()).expect("it starts");
-        lab.send(40000, "192.0.2.1:9");
+        lab.send(40001, "192.0.2.1:9");
         let told = story(&mut events, 2).await;
         assert_eq!(told[1], "passed to this host: not-a-service");
+    });
+}
+
+#[test]
+fn a_translated_reply_is_found_by_the_address_that_its_client_knows() {
+    lab(async |mut lab| {
+        run("sysctl -qw net.ipv4.ip_forward=1");
+        run("ip addr add 10.0.0.1/24 dev fwa");
+        run("ip route add 198.51.100.0/24 via 10.0.0.3");
+        run("ip neigh add 10.0.0.3 lladdr 02:00:00:00:00:03 dev fwa nud permanent");
+        let query =
+            TraceQuery { address: "192.0.2.9".parse().ok(), port: Some(53), seconds: 60, ..TraceQuery::default() };
+        let (_session, mut events) = lab.dataplane.start_trace(&query, lab.planner.rows()).expect("it starts");
+        lab.send(40001, "198.51.100.7:4711");
+        lab.send(40000, "198.51.100.7:4711");
+        let told = story(&mut events, 3).await;
+        assert!(told[0].starts_with("10.0.0.2:40000 > 198.51.100.7:4711, udp, "), "{told:?}");
+        assert_eq!(told[1], "a reply of backend 10.0.0.2, turned back to come from 192.0.2.9:53");
+        assert_eq!(told[2], "sent back out of fwa");
     });
 }
 
@@ -191,6 +219,7 @@ impl Lab {
         in_client("ip link set fwb up");
         in_client("ip addr add 10.0.0.2/24 dev fwb");
         in_client("ip route add 192.0.2.1/32 dev fwb");
+        in_client("ip route add default via 10.0.0.1");
         for address in ["192.0.2.1", "10.0.0.1"] {
             in_client(&format!("ip neigh add {address} lladdr 02:00:00:00:00:01 dev fwb nud permanent"));
         }

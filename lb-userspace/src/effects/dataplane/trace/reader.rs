@@ -89,6 +89,8 @@ pub async fn run(
     let listener = output.events.clone();
     loop {
         tokio::select! {
+            // In this order, so that lines go before frames.
+            biased;
             () = listener.closed() => return Ok(()),
             () = &mut over => break,
             _ = report.tick() => told = output.tell_unseen(told, reader.unseen()?),
@@ -100,6 +102,9 @@ pub async fn run(
             }
             ready = reader.captures.readable_mut() => {
                 let mut ready = ready.context("waiting for captured frames")?;
+                // The lines of these frames may have come since the log was last looked at.
+                reader.log.get_mut().flush();
+                output.lines(reader.lines.take());
                 for _ in 0..BATCH {
                     let Some(item) = ready.get_inner_mut().next() else {
                         ready.clear_ready();
