@@ -16,3 +16,4 @@ pub mod limits;
 pub mod packet;
 pub mod path;
 pub mod slot;
+pub mod trace;

@@ -1,11 +1,13 @@
 //! Fairway's XDP program: the packet path of `lb-common` over kernel memory and BPF maps. It decides nothing itself.
+//! Beside it lies the same path with a tracer, which takes its place while `fairway trace` runs.
 #![no_std]
 #![no_main]
 
 mod packet;
 mod tables;
+mod trace;
 
-use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
@@ -15,7 +17,24 @@ use lb_common::path::{Verdict, process};
 #[xdp(frags)]
 #[inline(always)]
 pub fn fairway(context: XdpContext) -> u32 {
-    action(process(&mut packet::Frame(&context), &tables::Maps(&context)))
+    action(process(&mut packet::Frame(&context), &tables::Maps(&context, trace::Silent)))
+}
+
+/// Forwards and passes like [`fairway`], and logs what happens to the packets that the filter takes.
+#[xdp(frags)]
+pub fn fairway_trace(context: XdpContext) -> u32 {
+    // There is always an element 0; the verifier wants to see it checked.
+    let Some(notes) = trace::begin(&context) else { return xdp_action::XDP_PASS };
+    let action = traced(context.ctx, notes);
+    trace::end(&context, notes);
+    action
+}
+
+/// A function of its own, so that the packet path and the logging do not share 512 octets of stack.
+#[inline(never)]
+fn traced(context: *mut xdp_md, notes: trace::Notebook) -> u32 {
+    let context = XdpContext::new(context);
+    action(process(&mut packet::Frame(&context), &tables::Maps(&context, notes)))
 }
 
 #[inline(always)]

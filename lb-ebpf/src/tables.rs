@@ -17,10 +17,11 @@ use lb_common::flow::Flow;
 use lb_common::limits::{COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, SLOTS_PER_ELEMENT};
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
-use lb_common::path::{Inserted, Route, RouteQuery, Tables};
+use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::slot::Slot;
 
 use crate::packet::context;
+use crate::trace::Tracer;
 
 /// Sixteen slots: BPF arrays round each value up to 8 octets, so a bare `u32` would waste half the cache.
 #[repr(C)]
@@ -65,10 +66,10 @@ static VLANS: HashMap<u32, [u32; 3]> = HashMap::with_max_entries(4096, BPF_F_NO_
 #[map]
 static UNRESOLVED: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 
-/// The maps, as one packet sees them.
-pub struct Maps<'a>(pub &'a XdpContext);
+/// The maps, as one packet sees them, and who is told what happens to it.
+pub struct Maps<'a, T>(pub &'a XdpContext, pub T);
 
-impl Tables for Maps<'_> {
+impl<T: Tracer> Tables for Maps<'_, T> {
     #[inline(always)]
     fn root(&self) -> Option<&Root> {
         ROOT.get(0)
@@ -219,6 +220,17 @@ impl Tables for Maps<'_> {
         entry.submit(0);
         true
     }
+
+    #[inline(always)]
+    fn trace(&self, step: Step) {
+        self.1.note(step);
+    }
+}
+
+/// How to reach a backend, for who words its row.
+#[inline(always)]
+pub fn row(index: u32) -> Option<&'static Row> {
+    ROWS.get(index)
 }
 
 #[inline(always)]

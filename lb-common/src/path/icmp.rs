@@ -53,6 +53,7 @@ pub fn steer<P: Packet, T: Tables>(
         ports_wire: both(destination_port_wire(ports_wire), source_port_wire(ports_wire)),
         protocol: about.protocol,
     };
+    tables.trace(Step::Quote(&flow));
     if about.source == datagram.destination
         && let Some(service) = live.service(tables, &flow)
     {

@@ -125,8 +125,14 @@ pub enum Verdict {
 pub enum Step<'a> {
     /// The packet was read to its IP header.
     Datagram(&'a Datagram),
+    /// Its ports, as they lie in the packet.
+    Ports(u32),
+    /// It is an ICMP error about a packet of this flow.
+    Quote(&'a Flow),
     /// It belongs to this flow of a service.
     Flow(&'a Flow),
+    /// The service is this one.
+    Service(&'a Service),
     /// The flow falls on this slot, whose word this is.
     Slot(u32, Slot),
     /// A record says which backend of the pool has the flow.
@@ -200,6 +206,7 @@ fn transport<P: Packet, T: Tables>(
     let Some(ports_wire) = packet.load::<u32>(datagram.transport) else {
         return Err(classify::not_understood(tables, datagram.destination, Reason::Truncated));
     };
+    tables.trace(Step::Ports(ports_wire));
     let flow =
         Flow { source: datagram.source, destination: datagram.destination, ports_wire, protocol: datagram.protocol };
     let live = classify::live(tables)?;

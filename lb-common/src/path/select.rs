@@ -59,6 +59,7 @@ fn slot_index(service: &Service, flow: &Flow) -> u32 {
 fn slot<T: Tables>(tables: &T, service: &Service, flow: &Flow, index: u32) -> Result<Slot, Reason> {
     let slot = tables.slot(index).ok_or(Reason::Inconsistent)?;
     tables.trace(Step::Flow(flow));
+    tables.trace(Step::Service(service));
     tables.trace(Step::Slot(index - service.first_slot, slot));
     Ok(slot)
 }

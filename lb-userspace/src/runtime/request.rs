@@ -66,6 +66,7 @@ pub struct TraceQuery {
 pub enum TraceEvent {
     /// A step, in words.
     Step(String),
-    /// A packet as it came in: seconds since the Unix epoch, octets.
+    /// A packet as it came in, and again as it was sent on if it was: seconds since the Unix epoch, octets (2,048 at
+    /// most).
     Packet(f64, Vec<u8>),
 }

@@ -60,8 +60,10 @@ impl Attachments {
     /// packet passes without a program.
     ///
     /// # Errors
-    /// When the kernel refuses; interfaces before that keep the new one.
+    /// When the kernel refuses; interfaces before that keep the new one. A program that cannot be loaded changes nothing.
     pub fn replace(&mut self, ebpf: &mut Ebpf, program: &str) -> anyhow::Result<()> {
+        // Before any link is touched: aya gives up a link whose program cannot be replaced.
+        object::program(ebpf, program)?;
         let interfaces: Vec<u32> = self.links.keys().copied().collect();
         for interface in interfaces {
             let Some((mode, link)) = self.links.remove(&interface) else { continue };

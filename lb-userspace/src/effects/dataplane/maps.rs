@@ -208,7 +208,8 @@ where
     MappedArray::new(data).with_context(|| format!("mapping `{name}`"))
 }
 
-fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<M>
+/// Takes a map out of a loaded object.
+pub(super) fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<M>
 where
     M::Error: std::error::Error + Send + Sync + 'static,
 {

@@ -9,15 +9,18 @@ mod ledger;
 mod maps;
 mod mmap;
 pub mod object;
+mod trace;
 mod unresolved;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use lb_common::abi::{FlowKey6, Record};
 use lb_common::counters::{Fate, Reason};
+use tokio::sync::mpsc;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 pub use census::Tally;
@@ -25,17 +28,21 @@ pub use flow_table::FlowTable;
 pub use ledger::{Account, Ledger};
 pub use maps::Maps;
 pub use mmap::MappedArray;
+pub use trace::TraceSession;
 pub use unresolved::Sender;
 
 use crate::config::AttachMode;
-use crate::controller::view::Totals;
+use crate::controller::view::{Problem, Totals};
 use crate::nexthop::ProgramMode;
 use crate::reconcile::image::Image;
 use crate::reconcile::rows::RowIndex;
 use crate::reconcile::write::Write;
+use crate::runtime::request::{TraceEvent, TraceQuery};
 
 /// The program that forwards.
 pub const FORWARDING: &str = "fairway";
+/// The program that forwards and says how.
+pub const TRACING: &str = "fairway_trace";
 
 /// The loaded program with its maps and attachments. Dropping it detaches.
 pub struct Dataplane {
@@ -43,6 +50,9 @@ pub struct Dataplane {
     maps: Maps,
     attachments: attach::Attachments,
     ledger: Ledger,
+    /// The program that is attached, or will be.
+    program: &'static str,
+    tracer: Option<trace::Tracer>,
 }
 
 impl Dataplane {
@@ -54,7 +64,8 @@ impl Dataplane {
         let mut ebpf = object::load(sizes)?;
         let maps = Maps::take(&mut ebpf)?;
         object::program(&mut ebpf, FORWARDING)?;
-        Ok(Self { ebpf, maps, attachments: attach::Attachments::default(), ledger: Ledger::default() })
+        let (attachments, ledger) = (attach::Attachments::default(), Ledger::default());
+        Ok(Self { ebpf, maps, attachments, ledger, program: FORWARDING, tracer: None })
     }
 
     /// Carries out writes in their order.
@@ -75,7 +86,7 @@ impl Dataplane {
 
     /// Attaches to an interface; how, or why not.
     pub fn attach(&mut self, interface: u32, mode: AttachMode) -> Result<ProgramMode, String> {
-        self.attachments.attach(&mut self.ebpf, FORWARDING, interface, mode)
+        self.attachments.attach(&mut self.ebpf, self.program, interface, mode)
     }
 
     /// Detaches from an interface.
@@ -136,6 +147,55 @@ impl Dataplane {
     /// When the kernel refuses.
     pub fn set_vlan(&mut self, interface: u32, below: u32, tags_wire: [u32; 2]) -> anyhow::Result<()> {
         self.maps.set_vlan(interface, below, tags_wire)
+    }
+
+    /// Puts the tracing program in place and hands on what it says of packets that `query` takes, with these names for
+    /// rows. Needs a tokio runtime with I/O. When the session has ended, [`Self::stop_trace`] is due.
+    ///
+    /// # Errors
+    /// When a trace is running already, which goes on, or the kernel refuses: then the forwarding program is in place.
+    pub fn start_trace(
+        &mut self,
+        query: &TraceQuery,
+        names: &RowIndex,
+    ) -> Result<(TraceSession, mpsc::Receiver<TraceEvent>), Problem> {
+        let started = self.try_start_trace(query, names);
+        started.map_err(|error| Problem { exit: 1, message: format!("{error:#}") })
+    }
+
+    /// Puts the forwarding program back. May be called again if it fails, and when there is no trace.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn stop_trace(&mut self) -> anyhow::Result<()> {
+        if self.program != FORWARDING {
+            let back = self.attachments.replace(&mut self.ebpf, FORWARDING);
+            back.context("putting the forwarding program back in place of the tracing one")?;
+            self.program = FORWARDING;
+        }
+        Ok(())
+    }
+
+    fn try_start_trace(
+        &mut self,
+        query: &TraceQuery,
+        names: &RowIndex,
+    ) -> anyhow::Result<(TraceSession, mpsc::Receiver<TraceEvent>)> {
+        let tracer = match &mut self.tracer {
+            Some(tracer) => tracer,
+            none => none.insert(trace::Tracer::take(&mut self.ebpf)?),
+        };
+        let claim = tracer.prepare(query)?.context("a trace is running already; there can be only one at a time")?;
+        let session = claim.start(query, names.clone())?;
+        // Noted first: if only some interfaces take it, all of them must be put back.
+        self.program = TRACING;
+        match self.attachments.replace(&mut self.ebpf, TRACING) {
+            Ok(()) => Ok(session),
+            Err(error) => {
+                self.stop_trace()?;
+                Err(error.context("putting the tracing program in place"))
+            }
+        }
     }
 
     /// The ring buffer of replies that wait for a neighbour; once.
