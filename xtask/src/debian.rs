@@ -75,17 +75,20 @@ fn apt_get(arguments: &[&str]) -> Command {
     command
 }
 
-fn is_apt_here() -> bool {
+/// Whether packages can be had.
+pub fn is_apt_here() -> bool {
     find_program("apt-get", SYSTEM_PATH).is_some()
 }
 
-fn download(directory: &Path, packages: &[&str]) -> Result<()> {
+/// Puts packages, as files, into a directory. It needs no root.
+pub fn download(directory: &Path, packages: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
     command.args(["download", "--quiet=2"]).args(packages).current_dir(directory);
     check(&mut command).context("cannot download; if the package lists are old or missing: sudo apt-get update")
 }
 
-fn unpack(directory: &Path) -> Result<()> {
+/// Unpacks all packages that lie in a directory under `root` there, and deletes them.
+pub fn unpack(directory: &Path) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let file = entry?.path();
         if file.extension().is_some_and(|extension| extension == "deb") {

@@ -112,8 +112,10 @@ impl Chain {
         fs::create_dir_all(built_directory())?;
         for program in PROGRAMS {
             let name = format!("{program}.bpf.o");
-            let bytes = fs::read(target().join("ebpf").join(TARGET).join("release").join(program))?;
-            fs::write(built_directory().join(&name), &bytes)?;
+            let object = built_directory().join(&name);
+            fs::copy(target().join("ebpf").join(TARGET).join("release").join(program), &object)?;
+            self.linker.strip(&object)?;
+            let bytes = fs::read(&object)?;
             built.inputs.objects.insert(name.clone(), hash(&bytes));
             built.objects.insert(name, bytes);
         }

@@ -5,6 +5,7 @@ mod cargo;
 mod debian;
 mod ebpf;
 mod inputs;
+mod kernel;
 mod linker;
 mod privilege;
 mod run;

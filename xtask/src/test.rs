@@ -13,15 +13,16 @@ use clap::{Args, ValueEnum};
 use crate::cargo::{build, build_program, cargo, check, find_program, root};
 use crate::debian::{self, Package, SYSTEM_PATH};
 use crate::ebpf;
+use crate::kernel;
 use crate::privilege::{as_root, is_root};
 
 /// What `cargo xtask test` takes.
 #[derive(Args)]
 pub struct Options {
-    /// Groups to run; without any, all
+    /// Groups to run; without any, all but `kernel`
     #[arg(value_enum)]
     groups: Vec<Group>,
-    /// Also the long runs: more seeds, more packets
+    /// Also the long runs: more seeds, more packets, the group `kernel`
     #[arg(long)]
     full: bool,
     /// Arguments of the test programs: a filter, `--nocapture`
@@ -42,12 +43,14 @@ enum Group {
     Netns,
     /// Beside other implementations, in network namespaces: root
     Interop,
+    /// In a virtual machine with the oldest kernel supported: no root, no KVM; only when named or with `--full`
+    Kernel,
 }
 
 /// Runs the groups asked for. All of them run, whichever fail.
 pub fn run(options: &Options) -> Result<()> {
     ebpf::verify_recorded()?;
-    let groups = chosen(&options.groups)?;
+    let groups = chosen(&options.groups, options.full)?;
     let session = Session::prepare(&groups, options)?;
     let failed: Vec<String> =
         groups.iter().filter_map(|group| session.run(*group).err()).map(|e| format!("{e:#}")).collect();
@@ -98,7 +101,7 @@ const TOOLS: &[Package] = &[
 ];
 
 impl Group {
-    const ALL: [Self; 5] = [Self::Unit, Self::Sim, Self::Packet, Self::Netns, Self::Interop];
+    const ALL: [Self; 6] = [Self::Unit, Self::Sim, Self::Packet, Self::Netns, Self::Interop, Self::Kernel];
 
     /// What to give to `cargo test`.
     fn selection(self) -> Vec<&'static str> {
@@ -116,6 +119,7 @@ impl Group {
             Self::Packet => Some("packet"),
             Self::Netns => Some("netns"),
             Self::Interop => Some("interop"),
+            Self::Kernel => Some(kernel::PROGRAM),
         }
     }
 
@@ -128,6 +132,9 @@ impl Group {
     }
 
     fn exists(self) -> bool {
+        if self == Self::Kernel {
+            return true;
+        }
         let tests = root().join("tests/tests");
         self.target().is_none_or(|name| {
             tests.join(name).with_extension("rs").exists() || tests.join(name).join("main.rs").exists()
@@ -135,9 +142,10 @@ impl Group {
     }
 }
 
-fn chosen(groups: &[Group]) -> Result<Vec<Group>> {
+fn chosen(groups: &[Group], full: bool) -> Result<Vec<Group>> {
     if groups.is_empty() {
-        return Ok(Group::ALL.into_iter().filter(|group| group.exists()).collect());
+        let is_due = |group: &Group| group.exists() && (full || *group != Group::Kernel);
+        return Ok(Group::ALL.into_iter().filter(is_due).collect());
     }
     if let Some(missing) = groups.iter().find(|group| !group.exists()) {
         bail!("there are no `{}` tests in this version", missing.target().unwrap_or("unit"));
@@ -169,6 +177,9 @@ impl<'a> Session<'a> {
     }
 
     fn run(&self, group: Group) -> Result<()> {
+        if group == Group::Kernel {
+            return kernel::test(self.options.arguments.first().map_or("", String::as_str));
+        }
         if group.needs_root() && !is_root() { self.run_through_sudo(group) } else { self.run_by_cargo(group) }
     }
 

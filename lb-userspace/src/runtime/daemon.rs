@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use super::request::{ConfigText, QUEUE, Request};
+use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
 use super::{clock, explain, reload};
 use crate::config::Config;
 use crate::controller::status::Telemetry;
@@ -16,7 +16,7 @@ use crate::controller::view::{ConfigStatus, NodeStatus, PlanReport, Problem, Sta
 use crate::controller::{Controller, Event};
 use crate::effects::admin::{self, AdminServers};
 use crate::effects::dataplane::object::Sizes;
-use crate::effects::dataplane::{Dataplane, Sender};
+use crate::effects::dataplane::{Dataplane, Sender, TraceSession};
 use crate::effects::netlink::{Leave, Resolver};
 use crate::nexthop::tracker::Event as Network;
 use crate::reconcile::planner::identity_of;
@@ -40,6 +40,7 @@ pub(super) struct Daemon {
     state: ConfigStatus,
     started: f64,
     quiet_ticks: u32,
+    trace: Option<TraceSession>,
 }
 
 impl Daemon {
@@ -81,6 +82,7 @@ impl Daemon {
             state,
             started: now,
             quiet_ticks: 0,
+            trace: None,
         };
         let (plan, effects) = daemon.controller.configure(clock::now(), config)?;
         daemon.perform(effects);
@@ -110,6 +112,7 @@ impl Daemon {
                     self.event(event);
                 }
                 Some(request) = self.requests.recv() => self.answer(request),
+                ended = trace_ended(&mut self.trace) => self.end_trace(ended),
                 _ = ticks.tick() => self.tick(),
             }
         }
@@ -150,10 +153,23 @@ impl Daemon {
                 let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
                 drop(reply.send(explain::explain(&self.controller, &self.dataplane, now, &query)));
             }
-            Request::Trace(_, reply) => {
-                drop(reply.send(Err(Problem { exit: 1, message: "tracing is not in this version".to_owned() })));
-            }
+            Request::Trace(query, reply) => drop(reply.send(self.start_trace(&query))),
         }
+    }
+
+    fn start_trace(&mut self, query: &TraceQuery) -> Result<mpsc::Receiver<TraceEvent>, Problem> {
+        let (session, events) = self.dataplane.start_trace(query, self.controller.planner().rows())?;
+        info!(?query, "tracing: the tracing program is in the place of the forwarding one");
+        self.trace = Some(session);
+        Ok(events)
+    }
+
+    fn end_trace(&mut self, ended: anyhow::Result<()>) {
+        self.trace = None;
+        if let Err(error) = ended.and_then(|()| self.dataplane.stop_trace()) {
+            error!(error = format!("{error:#}"), "tracing did not end well");
+        }
+        info!("tracing ended: the forwarding program is back");
     }
 
     fn diff(&mut self, text: Option<ConfigText>) -> Result<PlanReport, Problem> {
@@ -257,6 +273,14 @@ impl Daemon {
         for key in keys {
             self.telemetry.backends_since.entry(key).or_insert(now);
         }
+    }
+}
+
+/// Resolves when a trace is to end; never while there is none.
+async fn trace_ended(trace: &mut Option<TraceSession>) -> anyhow::Result<()> {
+    match trace {
+        Some(session) => session.ended().await,
+        None => std::future::pending().await,
     }
 }
 

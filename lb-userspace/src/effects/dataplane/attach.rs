@@ -1,12 +1,15 @@
 //! Where the program is attached, and how. Native mode first; generic only when the configuration says `auto`, and loudly.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
 
 use aya::Ebpf;
+use aya::programs::Xdp;
 use aya::programs::xdp::{XdpLink, XdpMode};
 
 use super::object;
 use crate::config::AttachMode;
+use crate::effects::netlink;
 use crate::nexthop::ProgramMode;
 
 /// The program's attachments, by interface index.
@@ -40,7 +43,8 @@ impl Attachments {
                 }
                 Err(error) => {
                     let errno = errno(&error);
-                    reasons.push(format!("{mode}: {}", explain(errno, &error)));
+                    let sentence = ask_why(xdp, interface, mode);
+                    reasons.push(format!("{mode}: {}", explain(errno, sentence, &error)));
                     // Only what a driver cannot do is tried another way: a foreign program is not to be gone around.
                     if !matches!(errno, Some(libc::EOPNOTSUPP | libc::ERANGE | libc::EINVAL)) {
                         break;
@@ -60,10 +64,8 @@ impl Attachments {
     /// packet passes without a program.
     ///
     /// # Errors
-    /// When the kernel refuses; interfaces before that keep the new one. A program that cannot be loaded changes nothing.
+    /// When the kernel refuses; interfaces before that keep the new one.
     pub fn replace(&mut self, ebpf: &mut Ebpf, program: &str) -> anyhow::Result<()> {
-        // Before any link is touched: aya gives up a link whose program cannot be replaced.
-        object::program(ebpf, program)?;
         let interfaces: Vec<u32> = self.links.keys().copied().collect();
         for interface in interfaces {
             let Some((mode, link)) = self.links.remove(&interface) else { continue };
@@ -82,18 +84,31 @@ fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
         .and_then(std::io::Error::raw_os_error)
 }
 
-/// What an error means here and what to do about it.
-fn explain(errno: Option<i32>, error: &dyn std::error::Error) -> String {
+/// The kernel's own words for a refusal. A generic attachment has no driver that could have any.
+fn ask_why(program: &Xdp, interface: u32, mode: ProgramMode) -> Option<String> {
+    /// `XDP_FLAGS_DRV_MODE` of linux/if_link.h.
+    const DRIVER_MODE: u32 = 1 << 2;
+    let program = program.fd().ok().filter(|_| mode == ProgramMode::Native)?;
+    netlink::ask_why(interface, program.as_fd(), DRIVER_MODE)
+}
+
+/// What an error means here and what to do about it: the driver's sentence where it has one, since only the driver knows
+/// which of many things is in its way.
+fn explain(errno: Option<i32>, sentence: Option<String>, error: &dyn std::error::Error) -> String {
+    let or = |guess: &str| sentence.as_ref().map_or(guess.to_owned(), |words| format!("the driver says: {words}"));
     match errno {
-        Some(libc::EOPNOTSUPP) => "the driver has no native XDP".to_owned(),
-        Some(libc::ERANGE) => "the interface's MTU is too large for this driver's native XDP; lower it".to_owned(),
+        Some(libc::EOPNOTSUPP) => or("the driver has no native XDP for this interface as it is set up"),
+        Some(libc::ERANGE) => or("the interface's MTU is too large for this driver's native XDP; lower it"),
         Some(libc::EINVAL) => {
-            "the driver refuses the program: large-receive offload or too many queues are usual causes (see dmesg)"
-                .to_owned()
+            or("the driver refuses the program: large-receive offload, the MTU or too many queues are \
+                                  usual causes (see dmesg)")
         }
         Some(libc::EBUSY | libc::EEXIST) => {
-            "another XDP program is attached; `bpftool net` names it, `ip link set dev IFACE xdp off` removes it"
-                .to_owned()
+            let found = sentence.map_or(String::new(), |words| format!(" (the kernel says: {words})"));
+            format!(
+                "another XDP program is attached{found}; `bpftool net` names it, \
+                 `ip link set dev IFACE xdp off` removes it"
+            )
         }
         Some(libc::EPERM | libc::EACCES) => "not permitted: run as root, or with CAP_BPF and CAP_NET_ADMIN".to_owned(),
         _ => error.to_string(),

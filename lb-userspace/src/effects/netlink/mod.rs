@@ -8,8 +8,10 @@ mod announcements;
 mod decode;
 pub mod ethtool;
 mod links;
+mod refusal;
 mod requests;
 mod resolver;
 
 pub use links::read_links;
+pub use refusal::ask_why;
 pub use resolver::{Leave, Resolver};
