@@ -44,8 +44,8 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
     setting("scheduler", old.scheduler.name().into(), new.scheduler.name().into());
     setting("udp", old.udp.name().into(), new.udp.name().into());
     setting("on_no_backend", old.on_no_backend.name().into(), new.on_no_backend.name().into());
-    setting("idle_timeout", format!("{:?}", old.idle_timeout), format!("{:?}", new.idle_timeout));
-    setting("nat_exclude", format!("{:?}", old.nat_exclude), format!("{:?}", new.nat_exclude));
+    setting("idle_timeout", timeout(old), timeout(new));
+    setting("nat_exclude", prefixes(old), prefixes(new));
     if old.lookup_table_size != new.lookup_table_size {
         let (old, new) = (old.lookup_table_size, new.lookup_table_size);
         found.push(format!("lookup_table_size {old} → {new}, which re-homes most established flows"));
@@ -54,6 +54,15 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
         found.push("the order of its backends or listeners, or their names".to_owned());
     }
     found
+}
+
+fn timeout(service: &Service) -> String {
+    service.idle_timeout.map_or("default".into(), |timeout| humantime::format_duration(timeout).to_string())
+}
+
+fn prefixes(service: &Service) -> String {
+    let prefixes: Vec<String> = service.nat_exclude.iter().map(ToString::to_string).collect();
+    format!("[{}]", prefixes.join(", "))
 }
 
 fn backends(old: &[Backend], new: &[Backend], found: &mut Vec<String>) {

@@ -2,8 +2,13 @@
 //! and what must be stored in which order.
 //!
 //! Nothing here touches a map. [`Planner::configure`] works on a copy of itself and keeps it only if the whole plan could be
-//! made, so a configuration that does not fit changes nothing. Order of a plan: rows and slots that no packet can reach
-//! yet, slot words of live tables (each right by itself), then the other half of the service tables and the flip.
+//! made, so a configuration that does not fit changes nothing. Order of a plan:
+//!
+//! 1. tables and rows that no packet can reach yet;
+//! 2. the other half of the service tables, the flip, and a grace period: from here every service reads its own tables;
+//! 3. slot words of live tables, each right by itself. Not earlier, for two reasons: a word may name a backend whose row
+//!    only the new entries lead to, and it may belong to a table that others are just leaving, whose packets would find
+//!    backends there that they do not have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use lb_common::abi::{Reverse, Row, Service};
+use lb_common::abi::{HALF_ENTRIES, Reverse, Row, Service};
 use lb_common::limits::MAX_LISTENERS;
 
 use super::census::Census;
@@ -61,9 +66,17 @@ pub enum PlanError {
         /// What was asked for.
         rows: u32,
     },
-    /// More keys than the perfect hash takes, or one twice. The configuration check refuses both.
-    #[error("the service tables cannot be built: more than {MAX_LISTENERS} listeners, or one of them twice")]
-    NoPerfectHash,
+    /// More keys than the perfect hash takes. (Or one twice, which the configuration check refuses.)
+    #[error(
+        "the service tables are full: {listeners} listeners (room for {MAX_LISTENERS}) and {translated} pairs of a listener and a translated backend, those that still drain among them (room for {})",
+        HALF_ENTRIES / 2
+    )]
+    NoPerfectHash {
+        /// Listeners asked for.
+        listeners: usize,
+        /// Reverse entries asked for.
+        translated: usize,
+    },
 }
 
 /// A service and where it lies.
@@ -102,6 +115,15 @@ pub struct Planner {
     index: Arc<RowIndex>,
 }
 
+/// The table of each service, in the configuration's order, and the words of live tables that change.
+struct Assigned {
+    tables: Vec<u32>,
+    live: Vec<Write>,
+}
+
+/// Rows are given out in multiples of this.
+const ROW_GRAIN: u32 = 8;
+
 /// Who a backend is to the lookup table, whatever it is called: nodes that agree on this agree on every flow.
 pub fn identity_of(backend: &Backend) -> String {
     let port = backend.port.map_or(String::new(), |port| format!(" port {port}"));
@@ -115,7 +137,7 @@ impl Planner {
             seed,
             services: BTreeMap::new(),
             tables: TableSet::new(slots, seed),
-            row_ranges: Ranges::new(rows, 8),
+            row_ranges: Ranges::new(rows, ROW_GRAIN),
             hops: BTreeMap::new(),
             next_pool: 0,
             published: Default::default(),
@@ -138,30 +160,8 @@ impl Planner {
     pub fn next_hop(&mut self, image: &Image, destination: IpAddr, hop: Hop) -> Vec<Write> {
         self.hops.insert(destination, hop);
         let index = self.index.clone();
-        let mut writes = Vec::new();
-        let mut moved = Vec::new();
-        for &number in index.to(destination) {
-            let Some(owner) = index.get(number) else { continue };
-            let Some(wanted) = self.row(owner) else { continue };
-            let present = image.rows[number as usize];
-            if (Row { mac_head: wanted.mac_head, ..present }) == wanted {
-                if present.mac_head != wanted.mac_head {
-                    writes.push(Write::RowMac(number, wanted.mac_head));
-                }
-            } else {
-                writes.push(Write::RowMac(number, 0));
-                moved.push((number, wanted));
-            }
-        }
-        if !moved.is_empty() {
-            // More than the MAC address changes: nothing may read the row while it does.
-            writes.push(Write::Grace);
-            for (number, wanted) in moved {
-                writes.push(Write::Row(number, Row { mac_head: 0, ..wanted }));
-                writes.push(Write::RowMac(number, wanted.mac_head));
-            }
-        }
-        writes
+        let wanted = index.to(destination).iter().filter_map(|&number| Some((number, self.row(index.get(number)?)?)));
+        self.store_rows(image, wanted)
     }
 
     /// Moves slots on whose time has come, and lets backends go that nothing names any more.
@@ -179,7 +179,7 @@ impl Planner {
             total.held_by_refusals += report.held_by_refusals;
             total.settled += report.settled;
         }
-        if self.release(census) {
+        if self.release(now, census) {
             writes.push(Write::Grace);
             writes.extend(self.publish(image).unwrap_or_default());
             self.index = Arc::new(self.build_index());
@@ -228,9 +228,10 @@ impl Planner {
         let mut rows_before: BTreeSet<(u32, u32)> =
             before.values().flat_map(|placed| placed.rows.values().copied()).collect();
 
-        let assigned = self.assign_tables(now, &before, config, &mut plan)?;
-        for (service, table) in config.services.iter().zip(assigned) {
-            let placed = self.place(before.get(&service.name), service, table, image, &mut plan)?;
+        let Assigned { tables, live } = self.assign_tables(now, &before, config, &mut plan)?;
+        for (service, table) in config.services.iter().zip(tables) {
+            let placed = self.place(before.get(&service.name), service, table)?;
+            plan.writes.extend(self.store_rows(image, self.rows_of(&placed)));
             for rows in placed.rows.values() {
                 rows_before.remove(rows);
             }
@@ -239,7 +240,8 @@ impl Planner {
         let excluded_after = excluded(&self.services);
         let exclude = excluded_after.difference(&excluded_before).map(|&(pool, prefix)| Write::Exclude(pool, prefix));
         plan.writes.extend(exclude);
-        plan.writes.extend(self.publish(image).ok_or(PlanError::NoPerfectHash)?);
+        plan.writes.extend(self.publish(image).ok_or_else(|| self.no_perfect_hash())?);
+        plan.writes.extend(live);
         let include = excluded_before.difference(&excluded_after).map(|&(pool, prefix)| Write::Include(pool, prefix));
         plan.writes.extend(include);
 
@@ -260,7 +262,7 @@ impl Planner {
         before: &BTreeMap<String, Placed>,
         config: &Config,
         plan: &mut Plan,
-    ) -> Result<Vec<u32>, PlanError> {
+    ) -> Result<Assigned, PlanError> {
         let wishes: Vec<Wish> = config.services.iter().map(wish).collect();
         let mut assigned: Vec<Option<u32>> = vec![None; wishes.len()];
 
@@ -275,25 +277,26 @@ impl Planner {
                 }
             }
         }
+        let mut live = Vec::new();
         for (number, group) in groups {
             let mut by_size: Vec<(&Wish, Vec<usize>)> = group.into_iter().collect();
-            by_size.sort_by_key(|(_, users)| std::cmp::Reverse(users.len()));
-            // Copies are made before the original changes.
-            let mut targets = vec![number];
-            for (_, users) in &by_size[1..] {
+            // The most users keep the original, which comes last: it must be what it was while it is copied.
+            by_size.sort_by_key(|(_, users)| users.len());
+            let last = by_size.len() - 1;
+            for (at, (wish, users)) in by_size.into_iter().enumerate() {
                 let error = |error| table_error(&config.services[users[0]], error);
-                let (copy, write) = self.tables.copy(number).map_err(error)?;
-                plan.writes.push(write);
-                targets.push(copy);
-            }
-            for (target, (wish, users)) in targets.into_iter().zip(by_size) {
-                let error = |error| table_error(&config.services[users[0]], TableError::Pool(error));
-                let writes = self.tables.get_mut(target).become_wish(now, wish).map_err(error)?;
-                if !writes.is_empty() {
-                    plan.slots_moved += writes.len() as u64;
+                let target = if at == last { number } else { self.tables.copy(now, number).map_err(error)? };
+                let table = self.tables.get_mut(target);
+                let moved = table.become_wish(now, wish).map_err(|full| error(full.into()))?;
+                if !moved.is_empty() {
+                    plan.slots_moved += moved.len() as u64;
                     plan.slots += u64::from(wish.size);
                 }
-                plan.writes.extend(writes);
+                if at == last {
+                    live.extend(moved);
+                } else {
+                    plan.writes.push(table.store_all());
+                }
                 users.iter().for_each(|&at| assigned[at] = Some(target));
             }
         }
@@ -311,18 +314,12 @@ impl Planner {
             }
             assigned[at] = plain.get(wish).copied();
         }
-        Ok(assigned.into_iter().map(|table| table.expect("every service was assigned one")).collect())
+        let tables = assigned.into_iter().map(|table| table.expect("every service was assigned one")).collect();
+        Ok(Assigned { tables, live })
     }
 
-    /// Gives a service its rows and writes those that are new.
-    fn place(
-        &mut self,
-        before: Option<&Placed>,
-        service: &ServiceConfig,
-        table: u32,
-        image: &Image,
-        plan: &mut Plan,
-    ) -> Result<Placed, PlanError> {
+    /// Gives a service its rows.
+    fn place(&mut self, before: Option<&Placed>, service: &ServiceConfig, table: u32) -> Result<Placed, PlanError> {
         // A service whose table was made anew has no flows that a record could be right for.
         let kept = before.filter(|placed| placed.config.lookup_table_size == service.lookup_table_size);
         let mut placed = Placed {
@@ -337,27 +334,59 @@ impl Planner {
             let present = kept.and_then(|placed| placed.rows.get(listener)).copied();
             let place = match present.filter(|&(_, room)| room >= needed) {
                 Some(place) => place,
-                None => {
-                    let room = (needed + (needed / 4).max(8)).next_multiple_of(8);
-                    let error = || PlanError::NoRows { service: service.name.clone(), rows: room };
-                    (self.row_ranges.take(room).ok_or_else(error)?, room)
-                }
+                None => self
+                    .take_rows(needed)
+                    .ok_or_else(|| PlanError::NoRows { service: service.name.clone(), rows: needed })?,
             };
             placed.rows.insert(*listener, place);
-            self.write_rows(&placed, listener, place.0, image, plan);
         }
         Ok(placed)
     }
 
-    fn write_rows(&self, placed: &Placed, listener: &Listener, first: u32, image: &Image, plan: &mut Plan) {
-        for (identity, member) in self.tables.get(placed.table).pool.members() {
-            let Some(backend) = placed.backend(identity) else { continue };
-            let row = entries::row(backend, listener, self.hops.get(&backend.address));
-            let number = first + u32::from(member.index);
-            if image.rows[number as usize] != row {
-                plan.writes.push(Write::Row(number, row));
+    /// First row and room of a place for so many rows, with room to grow if there is.
+    fn take_rows(&mut self, needed: u32) -> Option<(u32, u32)> {
+        let rooms = [needed + (needed / 4).max(8), needed].map(|room| room.next_multiple_of(ROW_GRAIN));
+        rooms.into_iter().find_map(|room| Some((self.row_ranges.take(room)?, room)))
+    }
+
+    /// What the rows of a service shall hold.
+    fn rows_of(&self, placed: &Placed) -> Vec<(u32, Row)> {
+        let members = self.tables.get(placed.table).pool.members();
+        let backends = members.filter_map(|(identity, member)| Some((member.index, placed.backend(identity)?)));
+        let listeners = |(index, backend): (u16, &Backend)| {
+            let row = |listener| entries::row(backend, listener, self.hops.get(&backend.address));
+            placed.rows.iter().map(|(at, &(first, _))| (first + u32::from(index), row(at))).collect::<Vec<_>>()
+        };
+        backends.flat_map(listeners).collect()
+    }
+
+    /// The writes that make rows what is wanted, whether or not packets may be reading them.
+    fn store_rows(&self, image: &Image, rows: impl IntoIterator<Item = (u32, Row)>) -> Vec<Write> {
+        let mut writes = Vec::new();
+        let mut moved = Vec::new();
+        for (number, wanted) in rows {
+            let present = image.rows[number as usize];
+            if present == wanted {
+                continue;
+            }
+            if self.index.get(number).is_none() {
+                writes.push(Write::Row(number, wanted));
+            } else if (Row { mac_head: wanted.mac_head, ..present }) == wanted {
+                writes.push(Write::RowMac(number, wanted.mac_head));
+            } else {
+                writes.push(Write::RowMac(number, 0));
+                moved.push((number, wanted));
             }
         }
+        if !moved.is_empty() {
+            // More than the MAC address changes: nothing may read the row while it does.
+            writes.push(Write::Grace);
+            for (number, wanted) in moved {
+                writes.push(Write::Row(number, Row { mac_head: 0, ..wanted }));
+                writes.push(Write::RowMac(number, wanted.mac_head));
+            }
+        }
+        writes
     }
 
     fn new_pool(&mut self) -> u32 {
@@ -372,7 +401,7 @@ impl Planner {
     }
 
     /// Lets leaving backends go that neither a slot nor a record names; whether there were any.
-    fn release(&mut self, census: &Census) -> bool {
+    fn release(&mut self, now: Duration, census: &Census) -> bool {
         let mut any = false;
         for number in self.tables.iter().map(|(number, _)| number).collect::<Vec<_>>() {
             let pool = &self.tables.get(number).pool;
@@ -382,7 +411,7 @@ impl Planner {
             let pools: Vec<u32> =
                 self.services.values().filter(|placed| placed.table == number).map(|placed| placed.pool).collect();
             let recorded = |index: u16| pools.iter().any(|&pool| census.names(pool, index));
-            let released = self.tables.get_mut(number).pool.release(recorded);
+            let released = self.tables.get_mut(number).pool.release(now, census.began, recorded);
             any |= !released.is_empty();
             for placed in self.services.values_mut().filter(|placed| placed.table == number) {
                 released.iter().for_each(|(identity, _)| drop(placed.leaving.remove(identity)));
@@ -417,12 +446,22 @@ impl Planner {
                 leaving.extend(placed.leaving.values().filter_map(translate));
             }
         }
-        // A server that left one service and serves another is the other's.
+        // A server that left one service and serves another is the other's; one that left both is whose it was last.
         let key = |entry: &Reverse| (entry.backend, entry.backend_port_wire, entry.protocol);
+        let every_port: BTreeSet<_> = reverse.iter().map(key).filter(|&(_, port, _)| port == 0).collect();
+        leaving.retain(|entry| !every_port.contains(&(entry.backend, 0, entry.protocol)));
+        let present: BTreeMap<_, &Reverse> = self.published.1.iter().map(|entry| (key(entry), entry)).collect();
+        let is_present = |entry: &Reverse| present.get(&key(entry)).is_some_and(|&it| translates_alike(it, entry));
+        leaving.sort_by_key(|entry| !is_present(entry));
         let mut taken = BTreeSet::new();
         reverse.extend(leaving);
         reverse.retain(|entry| taken.insert(key(entry)));
         (services, reverse)
+    }
+
+    fn no_perfect_hash(&self) -> PlanError {
+        let (services, reverse) = self.entries();
+        PlanError::NoPerfectHash { listeners: services.len(), translated: reverse.len() }
     }
 
     fn row(&self, owner: &RowOwner) -> Option<Row> {
@@ -466,6 +505,11 @@ fn settle(service: &ServiceConfig) -> Duration {
     let longest =
         service.listeners.iter().filter(recorded).map(|listener| service.idle_timeout(listener.protocol)).max();
     longest.unwrap_or(Duration::ZERO)
+}
+
+/// Whether two entries of one backend give its replies the same source.
+fn translates_alike(one: &Reverse, other: &Reverse) -> bool {
+    (one.service, one.service_port_wire) == (other.service, other.service_port_wire)
 }
 
 fn excluded(services: &BTreeMap<String, Placed>) -> BTreeSet<(u32, IpNet)> {

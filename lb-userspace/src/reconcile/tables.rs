@@ -56,14 +56,14 @@ impl Table {
         u32::try_from(self.pool.slots().words().len()).expect("a table has at most 2^20 slots")
     }
 
-    /// Changes the members; the words that change and how many got another owner.
+    /// Changes the members; the words that change, each because the slot gets another owner.
     pub fn become_wish(&mut self, now: Duration, wish: &Wish) -> Result<Vec<Write>, PoolFull> {
         self.settle = wish.settle;
         let change = self.pool.set_members(now, &wish.members())?;
         Ok(self.writes(&change.writes))
     }
 
-    /// The writes that store all words.
+    /// The write that stores all words.
     pub fn store_all(&self) -> Write {
         Write::Slots(self.first_slot, self.pool.slots().words().iter().map(|word: &Slot| word.0).collect())
     }
@@ -157,12 +157,15 @@ impl TableSet {
         Ok((self.insert(table), write))
     }
 
-    /// A copy of a table with all its history, and the write that fills it.
-    pub fn copy(&mut self, number: u32) -> Result<(u32, Write), TableError> {
+    /// A copy of a table with all its history. Where it lies nothing has been written yet ([`Table::store_all`]).
+    ///
+    /// Its clocks start anew: times of refusals are kept by place in the map, and a census that began before the copy
+    /// counted the flows of its slots in the original.
+    pub fn copy(&mut self, now: Duration, number: u32) -> Result<u32, TableError> {
         let mut table = self.get(number).clone();
         table.first_slot = self.take(table.size())?;
-        let write = table.store_all();
-        Ok((self.insert(table), write))
+        table.pool.restart_clocks(now);
+        Ok(self.insert(table))
     }
 
     /// Forgets a table that no service names any more. Its slots are used again by the next plan, not by this one.

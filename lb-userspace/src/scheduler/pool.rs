@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::maglev::{self, Member};
 use super::seed::Seed;
-use super::slots::{Records, SlotTable, SlotWrite, SweepReport};
+use super::slots::{Records, SlotTable, SlotWrite, SweepReport, WRITE_MARGIN};
 
 /// The pool has no index left for the backends asked for; nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -75,12 +75,21 @@ pub struct Pool {
     slots: SlotTable,
     /// Shares by index that the slots were last given out for.
     computed_for: Vec<(u16, u32)>,
+    /// Since when no slot is known to name a leaving member, by index.
+    unnamed: BTreeMap<u16, Duration>,
 }
 
 impl Pool {
     /// An empty pool: a table of `table_size` slots, and room for `capacity` backends, leaving ones included.
     pub fn new(table_size: u32, capacity: u16, seed: Seed) -> Self {
-        Self { seed, capacity, members: BTreeMap::new(), slots: SlotTable::new(table_size), computed_for: Vec::new() }
+        Self {
+            seed,
+            capacity,
+            members: BTreeMap::new(),
+            slots: SlotTable::new(table_size),
+            computed_for: Vec::new(),
+            unnamed: BTreeMap::new(),
+        }
     }
 
     /// Makes these, by identity and effective weight, the members. Those not named any more are leaving.
@@ -89,6 +98,9 @@ impl Pool {
         self.check_room(&desired)?;
         for (identity, member) in &mut self.members {
             member.leaving = !desired.contains_key(identity.as_str());
+            if !member.leaving {
+                self.unnamed.remove(&member.index);
+            }
         }
         let added = desired.iter().filter_map(|(identity, &weight)| self.admit(identity, weight)).collect();
         Ok(PoolChange { added, writes: self.retarget(now), forget: None })
@@ -119,13 +131,38 @@ impl Pool {
     }
 
     /// Lets leaving backends go that nothing names any more, and returns them: their rows may be cleared, their indices
-    /// will be given to others. `recorded` says whether any flow record, live or not, names an index.
-    pub fn release(&mut self, recorded: impl Fn(u16) -> bool) -> Vec<(String, u16)> {
-        let slots = &self.slots;
-        self.members
-            .extract_if(.., |_, member| member.leaving && !slots.names(member.index) && !recorded(member.index))
+    /// will be given to others.
+    ///
+    /// `recorded` says whether any flow record that the packet path would follow names an index, by a survey that began
+    /// at `surveyed_from`. One that began while a slot still named the index says nothing: the slot's next packet may
+    /// have made a record behind its back.
+    pub fn release(
+        &mut self,
+        now: Duration,
+        surveyed_from: Duration,
+        recorded: impl Fn(u16) -> bool,
+    ) -> Vec<(String, u16)> {
+        let (slots, unnamed) = (&self.slots, &mut self.unnamed);
+        let mut may_go = |index: u16| {
+            if slots.names(index) {
+                unnamed.remove(&index);
+                return false;
+            }
+            let since = *unnamed.entry(index).or_insert(now);
+            since + WRITE_MARGIN <= surveyed_from && !recorded(index)
+        };
+        let gone: Vec<(String, u16)> = self
+            .members
+            .extract_if(.., |_, member| member.leaving && may_go(member.index))
             .map(|(identity, member)| (identity, member.index))
-            .collect()
+            .collect();
+        self.unnamed.retain(|at, _| gone.iter().all(|(_, index)| index != at));
+        gone
+    }
+
+    /// Starts the slots' clocks anew: see [`SlotTable::restart_clocks`].
+    pub fn restart_clocks(&mut self, now: Duration) {
+        self.slots.restart_clocks(now);
     }
 
     /// All members, leaving ones included, in the order of their identities.

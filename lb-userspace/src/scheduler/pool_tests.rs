@@ -20,6 +20,7 @@ impl Records for NoRecords {
 
 const IDLE: Duration = Duration::from_secs(60);
 const START: Duration = Duration::ZERO;
+const LATER: Duration = Duration::from_secs(1000);
 
 fn pool(members: &[(&str, u32)]) -> Pool {
     let mut pool = Pool::new(64, 4, Seed::from_text("fairway"));
@@ -29,6 +30,12 @@ fn pool(members: &[(&str, u32)]) -> Pool {
 
 fn index(pool: &Pool, identity: &str) -> u16 {
     pool.member(identity).unwrap().index
+}
+
+/// Releases what may be, by a survey of now that finds no record.
+fn release(pool: &mut Pool) -> Vec<(String, u16)> {
+    // By the first it is noticed that no slot names it any more.
+    [LATER * 3, LATER * 4].map(|now| pool.release(now, now, |_| false)).concat()
 }
 
 /// Lets all slots settle, from `now` on.
@@ -62,11 +69,34 @@ fn a_removed_backend_stays_until_neither_slot_nor_record_names_it() {
     let a = index(&pool, "a");
     pool.set_members(START, &[("b", 1)]).unwrap();
     assert!(pool.member("a").unwrap().leaving);
-    assert_eq!(pool.release(|_| false), []);
+    assert_eq!(release(&mut pool), []);
     settle(&mut pool, START);
-    assert_eq!(pool.release(|index| index == a), []);
-    assert_eq!(pool.release(|_| false), [("a".to_owned(), a)]);
+    assert_eq!(pool.release(LATER, LATER, |_| false), [], "nobody has looked since the slots let go of it");
+    assert_eq!(pool.release(LATER * 2, LATER * 2, |index| index == a), []);
+    assert_eq!(release(&mut pool), [("a".to_owned(), a)]);
     assert_eq!(pool.identity(a), None);
+}
+
+#[test]
+fn a_survey_that_began_before_the_slots_let_go_of_a_backend_does_not_release_it() {
+    let mut pool = pool(&[("a", 1), ("b", 1)]);
+    pool.set_members(START, &[("b", 1)]).unwrap();
+    settle(&mut pool, START);
+    let unnamed = LATER;
+    assert_eq!(pool.release(unnamed, unnamed - IDLE, |_| false), []);
+    assert_eq!(pool.release(unnamed * 2, unnamed, |_| false), []);
+    assert_eq!(pool.release(unnamed * 2, unnamed + WRITE_MARGIN, |_| false).len(), 1);
+}
+
+#[test]
+fn a_backend_that_came_back_and_leaves_again_waits_again() {
+    let mut pool = pool(&[("a", 0), ("b", 1)]);
+    pool.set_members(START, &[("b", 1)]).unwrap();
+    assert_eq!(pool.release(START, START, |_| false), []);
+    pool.set_members(START, &[("a", 0), ("b", 1)]).unwrap();
+    pool.set_members(LATER, &[("b", 1)]).unwrap();
+    assert_eq!(pool.release(LATER, LATER, |_| false), []);
+    assert_eq!(release(&mut pool).len(), 1);
 }
 
 #[test]
@@ -84,7 +114,7 @@ fn a_released_index_is_given_out_again() {
     let mut pool = pool(&[("a", 1), ("b", 1)]);
     pool.set_members(START, &[("b", 1)]).unwrap();
     settle(&mut pool, START);
-    pool.release(|_| false);
+    release(&mut pool);
     assert_eq!(pool.set_members(START, &[("b", 1), ("z", 1)]).unwrap().added, [0]);
 }
 

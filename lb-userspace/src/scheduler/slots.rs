@@ -135,6 +135,12 @@ impl SlotTable {
         writes
     }
 
+    /// Starts every clock anew, for a copy of a table whose refusals and surveys were another's until now.
+    pub fn restart_clocks(&mut self, now: Duration) {
+        self.unsettled.values_mut().for_each(|clock| *clock = Clock { since: now, stored: now });
+        self.exceptions.values_mut().for_each(|since| *since = now);
+    }
+
     /// A backend died: what it owned as *previous* owner is given up. What it owns as current owner changes with the
     /// next [`SlotTable::retarget`].
     pub fn backend_down(&mut self, now: Duration, index: u16) -> Vec<SlotWrite> {

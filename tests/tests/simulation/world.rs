@@ -298,7 +298,8 @@ impl<P: PacketSide> World<P> {
 
     fn release(&mut self) {
         let hasty = self.fault == Fault::ReuseIndexEarly;
-        let released = self.pool.release(|index| !hasty && self.side.recorded(index));
+        let surveyed = if hasty { Duration::MAX } else { self.now };
+        let released = self.pool.release(self.now, surveyed, |index| !hasty && self.side.recorded(index));
         for (identity, index) in released {
             tell!(self, "{identity} ({index}) is gone");
             self.side.set_up(index, true);
