@@ -66,8 +66,8 @@ impl Image {
     fn fill(&mut self, half: &Half) {
         self.displacements[half.index as usize] = half.displacements;
         let first = half.index as usize * HALF_ENTRIES;
-        self.services[first..first + HALF_ENTRIES].fill(Service::default());
-        self.reverse[first..first + HALF_ENTRIES].fill(Reverse::default());
+        self.services[first..first + HALF_ENTRIES].zero();
+        self.reverse[first..first + HALF_ENTRIES].zero();
         for (index, service) in &half.services {
             self.services[first + *index as usize] = *service;
         }

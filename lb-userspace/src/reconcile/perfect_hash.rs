@@ -46,19 +46,17 @@ pub fn build(keys: &[Key]) -> Option<PerfectHash> {
 fn attempt(keys: &[Key], seed: u64) -> Option<PerfectHash> {
     let hashes: Vec<u64> =
         keys.iter().map(|key| hash::endpoint(seed, key.address, key.port_wire, key.protocol)).collect();
-    let mut buckets: Vec<Vec<usize>> = vec![Vec::new(); BUCKETS];
-    for (key, &hash) in hashes.iter().enumerate() {
-        buckets[hash::bucket(hash)].push(key);
-    }
-    let mut order: Vec<usize> = (0..BUCKETS).filter(|&bucket| !buckets[bucket].is_empty()).collect();
-    order.sort_by_key(|&bucket| std::cmp::Reverse(buckets[bucket].len()));
+    let mut by_bucket: Vec<usize> = (0..keys.len()).collect();
+    by_bucket.sort_by_key(|&key| hash::bucket(hashes[key]));
+    let mut buckets: Vec<&[usize]> =
+        by_bucket.chunk_by(|&a, &b| hash::bucket(hashes[a]) == hash::bucket(hashes[b])).collect();
+    buckets.sort_by_key(|members| std::cmp::Reverse(members.len()));
 
     let mut built = PerfectHash { seed, displacements: [0; BUCKETS], entries: vec![0; keys.len()] };
     let mut taken = vec![false; HALF_ENTRIES];
-    for bucket in order {
-        let members = &buckets[bucket];
+    for members in buckets {
         let displacement = (0..HALF_ENTRIES as u16).find(|&d| fits(members, &hashes, d, &taken))?;
-        built.displacements[bucket] = displacement;
+        built.displacements[hash::bucket(hashes[members[0]])] = displacement;
         for &key in members {
             let entry = hash::entry(hashes[key], displacement);
             taken[entry] = true;
