@@ -7,6 +7,8 @@
 mod fault;
 #[path = "simulation/packet_side.rs"]
 mod packet_side;
+#[path = "simulation/rng.rs"]
+mod rng;
 #[path = "simulation/world.rs"]
 mod world;
 

@@ -12,6 +12,7 @@ use lb_common::slot::{Slot, SlotState};
 
 use crate::fault::{Fault, FaultySurvey};
 use crate::packet_side::{Kind, Model, PacketSide, SHORT_IDLE, Survey};
+use crate::rng::Rng;
 
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(200);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -67,26 +68,6 @@ pub fn story(seed: u64, fault: Fault) -> Vec<String> {
 
 fn model() -> Model {
     Model::new(SLOTS, RECORDS, IDLE_TIMEOUT)
-}
-
-/// SplitMix64: small, and the same everywhere for ever.
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
 }
 
 /// A flow as its client sees it.

@@ -1,0 +1,133 @@
+//! Packets that are on their way through the path while the tables change: what they loaded, they keep until a grace
+//! period has passed.
+
+use std::collections::BTreeMap;
+
+use fairway::native::NativeTables;
+use fairway::reconcile::image::Image;
+use fairway::reconcile::write::Write;
+use lb_common::abi::{Displacements, FragmentEntry, FragmentKey, Record, Reverse, Root, Row, Service};
+use lb_common::address::Address;
+use lb_common::counters::Reason;
+use lb_common::flow::Flow;
+use lb_common::path::{Inserted, Route, RouteQuery, Tables};
+use lb_common::slot::Slot;
+
+/// What has been replaced since the last grace period, as it was before.
+#[derive(Default)]
+pub struct Replaced {
+    root: Option<Root>,
+    slots: BTreeMap<u32, u32>,
+    /// Writes that were carried out before these.
+    after: Option<u64>,
+}
+
+impl Replaced {
+    /// Notes what `write` is about to replace; so many were carried out before it.
+    pub fn note(&mut self, image: &Image, write: &Write, before: u64) {
+        self.after.get_or_insert(before);
+        match write {
+            Write::Flip(_) => drop(self.root.get_or_insert(image.root)),
+            Write::Slot(index, _) => drop(self.slots.entry(*index).or_insert(image.slots[*index as usize])),
+            Write::Grace => *self = Self::default(),
+            // Whole tables are written where only a later root leads to.
+            Write::Slots(..) | Write::Row(..) | Write::RowMac(..) | Write::RowState(..) => {}
+            Write::Half(_) | Write::Exclude(..) | Write::Include(..) => {}
+        }
+    }
+
+    /// Whether a packet that comes after so many writes could have been on its way before these.
+    pub fn could_be_seen_by(&self, writes: u64) -> bool {
+        !self.is_empty() && self.after.is_some_and(|after| writes <= after)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.root.is_none() && self.slots.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The tables as a packet sees them that loaded the root, or its slot, before they were replaced.
+pub struct InFlight<'a> {
+    pub tables: &'a NativeTables,
+    pub replaced: &'a Replaced,
+    pub old_root: bool,
+    pub old_slot: bool,
+}
+
+impl Tables for InFlight<'_> {
+    fn root(&self) -> Option<&Root> {
+        self.replaced.root.as_ref().filter(|_| self.old_root).or(self.tables.root())
+    }
+
+    fn slot(&self, index: u32) -> Option<Slot> {
+        self.replaced.slots.get(&index).filter(|_| self.old_slot).map(|&word| Slot(word)).or(self.tables.slot(index))
+    }
+
+    fn displacements(&self, half: u32) -> Option<&Displacements> {
+        self.tables.displacements(half)
+    }
+
+    fn service(&self, index: u32) -> Option<&Service> {
+        self.tables.service(index)
+    }
+
+    fn reverse(&self, index: u32) -> Option<&Reverse> {
+        self.tables.reverse(index)
+    }
+
+    fn row(&self, index: u32) -> Option<&Row> {
+        self.tables.row(index)
+    }
+
+    fn count(&self, row: u32, bytes: u32, opens: bool) {
+        self.tables.count(row, bytes, opens);
+    }
+
+    fn count_reason(&self, reason: Reason) {
+        self.tables.count_reason(reason);
+    }
+
+    fn now(&self) -> u64 {
+        self.tables.now()
+    }
+
+    fn with_record<R>(&self, flow: &Flow, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        self.tables.with_record(flow, act)
+    }
+
+    fn insert_record(&self, flow: &Flow, record: Record) -> Inserted {
+        self.tables.insert_record(flow, record)
+    }
+
+    fn note_refusal(&self, slot: u32, now: u64) {
+        self.tables.note_refusal(slot, now);
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
+        self.tables.fragment(key)
+    }
+
+    fn remember_fragment(&self, key: &FragmentKey, entry: FragmentEntry) {
+        self.tables.remember_fragment(key, entry);
+    }
+
+    fn is_excluded(&self, exclude: u32, destination: Address) -> bool {
+        self.tables.is_excluded(exclude, destination)
+    }
+
+    fn route(&self, query: &RouteQuery) -> Route {
+        self.tables.route(query)
+    }
+
+    fn vlan(&self, interface: u32) -> Option<(u32, [u32; 2])> {
+        self.tables.vlan(interface)
+    }
+
+    fn hand_over(&self, network: usize) -> bool {
+        self.tables.hand_over(network)
+    }
+}
