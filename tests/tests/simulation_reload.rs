@@ -4,6 +4,8 @@
 //!
 //! `FAIRWAY_FULL=1` runs many more. A history that fails is told from its seed.
 
+#[path = "simulation_reload/dead_owner.rs"]
+mod dead_owner;
 #[path = "simulation_reload/desired.rs"]
 mod desired;
 #[path = "simulation_reload/fault.rs"]

@@ -56,3 +56,66 @@ fn reverse_key(reverse: &Reverse) -> Key {
 fn placed<T: Copy>(hash: &PerfectHash, entries: &[T]) -> Vec<(u32, T)> {
     hash.entries.iter().copied().zip(entries.iter().copied()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::reconcile::image::Image;
+
+    fn service(number: u32, port: u16) -> Service {
+        let address = Ipv4Addr::from(0xcb00_7100 + number).into();
+        let flags = service_flags::USED;
+        Service { address, port_wire: port.to_be(), protocol: 6, flags, pool: number + 1, ..Service::default() }
+    }
+
+    fn publish_into(image: &mut Image, services: &[Service]) {
+        let writes = publish(&image.root, services, &[]).expect("all different keys");
+        writes.iter().for_each(|write| image.apply(write));
+    }
+
+    #[test]
+    fn every_listener_is_found_and_no_other() {
+        let mut image = Image::new(16, 16);
+        let services: Vec<Service> = (0..1000).map(|number| service(number / 4, 80 + number as u16 % 4)).collect();
+        publish_into(&mut image, &services);
+        for service in &services {
+            assert_eq!(image.listener(service.address, service.port_wire, 6), Some(service));
+            assert_eq!(image.listener(service.address, service.port_wire, 17), None);
+            assert_eq!(image.listener(service.address, 84u16.to_be(), 6), None);
+        }
+    }
+
+    #[test]
+    fn a_listener_of_every_port_takes_what_no_other_has() {
+        let mut image = Image::new(16, 16);
+        let (every, exact) = (service(1, 0), Service { pool: 7, ..service(1, 80) });
+        publish_into(&mut image, &[every, exact]);
+        assert_ne!(image.root.word & root_flags::WILDCARD, 0);
+        assert_eq!(image.listener(every.address, 80u16.to_be(), 6).map(|entry| entry.pool), Some(7));
+        assert_eq!(image.listener(every.address, 81u16.to_be(), 6), Some(&every));
+    }
+
+    #[test]
+    fn halves_take_turns_and_the_live_one_is_left_alone_until_the_flip() {
+        let mut image = Image::new(16, 16);
+        publish_into(&mut image, &[service(1, 80)]);
+        let [fill, flip, grace] = publish(&image.root, &[service(2, 80)], &[]).expect("one key");
+        image.apply(&fill);
+        assert!(image.listener(service(1, 80).address, 80u16.to_be(), 6).is_some());
+        assert!(image.listener(service(2, 80).address, 80u16.to_be(), 6).is_none());
+        image.apply(&flip);
+        assert!(image.listener(service(1, 80).address, 80u16.to_be(), 6).is_none());
+        assert!(image.listener(service(2, 80).address, 80u16.to_be(), 6).is_some());
+        assert!(matches!(grace, Write::Grace), "the other half is filled again by the next plan");
+    }
+
+    #[test]
+    fn whether_replies_leave_by_vlan_interfaces_survives() {
+        let mut image = Image::new(16, 16);
+        image.root.word |= root_flags::VLAN;
+        publish_into(&mut image, &[service(1, 80)]);
+        assert_ne!(image.root.word & root_flags::VLAN, 0);
+    }
+}

@@ -520,3 +520,7 @@ fn excluded(services: &BTreeMap<String, Placed>) -> BTreeSet<(u32, IpNet)> {
 fn table_error(service: &ServiceConfig, error: TableError) -> PlanError {
     PlanError::Table { service: service.name.clone(), error }
 }
+
+#[cfg(test)]
+#[path = "planner_tests.rs"]
+mod tests;

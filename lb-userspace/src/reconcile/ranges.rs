@@ -55,7 +55,34 @@ impl Ranges {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn ranges_never_overlap_and_all_places_come_back(steps in prop::collection::vec((any::<bool>(), 1u32..100), 0..200)) {
+            let mut ranges = Ranges::new(1000, 8);
+            let all = ranges.available();
+            let mut taken: Vec<(u32, u32)> = Vec::new();
+            for (give, length) in steps {
+                if give && !taken.is_empty() {
+                    let (start, length) = taken.swap_remove(length as usize % taken.len());
+                    ranges.give(start, length);
+                } else if let Some(start) = ranges.take(length) {
+                    prop_assert!(start % 8 == 0 && start + length <= 1000);
+                    let apart = |&(other, its): &(u32, u32)| start + length <= other || other + its <= start;
+                    prop_assert!(taken.iter().all(apart));
+                    taken.push((start, length));
+                }
+            }
+            for (start, length) in taken {
+                ranges.give(start, length);
+            }
+            prop_assert_eq!(ranges.available(), all);
+            prop_assert_eq!(ranges.take(1000), Some(0), "all gaps have joined");
+        }
+    }
 
     #[test]
     fn what_is_given_back_joins_its_neighbours() {

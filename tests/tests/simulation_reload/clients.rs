@@ -89,9 +89,13 @@ impl World {
         let is_udp = is_udp(service, listener);
         let kind = if is_udp { Kind::Data } else { Kind::Opens };
         let expected = self.expected_if_stateless(service, listener, id);
-        let refusals = (self.sweeping || !self.replaced.is_empty()).then(|| self.tables.refusals.borrow().clone());
-        let Some(backend) = self.answer(service, listener, id, kind, 0)? else { return Ok(()) };
-        if refusals.is_some_and(|before| *self.tables.refusals.borrow() != before) {
+        let earlier = self.tables.refusals.take();
+        let answer = self.answer(service, listener, id, kind, 0);
+        let was_refused = !self.tables.refusals.borrow().is_empty();
+        let later = self.tables.refusals.replace(earlier);
+        self.tables.refusals.borrow_mut().extend(later);
+        let Some(backend) = answer? else { return Ok(()) };
+        if was_refused && (self.sweeping || !self.replaced.is_empty()) {
             // Known limit: a flow that is refused its record in these milliseconds may be moved by the stores.
             return Ok(());
         }

@@ -12,12 +12,15 @@ use crate::rng::Rng;
 const SERVERS: u64 = 14;
 /// Names, addresses, ports and protocols of the services: two listeners each, of which the second comes and goes. Ports
 /// are all different, so that replies under nat are never ambiguous.
-pub const SERVICES: [(&str, IpAddr, [(&str, u16); 2]); 4] = [
+pub const SERVICES: [(&str, IpAddr, Listeners); 4] = [
     ("red", IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), [("tcp", 80), ("tcp", 81)]),
     ("green", IpAddr::V4(Ipv4Addr::new(203, 0, 113, 2)), [("tcp", 90), ("tcp", 91)]),
     ("blue", IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), [("tcp", 80), ("tcp", 81)]),
     ("white", IpAddr::V4(Ipv4Addr::new(203, 0, 113, 4)), [("udp", 100), ("tcp", 101)]),
 ];
+
+/// Protocol and port of each.
+type Listeners = [(&'static str, u16); 2];
 
 /// One service of the file.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -320,12 +320,12 @@ impl World {
             for _ in 0..6 {
                 let passed = self.rng.below(400);
                 self.advance(passed);
-                match self.rng.below(5) {
+                match self.rng.below(15) {
                     0 => {
                         desired::change(&mut self.rng, &mut self.desired);
                         self.reload()?;
                     }
-                    1 => self.open()?,
+                    1..4 => self.open()?,
                     _ => self.packet(Kind::Data)?,
                 }
             }
