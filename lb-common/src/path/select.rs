@@ -22,7 +22,7 @@ use crate::slot::{NONE, Slot, SlotState};
 #[inline(always)]
 pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) -> Result<u32, Reason> {
     let index = slot_index(service, flow);
-    let slot = slot(tables, service, flow, index)?;
+    let slot = slot(tables, service, index)?;
     let owner = if slot.state() == SlotState::Settled || !keeps_records(service, flow) {
         slot.current()
     } else {
@@ -34,7 +34,7 @@ pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal
 /// The row of the flow that an ICMP error quotes: looked up, never recorded.
 #[inline(always)]
 pub fn row_of_quoted<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<u32, Reason> {
-    let slot = slot(tables, service, flow, slot_index(service, flow))?;
+    let slot = slot(tables, service, slot_index(service, flow))?;
     let owner = if slot.state() == SlotState::Settled || !keeps_records(service, flow) {
         slot.current()
     } else {
@@ -56,9 +56,8 @@ fn slot_index(service: &Service, flow: &Flow) -> u32 {
 }
 
 #[inline(always)]
-fn slot<T: Tables>(tables: &T, service: &Service, flow: &Flow, index: u32) -> Result<Slot, Reason> {
+fn slot<T: Tables>(tables: &T, service: &Service, index: u32) -> Result<Slot, Reason> {
     let slot = tables.slot(index).ok_or(Reason::Inconsistent)?;
-    tables.trace(Step::Flow(flow));
     tables.trace(Step::Service(service));
     tables.trace(Step::Slot(index - service.first_slot, slot));
     Ok(slot)

@@ -129,6 +129,22 @@ impl Controller {
         self.planner.clone().configure(now, &self.image, config)
     }
 
+    /// Every address that packets are sent to, now or under another configuration.
+    pub fn destinations_with(&self, config: &Config) -> BTreeSet<IpAddr> {
+        let mut destinations = self.planner.destinations();
+        destinations.extend(addresses(config));
+        destinations
+    }
+
+    /// Whether for every backend of a configuration it is known how to reach it, or that it cannot be reached.
+    pub fn knows_next_hops_of(&self, config: &Config) -> bool {
+        addresses(config).all(|address| match self.planner.hops().get(&address) {
+            Some(Err(unresolved)) => !unresolved.is_pending(),
+            Some(Ok(_)) => true,
+            None => false,
+        })
+    }
+
     /// Takes note of an event; what is to be done about it.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Effect> {
         match event {
@@ -210,4 +226,8 @@ impl Controller {
     pub fn interfaces(&self) -> &Interfaces {
         &self.interfaces
     }
+}
+
+fn addresses(config: &Config) -> impl Iterator<Item = IpAddr> {
+    config.services.iter().flat_map(|service| &service.backends).map(|backend| backend.address)
 }

@@ -3,6 +3,7 @@
 
 mod packet;
 mod tables;
+mod words;
 
 pub use packet::NativePacket;
 pub use tables::{FlowId, NativeTables, TraceLine};

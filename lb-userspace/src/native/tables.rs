@@ -14,6 +14,7 @@ use lb_common::limits::SLOTS_PER_ELEMENT;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::slot::Slot;
 
+use super::words::words;
 use crate::reconcile::image::Image;
 
 /// Identifies a flow of either family.
@@ -169,7 +170,7 @@ impl Tables for NativeTables {
 
     fn trace(&self, step: Step) {
         if self.traced {
-            self.steps.borrow_mut().push(format!("{step:?}"));
+            self.steps.borrow_mut().extend(words(&step));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
@@ -13,7 +13,7 @@ use super::{clock, explain, reload};
 use crate::config::Config;
 use crate::controller::status::Telemetry;
 use crate::controller::view::{ConfigStatus, NodeStatus, PlanReport, Problem, Status};
-use crate::controller::{Controller, Event};
+use crate::controller::{Controller, Effect, Event};
 use crate::effects::admin::{self, AdminServers};
 use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::{Dataplane, Sender, TraceSession};
@@ -24,6 +24,9 @@ use lb_common::counters::Fate;
 
 /// Time between two rounds of housekeeping.
 const TICK: Duration = Duration::from_secs(1);
+/// How long a reload waits for the next hops of new backends: an ARP request and two more. A backend that does not answer
+/// by then is put in force without; its packets are dropped under `next-hop-unknown` until it does.
+const NEXT_HOP_PATIENCE: Duration = Duration::from_millis(2500);
 /// While every slot is settled, the flow tables are counted only every so many ticks, to delete old records.
 const QUIET_TICKS: u32 = 10;
 
@@ -41,6 +44,19 @@ pub(super) struct Daemon {
     started: f64,
     quiet_ticks: u32,
     trace: Option<TraceSession>,
+    pending: Option<Pending>,
+}
+
+/// Whom to tell how a reload ended.
+type Reply = oneshot::Sender<Result<PlanReport, Problem>>;
+
+/// A configuration that waits for the next hops of its new backends.
+struct Pending {
+    config: Config,
+    warnings: String,
+    reply: Option<Reply>,
+    /// When it is put in force whatever is known.
+    until: Duration,
 }
 
 impl Daemon {
@@ -83,6 +99,7 @@ impl Daemon {
             started: now,
             quiet_ticks: 0,
             trace: None,
+            pending: None,
         };
         let (plan, effects) = daemon.controller.configure(clock::now(), config)?;
         daemon.perform(effects);
@@ -106,7 +123,7 @@ impl Daemon {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => drop(self.reload(None)),
+                _ = hangup.recv() => self.begin_reload(None, None),
                 event = self.network.recv() => {
                     let event = event.context("the next-hop resolver has stopped")?;
                     self.event(event);
@@ -141,6 +158,7 @@ impl Daemon {
         }
         let effects = self.controller.handle(clock::now(), Event::Network(event));
         self.perform(effects);
+        self.reload_if_ready();
     }
 
     fn answer(&mut self, request: Request) {
@@ -148,7 +166,7 @@ impl Daemon {
         match request {
             Request::Status(reply) => drop(reply.send(Box::new(self.status()))),
             Request::Diff(text, reply) => drop(reply.send(self.diff(text))),
-            Request::Reload(text, reply) => drop(reply.send(self.reload(text))),
+            Request::Reload(text, reply) => self.begin_reload(text, Some(reply)),
             Request::Explain(query, reply) => {
                 let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
                 drop(reply.send(explain::explain(&self.controller, &self.dataplane, now, &query)));
@@ -179,9 +197,56 @@ impl Daemon {
         Ok(reload::report(&plan, warnings))
     }
 
-    /// Puts another configuration in force, or keeps the present one and says why.
-    fn reload(&mut self, text: Option<ConfigText>) -> Result<PlanReport, Problem> {
-        let result = self.replace_config(text);
+    /// Reads another configuration. It is put in force when the next hops of its new backends are known, so that no
+    /// packet goes to one that cannot be reached yet; at once if there are none.
+    fn begin_reload(&mut self, text: Option<ConfigText>, reply: Option<Reply>) {
+        if let Some(earlier) = self.pending.take() {
+            self.finish_reload(earlier);
+        }
+        match self.read(text) {
+            Ok((config, warnings)) => {
+                let effect = Effect::Want(self.controller.destinations_with(&config));
+                self.perform(vec![effect]);
+                self.pending = Some(Pending { config, warnings, reply, until: clock::now() + NEXT_HOP_PATIENCE });
+                self.reload_if_ready();
+            }
+            Err(problem) => self.report_reload(Err(problem), reply),
+        }
+    }
+
+    /// Puts the waiting configuration in force if there is nothing more to wait for.
+    fn reload_if_ready(&mut self) {
+        let ready = |pending: &Pending| {
+            clock::now() >= pending.until || self.controller.knows_next_hops_of(&pending.config)
+        };
+        if self.pending.as_ref().is_some_and(ready)
+            && let Some(pending) = self.pending.take()
+        {
+            self.finish_reload(pending);
+        }
+    }
+
+    fn finish_reload(&mut self, pending: Pending) {
+        let Pending { config, warnings, reply, .. } = pending;
+        let hash = config.hash();
+        let result = match self.controller.configure(clock::now(), config) {
+            Ok((plan, effects)) => {
+                self.perform(effects);
+                self.note_backends();
+                self.state.hash = hash;
+                self.state.loaded = clock::wall();
+                Ok(reload::report(&plan, warnings))
+            }
+            Err(error) => {
+                let effect = Effect::Want(self.controller.planner().destinations());
+                self.perform(vec![effect]);
+                Err(Problem { exit: 1, message: error.to_string() })
+            }
+        };
+        self.report_reload(result, reply);
+    }
+
+    fn report_reload(&mut self, result: Result<PlanReport, Problem>, reply: Option<Reply>) {
         self.state.last_reload = clock::wall();
         self.state.last_reload_successful = result.is_ok();
         self.state.last_reload_error = result.as_ref().err().map(|problem| problem.message.clone());
@@ -190,19 +255,9 @@ impl Daemon {
             Ok(report) => info!(changes = report.changes.join("; "), "configuration reloaded"),
             Err(problem) => error!(why = problem.message, "configuration not reloaded; the old one stays in force"),
         }
-        result
-    }
-
-    fn replace_config(&mut self, text: Option<ConfigText>) -> Result<PlanReport, Problem> {
-        let (config, warnings) = self.read(text)?;
-        let hash = config.hash();
-        let configured = self.controller.configure(clock::now(), config);
-        let (plan, effects) = configured.map_err(|error| Problem { exit: 1, message: error.to_string() })?;
-        self.perform(effects);
-        self.note_backends();
-        self.state.hash = hash;
-        self.state.loaded = clock::wall();
-        Ok(reload::report(&plan, warnings))
+        if let Some(reply) = reply {
+            drop(reply.send(result));
+        }
     }
 
     fn read(&self, text: Option<ConfigText>) -> Result<(Config, String), Problem> {
@@ -217,6 +272,7 @@ impl Daemon {
     }
 
     fn tick(&mut self) {
+        self.reload_if_ready();
         self.quiet_ticks += 1;
         if self.controller.is_settled() && self.quiet_ticks < QUIET_TICKS {
             return;
