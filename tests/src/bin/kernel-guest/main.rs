@@ -20,7 +20,7 @@ use std::process::ExitCode;
 type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
-    ("the_verifier_accepts_the_program", loading::the_verifier_accepts_the_program),
+    ("the_verifier_accepts_every_program", loading::the_verifier_accepts_every_program),
     ("instructions_per_packet_are_few", counting::instructions_per_packet_are_few),
     ("virtio_net_forwards_natively", forwarding::virtio_net_forwards_natively),
     ("tags_are_pushed_replaced_and_popped", forwarding::tags_are_pushed_replaced_and_popped),
