@@ -105,21 +105,24 @@ impl Group {
 
     /// What to give to `cargo test`.
     fn selection(self) -> Vec<&'static str> {
-        match self.target() {
-            None => vec!["-p", "lb-common", "-p", "lb-userspace", "-p", "xtask"],
-            Some(target) => vec!["-p", "fairway-tests", "--test", target],
+        if self == Self::Unit {
+            return vec!["-p", "lb-common", "-p", "lb-userspace", "-p", "xtask"];
         }
+        let mut selection = vec!["-p", "fairway-tests"];
+        for target in self.targets() {
+            selection.extend(if *target == LIBRARY { vec!["--lib"] } else { vec!["--test", *target] });
+        }
+        selection
     }
 
-    /// The test target of the tests package, none for the crates' own tests.
-    fn target(self) -> Option<&'static str> {
+    /// The test targets of the tests package; none for the crates' own tests and for those in an emulated machine.
+    fn targets(self) -> &'static [&'static str] {
         match self {
-            Self::Unit => None,
-            Self::Sim => Some("simulation"),
-            Self::Packet => Some("packet"),
-            Self::Netns => Some("netns"),
-            Self::Interop => Some("interop"),
-            Self::Kernel => Some(kernel::PROGRAM),
+            Self::Unit | Self::Kernel => &[],
+            Self::Sim => &["simulation", "simulation_reload"],
+            Self::Packet => &[LIBRARY, "packet", "trace"],
+            Self::Netns => &["nexthop", "netns"],
+            Self::Interop => &["interop"],
         }
     }
 
@@ -132,15 +135,18 @@ impl Group {
     }
 
     fn exists(self) -> bool {
-        if self == Self::Kernel {
-            return true;
-        }
         let tests = root().join("tests/tests");
-        self.target().is_none_or(|name| {
-            tests.join(name).with_extension("rs").exists() || tests.join(name).join("main.rs").exists()
-        })
+        let is_there = |name: &&str| {
+            **name == LIBRARY
+                || tests.join(name).with_extension("rs").exists()
+                || tests.join(name).join("main.rs").exists()
+        };
+        self.targets().iter().all(is_there)
     }
 }
+
+/// The tests in the tests package's own library, by the name of their program.
+const LIBRARY: &str = "fairway_tests";
 
 fn chosen(groups: &[Group], full: bool) -> Result<Vec<Group>> {
     if groups.is_empty() {
@@ -148,7 +154,7 @@ fn chosen(groups: &[Group], full: bool) -> Result<Vec<Group>> {
         return Ok(Group::ALL.into_iter().filter(is_due).collect());
     }
     if let Some(missing) = groups.iter().find(|group| !group.exists()) {
-        bail!("there are no `{}` tests in this version", missing.target().unwrap_or("unit"));
+        bail!("there are no `{}` tests in this version", missing.targets().join("`, `"));
     }
     Ok(groups.to_vec())
 }
@@ -191,10 +197,12 @@ impl<'a> Session<'a> {
 
     fn run_through_sudo(&self, group: Group) -> Result<()> {
         let selection = [vec!["test", "--no-run"], group.selection()].concat();
-        let target = group.target().context("only targets of the tests package need root")?;
         let executables = build(&selection)?;
-        let test = executables.iter().find(|test| test.name == target).context("cargo built no such test")?;
-        check(&mut self.root_command(&test.path)?)
+        for target in group.targets() {
+            let test = executables.iter().find(|test| test.name == *target).context("cargo built no such test")?;
+            check(&mut self.root_command(&test.path)?)?;
+        }
+        Ok(())
     }
 
     /// As cargo would run it: in its package's directory, which it can also ask for.

@@ -64,7 +64,9 @@ fn owners(slot: Slot) -> String {
         SlotState::Settled if current == lb_common::slot::NONE => "no backend owns it".to_owned(),
         SlotState::Settled => format!("settled, backend {current} of the pool"),
         SlotState::Unsettled => {
-            format!("unsettled: new flows to backend {current} of the pool, those without a record to backend {previous}")
+            format!(
+                "unsettled: new flows to backend {current} of the pool, those without a record to backend {previous}"
+            )
         }
         SlotState::Exceptions => format!("backend {current} of the pool, except flows with a record"),
     }

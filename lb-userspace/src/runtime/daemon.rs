@@ -216,9 +216,8 @@ impl Daemon {
 
     /// Puts the waiting configuration in force if there is nothing more to wait for.
     fn reload_if_ready(&mut self) {
-        let ready = |pending: &Pending| {
-            clock::now() >= pending.until || self.controller.knows_next_hops_of(&pending.config)
-        };
+        let ready =
+            |pending: &Pending| clock::now() >= pending.until || self.controller.knows_next_hops_of(&pending.config);
         if self.pending.as_ref().is_some_and(ready)
             && let Some(pending) = self.pending.take()
         {
