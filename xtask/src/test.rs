@@ -137,7 +137,7 @@ impl Group {
     fn exists(self) -> bool {
         let tests = root().join("tests/tests");
         let is_there = |name: &&str| {
-            **name == LIBRARY
+            *name == LIBRARY
                 || tests.join(name).with_extension("rs").exists()
                 || tests.join(name).join("main.rs").exists()
         };
