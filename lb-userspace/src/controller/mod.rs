@@ -136,12 +136,15 @@ impl Controller {
         destinations
     }
 
-    /// Whether for every backend of a configuration it is known how to reach it, or that it cannot be reached.
+    /// Whether for every backend that a configuration brings it is known how to reach it, or that it cannot be reached.
     pub fn knows_next_hops_of(&self, config: &Config) -> bool {
-        addresses(config).all(|address| match self.planner.hops().get(&address) {
-            Some(Err(unresolved)) => !unresolved.is_pending(),
-            Some(Ok(_)) => true,
-            None => false,
+        let present = self.planner.destinations();
+        addresses(config).filter(|address| !present.contains(address)).all(|address| {
+            match self.planner.hops().get(&address) {
+                Some(Err(unresolved)) => !unresolved.is_pending(),
+                Some(Ok(_)) => true,
+                None => false,
+            }
         })
     }
 

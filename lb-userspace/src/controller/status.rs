@@ -99,9 +99,11 @@ impl Controller {
         let config = &placed.config;
         let table = self.planner().tables().get(placed.table);
         let slots = table.pool.slots();
-        let mut owned: BTreeMap<u16, u32> = BTreeMap::new();
+        let mut owned = vec![0u32; table.rows() as usize];
         for word in slots.words() {
-            *owned.entry(word.current()).or_default() += 1;
+            if let Some(count) = owned.get_mut(usize::from(word.current())) {
+                *count += 1;
+            }
         }
         let configured = config.backends.iter().map(|backend| (backend, false));
         let leaving = placed.leaving.values().map(|backend| (backend, true));
@@ -110,7 +112,7 @@ impl Controller {
             .map(|(backend, leaving)| {
                 let identity = identity_of(backend);
                 let index = table.pool.member(&identity).map(|member| member.index);
-                let slots = index.and_then(|index| owned.get(&index)).copied().unwrap_or(0);
+                let slots = index.and_then(|index| owned.get(usize::from(index))).copied().unwrap_or(0);
                 self.backend(placed, backend, leaving, slots, telemetry)
             })
             .collect();

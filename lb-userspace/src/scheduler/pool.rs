@@ -15,6 +15,7 @@
 //! The pool takes *effective* weights; how health, slow start and operators make them is decided elsewhere.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::maglev::{self, Member};
@@ -77,6 +78,8 @@ pub struct Pool {
     computed_for: Vec<(u16, u32)>,
     /// Since when no slot is known to name a leaving member, by index.
     unnamed: BTreeMap<u16, Duration>,
+    /// [`Pool::lookup_table_hash`], once somebody asked for it: it takes a walk over the whole table.
+    hash: OnceLock<u64>,
 }
 
 impl Pool {
@@ -89,6 +92,7 @@ impl Pool {
             slots: SlotTable::new(table_size),
             computed_for: Vec::new(),
             unnamed: BTreeMap::new(),
+            hash: OnceLock::new(),
         }
     }
 
@@ -187,6 +191,10 @@ impl Pool {
 
     /// What two nodes compare: equal when new flows go to the same backends, whatever indices they have.
     pub fn lookup_table_hash(&self) -> u64 {
+        *self.hash.get_or_init(|| self.compute_hash())
+    }
+
+    fn compute_hash(&self) -> u64 {
         let identities: BTreeMap<u16, &str> =
             self.members().map(|(identity, member)| (member.index, identity)).collect();
         let owners: Vec<u16> = self.slots.words().iter().map(|word| word.current()).collect();
@@ -252,6 +260,7 @@ impl Pool {
         let owners = maglev::table(&members, size, &self.seed);
         let down: Vec<u16> = self.members.values().filter(|member| !member.up).map(|member| member.index).collect();
         self.computed_for = shares;
+        self.hash = OnceLock::new();
         self.slots.retarget(now, &owners, |index| !down.contains(&index))
     }
 }
