@@ -10,7 +10,7 @@ use super::view::{ConfigStatus, NodeStatus};
 use crate::config::{Backend, Forwarding, OnNoBackend};
 use crate::nexthop::{NextHop, ProgramMode};
 use crate::reconcile::entries;
-use crate::reconcile::planner::{Placed, identity_of};
+use crate::reconcile::placed::{Placed, identity_of};
 
 /// What the data plane counted and the runtime remembers.
 #[derive(Clone, Debug, Default)]

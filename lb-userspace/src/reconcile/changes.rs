@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::planner::{Placed, identity_of};
+use super::placed::{Placed, identity_of};
 use crate::config::{Backend, Config, Service};
 
 /// The lines for going from `before` to `after`; none when the services are the same.

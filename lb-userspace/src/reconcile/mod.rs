@@ -7,6 +7,8 @@ pub mod entries;
 pub mod half;
 pub mod image;
 pub mod perfect_hash;
+pub mod placed;
+pub mod plan;
 pub mod planner;
 pub mod ranges;
 pub mod rows;

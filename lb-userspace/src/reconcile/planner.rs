@@ -10,96 +10,28 @@
 //!    only the new entries lead to, and it may belong to a table that others are just leaving, whose packets would find
 //!    backends there that they do not have.
 
+mod layout;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use lb_common::abi::{HALF_ENTRIES, Reverse, Row, Service};
-use lb_common::limits::MAX_LISTENERS;
+use lb_common::abi::{Reverse, Service};
 
 use super::census::Census;
 use super::changes;
-use super::entries::{self, Hop, Place};
-use super::half;
+use super::entries::Hop;
 use super::image::Image;
+use super::placed::{Placed, excluded, wish};
+use super::plan::{Plan, PlanError};
 use super::ranges::Ranges;
-use super::rows::{RowIndex, RowOwner};
+use super::rows::RowIndex;
 use super::tables::{TableError, TableSet, Wish};
 use super::write::Write;
-use crate::config::{Backend, Config, Listener, Protocol, Service as ServiceConfig, UdpMode};
+use crate::config::{Backend, Config, Service as ServiceConfig};
 use crate::scheduler::seed::Seed;
 use crate::scheduler::slots::SweepReport;
-
-/// Writes, and what they mean.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// In this order.
-    pub writes: Vec<Write>,
-    /// One line for each thing that an operator would call a change.
-    pub changes: Vec<String>,
-    /// Slots of live tables that get another owner.
-    pub slots_moved: u64,
-    /// Slots of the tables that are touched.
-    pub slots: u64,
-    /// Services whose flows are re-homed, because their table changes size.
-    pub rehomed: Vec<String>,
-}
-
-/// Why a configuration cannot be put in force here and now.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum PlanError {
-    /// The lookup tables do not fit.
-    #[error("service `{service}`: {error}")]
-    Table {
-        /// The service.
-        service: String,
-        /// What is missing.
-        error: TableError,
-    },
-    /// The rows do not fit.
-    #[error("service `{service}`: no room for {rows} rows; restart Fairway to size its tables anew")]
-    NoRows {
-        /// The service.
-        service: String,
-        /// What was asked for.
-        rows: u32,
-    },
-    /// More keys than the perfect hash takes. (Or one twice, which the configuration check refuses.)
-    #[error(
-        "the service tables are full: {listeners} listeners (room for {MAX_LISTENERS}) and {translated} pairs of a listener and a translated backend, those that still drain among them (room for {})",
-        HALF_ENTRIES / 2
-    )]
-    NoPerfectHash {
-        /// Listeners asked for.
-        listeners: usize,
-        /// Reverse entries asked for.
-        translated: usize,
-    },
-}
-
-/// A service and where it lies.
-#[derive(Clone, Debug)]
-pub struct Placed {
-    /// As configured.
-    pub config: Arc<ServiceConfig>,
-    /// Its lookup table.
-    pub table: u32,
-    /// What its flows' records name, and its excluded prefixes: never used for another service.
-    pub pool: u32,
-    /// First row and room of each listener.
-    pub rows: BTreeMap<Listener, (u32, u32)>,
-    /// Removed backends whose flows are still served, by identity.
-    pub leaving: BTreeMap<String, Backend>,
-}
-
-impl Placed {
-    /// The backend of an identity, configured or leaving.
-    pub fn backend(&self, identity: &str) -> Option<&Backend> {
-        self.config.backends.iter().find(|backend| identity_of(backend) == identity).or(self.leaving.get(identity))
-    }
-}
 
 /// See the module's description.
 #[derive(Clone, Debug)]
@@ -123,12 +55,6 @@ struct Assigned {
 
 /// Rows are given out in multiples of this.
 const ROW_GRAIN: u32 = 8;
-
-/// Who a backend is to the lookup table, whatever it is called: nodes that agree on this agree on every flow.
-pub fn identity_of(backend: &Backend) -> String {
-    let port = backend.port.map_or(String::new(), |port| format!(" port {port}"));
-    format!("{} {}{port}", backend.address, backend.forwarding.name())
-}
 
 impl Planner {
     /// Nothing configured, and room for so many slots and rows.
@@ -349,46 +275,6 @@ impl Planner {
         rooms.into_iter().find_map(|room| Some((self.row_ranges.take(room)?, room)))
     }
 
-    /// What the rows of a service shall hold.
-    fn rows_of(&self, placed: &Placed) -> Vec<(u32, Row)> {
-        let members = self.tables.get(placed.table).pool.members();
-        let backends = members.filter_map(|(identity, member)| Some((member.index, placed.backend(identity)?)));
-        let listeners = |(index, backend): (u16, &Backend)| {
-            let row = |listener| entries::row(backend, listener, self.hops.get(&backend.address));
-            placed.rows.iter().map(|(at, &(first, _))| (first + u32::from(index), row(at))).collect::<Vec<_>>()
-        };
-        backends.flat_map(listeners).collect()
-    }
-
-    /// The writes that make rows what is wanted, whether or not packets may be reading them.
-    fn store_rows(&self, image: &Image, rows: impl IntoIterator<Item = (u32, Row)>) -> Vec<Write> {
-        let mut writes = Vec::new();
-        let mut moved = Vec::new();
-        for (number, wanted) in rows {
-            let present = image.rows[number as usize];
-            if present == wanted {
-                continue;
-            }
-            if self.index.get(number).is_none() {
-                writes.push(Write::Row(number, wanted));
-            } else if (Row { mac_head: wanted.mac_head, ..present }) == wanted {
-                writes.push(Write::RowMac(number, wanted.mac_head));
-            } else {
-                writes.push(Write::RowMac(number, 0));
-                moved.push((number, wanted));
-            }
-        }
-        if !moved.is_empty() {
-            // More than the MAC address changes: nothing may read the row while it does.
-            writes.push(Write::Grace);
-            for (number, wanted) in moved {
-                writes.push(Write::Row(number, Row { mac_head: 0, ..wanted }));
-                writes.push(Write::RowMac(number, wanted.mac_head));
-            }
-        }
-        writes
-    }
-
     fn new_pool(&mut self) -> u32 {
         self.next_pool += 1;
         self.next_pool
@@ -419,102 +305,6 @@ impl Planner {
         }
         any
     }
-
-    /// The writes that put the entries of all services in force, none if they are; `None` when they have no perfect hash.
-    fn publish(&mut self, image: &Image) -> Option<Vec<Write>> {
-        let entries = self.entries();
-        if entries == self.published {
-            return Some(Vec::new());
-        }
-        let writes = half::publish(&image.root, &entries.0, &entries.1)?;
-        self.published = entries;
-        Some(writes.into())
-    }
-
-    fn entries(&self) -> (Vec<Service>, Vec<Reverse>) {
-        let mut services = Vec::new();
-        let mut reverse = Vec::new();
-        let mut leaving = Vec::new();
-        for placed in self.services.values() {
-            let table = self.tables.get(placed.table);
-            let exclude = if placed.config.nat_exclude.is_empty() { 0 } else { placed.pool };
-            for (listener, &(first_row, _)) in &placed.rows {
-                let place = Place { first_slot: table.first_slot, first_row, pool: placed.pool };
-                services.push(entries::service(&placed.config, listener, place, &self.seed));
-                let translate = |backend: &Backend| entries::reverse(backend, listener, exclude);
-                reverse.extend(placed.config.backends.iter().filter_map(translate));
-                leaving.extend(placed.leaving.values().filter_map(translate));
-            }
-        }
-        // A server that left one service and serves another is the other's; one that left both is whose it was last.
-        let key = |entry: &Reverse| (entry.backend, entry.backend_port_wire, entry.protocol);
-        let every_port: BTreeSet<_> = reverse.iter().map(key).filter(|&(_, port, _)| port == 0).collect();
-        leaving.retain(|entry| !every_port.contains(&(entry.backend, 0, entry.protocol)));
-        let present: BTreeMap<_, &Reverse> = self.published.1.iter().map(|entry| (key(entry), entry)).collect();
-        let is_present = |entry: &Reverse| present.get(&key(entry)).is_some_and(|&it| translates_alike(it, entry));
-        leaving.sort_by_key(|entry| !is_present(entry));
-        let mut taken = BTreeSet::new();
-        reverse.extend(leaving);
-        reverse.retain(|entry| taken.insert(key(entry)));
-        (services, reverse)
-    }
-
-    fn no_perfect_hash(&self) -> PlanError {
-        let (services, reverse) = self.entries();
-        PlanError::NoPerfectHash { listeners: services.len(), translated: reverse.len() }
-    }
-
-    fn row(&self, owner: &RowOwner) -> Option<Row> {
-        let backend = self.services.get(&*owner.service)?.backend(&owner.identity)?;
-        Some(entries::row(backend, &owner.listener, self.hops.get(&backend.address)))
-    }
-
-    fn build_index(&self) -> RowIndex {
-        let mut index = RowIndex::default();
-        for (name, placed) in &self.services {
-            let service: Arc<str> = name.as_str().into();
-            let members: Vec<(Arc<str>, u16, &Backend)> = self
-                .tables
-                .get(placed.table)
-                .pool
-                .members()
-                .filter_map(|(identity, member)| Some((identity.into(), member.index, placed.backend(identity)?)))
-                .collect();
-            for (listener, &(first, _)) in &placed.rows {
-                for (identity, at, backend) in &members {
-                    let owner = RowOwner { service: service.clone(), identity: identity.clone(), listener: *listener };
-                    index.insert(first + u32::from(*at), owner, backend.address);
-                }
-            }
-        }
-        index
-    }
-}
-
-/// What a service wants of its lookup table.
-fn wish(service: &ServiceConfig) -> Wish {
-    let mut members: Vec<(String, u32)> =
-        service.backends.iter().map(|backend| (identity_of(backend), u32::from(backend.weight))).collect();
-    members.sort();
-    Wish { size: service.lookup_table_size, settle: settle(service), members }
-}
-
-/// The longest that a flow of the service which a record could be made for may be silent.
-fn settle(service: &ServiceConfig) -> Duration {
-    let recorded = |listener: &&Listener| listener.protocol == Protocol::Tcp || service.udp == UdpMode::Flows;
-    let longest =
-        service.listeners.iter().filter(recorded).map(|listener| service.idle_timeout(listener.protocol)).max();
-    longest.unwrap_or(Duration::ZERO)
-}
-
-/// Whether two entries of one backend give its replies the same source.
-fn translates_alike(one: &Reverse, other: &Reverse) -> bool {
-    (one.service, one.service_port_wire) == (other.service, other.service_port_wire)
-}
-
-fn excluded(services: &BTreeMap<String, Placed>) -> BTreeSet<(u32, IpNet)> {
-    let prefixes = |placed: &Placed| placed.config.nat_exclude.iter().map(|&p| (placed.pool, p)).collect::<Vec<_>>();
-    services.values().flat_map(prefixes).collect()
 }
 
 fn table_error(service: &ServiceConfig, error: TableError) -> PlanError {

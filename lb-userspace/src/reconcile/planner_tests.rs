@@ -1,6 +1,7 @@
 //! What plans promise: who shares a table and when it is copied, what keeps its place, and in which order things are
 //! written.
 
+use lb_common::abi::HALF_ENTRIES;
 use lb_common::address::Address;
 use lb_common::packet::protocol::TCP;
 use lb_common::slot::Slot;

@@ -19,7 +19,7 @@ use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::{Dataplane, Sender, TraceSession};
 use crate::effects::netlink::{Leave, Resolver};
 use crate::nexthop::tracker::Event as Network;
-use crate::reconcile::planner::identity_of;
+use crate::reconcile::placed::identity_of;
 use lb_common::counters::Fate;
 
 /// Time between two rounds of housekeeping.

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::request::ConfigText;
 use crate::config::{self, Config};
 use crate::controller::view::{API_VERSION, PlanReport, Problem};
-use crate::reconcile::planner::Plan;
+use crate::reconcile::plan::Plan;
 
 /// The file that the daemon was started with.
 pub struct Source {

@@ -1,0 +1,54 @@
+//! What a change of configuration comes to: the writes, and what they mean to an operator.
+
+use lb_common::abi::HALF_ENTRIES;
+use lb_common::limits::MAX_LISTENERS;
+
+use super::tables::TableError;
+use super::write::Write;
+
+/// Writes, and what they mean.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// In this order.
+    pub writes: Vec<Write>,
+    /// One line for each thing that an operator would call a change.
+    pub changes: Vec<String>,
+    /// Slots of live tables that get another owner.
+    pub slots_moved: u64,
+    /// Slots of the tables that are touched.
+    pub slots: u64,
+    /// Services whose flows are re-homed, because their table changes size.
+    pub rehomed: Vec<String>,
+}
+
+/// Why a configuration cannot be put in force here and now.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The lookup tables do not fit.
+    #[error("service `{service}`: {error}")]
+    Table {
+        /// The service.
+        service: String,
+        /// What is missing.
+        error: TableError,
+    },
+    /// The rows do not fit.
+    #[error("service `{service}`: no room for {rows} rows; restart Fairway to size its tables anew")]
+    NoRows {
+        /// The service.
+        service: String,
+        /// What was asked for.
+        rows: u32,
+    },
+    /// More keys than the perfect hash takes. (Or one twice, which the configuration check refuses.)
+    #[error(
+        "the service tables are full: {listeners} listeners (room for {MAX_LISTENERS}) and {translated} pairs of a listener and a translated backend, those that still drain among them (room for {})",
+        HALF_ENTRIES / 2
+    )]
+    NoPerfectHash {
+        /// Listeners asked for.
+        listeners: usize,
+        /// Reverse entries asked for.
+        translated: usize,
+    },
+}
