@@ -65,7 +65,8 @@ fn send(v4: &Socket, v6: &Socket, item: &[u8]) {
     }
 }
 
-/// The IP packet of an `abi::UnresolvedFrame` and where it goes.
+/// The IP packet of an `abi::UnresolvedFrame` and where it goes. `None` when part of it lies in further buffers, which are
+/// not handed over: the kernel would send what is here as if it were all.
 fn packet_of(item: &[u8]) -> Option<(&[u8], IpAddr)> {
     let word = |at: usize| Some(u32::from_ne_bytes(item.get(at..at + 4)?.try_into().ok()?) as usize);
     let (length, network) = (word(0)?.min(UNRESOLVED_FRAME_MAX), word(4)?);
@@ -75,6 +76,45 @@ fn packet_of(item: &[u8]) -> Option<(&[u8], IpAddr)> {
         4 => ipv4::parse(&packet, network)?,
         _ => ipv6::parse(&packet, network)?,
     };
-    let end = network.checked_add(datagram.length as usize)?.min(frame.len());
+    let end = network.checked_add(datagram.length as usize)?;
     Some((frame.get(network..end)?, datagram.destination.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An untagged IPv4 packet of `length` octets from the header on, of which `present` are there, as handed over.
+    fn item(length: u16, present: usize) -> Vec<u8> {
+        let mut frame = vec![0u8; 14];
+        frame[12..14].copy_from_slice(&[8, 0]);
+        let mut packet = vec![0u8; usize::from(length)];
+        packet[0] = 0x45;
+        packet[2..4].copy_from_slice(&length.to_be_bytes());
+        packet[16..20].copy_from_slice(&[10, 0, 0, 9]);
+        frame.extend(&packet[..present]);
+        let octets = u32::try_from(frame.len()).expect("short").to_ne_bytes();
+        [&octets[..], &14u32.to_ne_bytes(), &frame].concat()
+    }
+
+    #[test]
+    fn the_packet_is_what_follows_the_link_layer() {
+        let item = item(40, 40);
+        let (packet, destination) = packet_of(&item).expect("a whole packet");
+        assert_eq!((packet.len(), destination), (40, IpAddr::from([10, 0, 0, 9])));
+    }
+
+    #[test]
+    fn padding_behind_a_short_packet_is_not_sent() {
+        let mut item = item(40, 40);
+        item.extend([0; 6]);
+        let octets = u32::from_ne_bytes(item[..4].try_into().expect("four")) + 6;
+        item[..4].copy_from_slice(&octets.to_ne_bytes());
+        assert_eq!(packet_of(&item).expect("a whole packet").0.len(), 40);
+    }
+
+    #[test]
+    fn a_packet_that_goes_on_in_another_buffer_is_not_sent_in_part() {
+        assert!(packet_of(&item(1500, 1000)).is_none());
+    }
 }
