@@ -59,8 +59,8 @@ impl Interfaces {
     pub fn gone(&mut self, index: u32) -> Vec<Effect> {
         self.links.remove(index);
         let mut effects = Vec::new();
-        for interface in self.wanted.values_mut().filter(|interface| interface.index == Some(index)) {
-            *interface = Interface::default();
+        for (name, interface) in self.wanted.iter_mut().filter(|(_, interface)| interface.index == Some(index)) {
+            *interface = Interface { why: Some(missing(name)), ..Interface::default() };
             effects.push(Effect::Detach { interface: index });
         }
         if !effects.is_empty() {
@@ -105,7 +105,7 @@ impl Interfaces {
         let mut effects = Vec::new();
         for (name, interface) in &mut self.wanted {
             let Some(link) = self.links.by_name(name) else {
-                interface.why = Some(format!("there is no interface {name}"));
+                interface.why = Some(missing(name));
                 continue;
             };
             // An attempt is made once for each time that the interface comes to be, not at every change of it.
@@ -155,6 +155,10 @@ impl Interfaces {
             [..] => None,
         }
     }
+}
+
+fn missing(name: &str) -> String {
+    format!("there is no interface {name}")
 }
 
 /// Why a program on this interface would see no traffic, and what to name instead.

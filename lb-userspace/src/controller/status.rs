@@ -1,6 +1,6 @@
 //! Puts together what the daemon says of itself, from what the controller knows and what the data plane counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Controller;
 use super::view::{
@@ -29,6 +29,8 @@ pub struct Telemetry {
     pub refusals: u64,
     /// When each interface's mode last changed, seconds since the Unix epoch.
     pub interfaces_since: BTreeMap<String, f64>,
+    /// Interfaces from which the host does not forward, with the family, `ipv4` or `ipv6`.
+    pub not_forwarding: BTreeSet<(String, &'static str)>,
     /// When each backend's state last changed, by service and identity.
     pub backends_since: BTreeMap<(String, String), f64>,
 }
@@ -76,7 +78,7 @@ impl Controller {
             passes: telemetry.passes.clone(),
             drops: telemetry.drops.clone(),
             neighbours: self.neighbours(),
-            warnings: self.warnings(),
+            warnings: self.warnings(telemetry),
             flows_at_risk: self.census.exceptions,
             node,
             config,
@@ -182,13 +184,21 @@ impl Controller {
     }
 
     /// What an operator should know and do.
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self, telemetry: &Telemetry) -> Vec<String> {
         let mut warnings = Vec::new();
         for (name, interface) in self.interfaces().iter() {
             match (interface.mode, &interface.why) {
                 (Some(ProgramMode::Native), _) => {}
                 (_, Some(why)) => warnings.push(format!("interface {name}: {why}")),
                 (_, None) => {}
+            }
+        }
+        for (interface, family) in &telemetry.not_forwarding {
+            if self.translates(*family == "ipv4") {
+                warnings.push(format!(
+                    "interface {interface} does not forward {family}, so replies of nat backends are dropped: \
+                     sysctl -w net/{family}/conf/{interface}/forwarding=1"
+                ));
             }
         }
         for service in &self.config().services {
@@ -201,6 +211,12 @@ impl Controller {
             ));
         }
         warnings
+    }
+
+    /// Whether any backend of the family is reached by nat.
+    fn translates(&self, is_v4: bool) -> bool {
+        let mut backends = self.config().services.iter().flat_map(|service| &service.backends);
+        backends.any(|backend| backend.forwarding == Forwarding::Nat && backend.address.is_ipv4() == is_v4)
     }
 
     fn service_warnings(&self, service: &crate::config::Service, warnings: &mut Vec<String>) {

@@ -104,6 +104,29 @@ impl Lab {
         addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()
     }
 
+    /// Makes a port of the router deliver what an XDP program at its other end sends, as the ports of the balancers'
+    /// `eth0` are from the start.
+    pub fn ready_port(&mut self, port: &str) -> Result<()> {
+        let link = self.router().run(|| ready_port(port))??;
+        self.passing.push(link);
+        Ok(())
+    }
+
+    /// Puts somebody else's XDP program on an interface, natively: one that passes everything, until the result is
+    /// dropped.
+    pub fn occupy(&self, role: Role, interface: &str) -> Result<OwnedFd> {
+        self.namespace(role).run(|| xdp_pass::attach(interface))?
+    }
+
+    /// Makes a balancer's `eth0` as it was at the start, after it was deleted.
+    pub fn connect_balancer_again(&mut self, index: usize) -> Result<()> {
+        let role = Role::Balancer(index);
+        ip_batch(None, &self.spec.link_line(&self.prefix, role))?;
+        self.ready_port(&topology::router_port(role))?;
+        ip_batch(Some(self.router().name()), &topology::bridge_line(role))?;
+        ip_batch(Some(self.namespace(role).name()), &self.spec.namespace_lines(role))
+    }
+
     fn create_namespaces(&self) -> Result<()> {
         let mut lines = String::new();
         for role in self.spec.roles() {
@@ -125,12 +148,7 @@ impl Lab {
     }
 
     fn make_ready_for_xdp(&mut self) -> Result<()> {
-        for index in 0..self.spec.balancers {
-            let port = topology::router_port(Role::Balancer(index));
-            let link = self.router().run(|| ready_port(&port))??;
-            self.passing.push(link);
-        }
-        Ok(())
+        (0..self.spec.balancers).try_for_each(|index| self.ready_port(&topology::router_port(Role::Balancer(index))))
     }
 }
 

@@ -44,9 +44,23 @@ struct Value {
     data: u32,
 }
 
-/// Switches an offload of an interface in the calling thread's namespace.
+/// Switches an offload of an interface in the calling thread's namespace, unless it is as wanted. (What the kernel holds
+/// switched off, as segmentation opposite an XDP program, it refuses to switch off once more.)
 pub(super) fn set(interface: &str, offload: Offload, on: bool) -> Result<()> {
-    let mut value = Value { command: offload.command(), data: on.into() };
+    let word = if on { "on" } else { "off" };
+    let ask = |command, data| {
+        ioctl(interface, command, data).with_context(|| format!("turning {offload:?} {word} at {interface}"))
+    };
+    // Each of these commands follows the one that reads the same.
+    if (ask(offload.command() - 1, 0)? != 0) != on {
+        ask(offload.command(), on.into())?;
+    }
+    Ok(())
+}
+
+/// Sends a command and returns the value that the kernel leaves.
+fn ioctl(interface: &str, command: u32, data: u32) -> Result<u32> {
+    let mut value = Value { command, data };
     ensure!(interface.len() < libc::IFNAMSIZ, "{interface} is too long for the name of an interface");
     let mut name = [0; libc::IFNAMSIZ];
     for (to, from) in name.iter_mut().zip(interface.bytes()) {
@@ -61,9 +75,5 @@ pub(super) fn set(interface: &str, offload: Offload, on: bool) -> Result<()> {
     // SAFETY: SIOCETHTOOL takes an ifreq whose data points at the struct that its first word, the command, calls for:
     // a `Value` for all of ours. Both are on this stack frame and outlive the call.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
-    if result == 0 {
-        return Ok(());
-    }
-    let word = if on { "on" } else { "off" };
-    Err(io::Error::last_os_error()).with_context(|| format!("turning {offload:?} {word} at {interface}"))
+    if result == 0 { Ok(value.data) } else { Err(io::Error::last_os_error().into()) }
 }

@@ -102,6 +102,11 @@ pub fn router_port(role: Role) -> String {
     format!("p-{}", role.name())
 }
 
+/// The line for `ip -batch`, run inside the router, that hangs a server on its bridge.
+pub fn bridge_line(server: Role) -> String {
+    format!("link set {} master br0 up\n", router_port(server))
+}
+
 impl Spec {
     /// The reason why no lab can look like this.
     pub fn problem(&self) -> Option<String> {
@@ -140,23 +145,21 @@ impl Spec {
 
     /// Lines for `ip -batch`, run outside, that join the namespaces by veth pairs.
     pub fn link_lines(&self, prefix: &str) -> String {
-        let mut lines = String::new();
+        self.roles().into_iter().map(|role| self.link_line(prefix, role)).collect()
+    }
+
+    /// The one of these lines that joins the namespace of that role to the router's.
+    pub fn link_line(&self, prefix: &str, role: Role) -> String {
         let mtu = self.mtu;
-        for role in self.roles() {
-            let (mac, port) = match role {
-                Role::Router => continue,
-                Role::Client => ("02:00:00:00:01:01".into(), "client".into()),
-                Role::Balancer(_) | Role::Backend(_) => (server_mac(role), router_port(role)),
-            };
-            let name = role.name();
-            line(
-                &mut lines,
-                format_args!(
-                    "link add eth0 netns {prefix}-{name} mtu {mtu} address {mac} type veth peer name {port} netns {prefix}-router mtu {mtu}"
-                ),
-            );
-        }
-        lines
+        let (mac, port) = match role {
+            Role::Router => return String::new(),
+            Role::Client => ("02:00:00:00:01:01".into(), "client".into()),
+            Role::Balancer(_) | Role::Backend(_) => (server_mac(role), router_port(role)),
+        };
+        let name = role.name();
+        format!(
+            "link add eth0 netns {prefix}-{name} mtu {mtu} address {mac} type veth peer name {port} netns {prefix}-router mtu {mtu}\n"
+        )
     }
 
     /// Lines for `ip -batch`, run inside the namespace, that set addresses and routes.
@@ -184,7 +187,7 @@ address add fd01::fe/64 dev client nodad
 "
         );
         for server in self.servers() {
-            line(&mut lines, format_args!("link set {} master br0 up", router_port(server)));
+            lines += &bridge_line(server);
         }
         lines
     }

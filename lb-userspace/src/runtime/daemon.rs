@@ -1,5 +1,6 @@
 //! The loop: events to the controller, its effects to the kernel, requests answered.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,7 +18,7 @@ use crate::controller::{Controller, Effect, Event};
 use crate::effects::admin::{self, AdminServers};
 use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::{Dataplane, Sender, TraceSession};
-use crate::effects::netlink::{Leave, Resolver};
+use crate::effects::netlink::{Leave, Resolver, forwards};
 use crate::nexthop::tracker::Event as Network;
 use crate::reconcile::placed::identity_of;
 use lb_common::counters::Fate;
@@ -302,7 +303,17 @@ impl Daemon {
         self.telemetry.refusals = self.dataplane.refusals().unwrap_or_default();
         self.telemetry.passes = self.dataplane.reasons(Fate::Pass).unwrap_or_default();
         self.telemetry.drops = self.dataplane.reasons(Fate::Drop).unwrap_or_default();
+        self.telemetry.not_forwarding = self.not_forwarding();
         self.controller.status(self.node(), self.state.clone(), &self.telemetry)
+    }
+
+    fn not_forwarding(&self) -> BTreeSet<(String, &'static str)> {
+        let names = self.controller.interfaces().iter().map(|(name, _)| name);
+        names
+            .flat_map(|name| ["ipv4", "ipv6"].map(|family| (name, family)))
+            .filter(|(name, family)| forwards(name, family) == Some(false))
+            .map(|(name, family)| (name.to_owned(), family))
+            .collect()
     }
 
     fn node(&self) -> NodeStatus {

@@ -1,14 +1,12 @@
 //! UDP: every datagram is answered, from the service's address, and one flow stays with one backend.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use fairway::playground::Lab;
 use fairway::playground::topology::Replies;
 
-use crate::harness::{ECHO, Echo, Fairway, four_backends, lab, service_v4, service_v6};
+use crate::harness::{ECHO, Echo, Fairway, flow, four_backends, lab, service_v4, service_v6};
 
-const PATIENCE: Duration = Duration::from_secs(5);
 const FLOWS: usize = 100;
 const DATAGRAMS: usize = 10;
 
@@ -28,11 +26,11 @@ fn check(replies: Replies) {
     let _fairway = Fairway::start(&lab, &[0, 1, 2, 3]);
 
     for service in [service_v4(ECHO), service_v6(ECHO)] {
-        for flow in 0..FLOWS {
+        for number in 0..FLOWS {
             let before = counts(&echoes);
-            converse(&lab, service, flow);
+            converse(&lab, service, number);
             let grown = counts(&echoes).iter().zip(&before).filter(|(now, then)| now > then).count();
-            assert_eq!(grown, 1, "flow {flow} to {service} was spread over {grown} backends");
+            assert_eq!(grown, 1, "flow {number} to {service} was spread over {grown} backends");
         }
     }
 
@@ -40,20 +38,16 @@ fn check(replies: Replies) {
     assert!(counts(&echoes).iter().all(|echoed| *echoed > 0), "a backend got no flow: {:?}", counts(&echoes));
 }
 
-/// Sends datagrams of one flow, waiting for each answer. The socket is connected, so that only what comes from the
-/// service's own address counts as one.
-fn converse(lab: &Lab, service: SocketAddr, flow: usize) {
-    let any: IpAddr = if service.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket =
-        lab.client().run(|| UdpSocket::bind((any, 0))).expect("the namespace is there").expect("a port is free");
-    socket.connect(service).expect("the service has a route");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a valid timeout");
+/// Sends datagrams of one flow, waiting for each answer.
+fn converse(lab: &Lab, service: SocketAddr, number_of_flow: usize) {
+    let socket = flow(&lab.client(), service);
     for number in 0..DATAGRAMS {
         // Odd and even lengths, and empty ones: the checksum's edges.
-        let sent = vec![b'd'; flow * number];
+        let sent = vec![b'd'; number_of_flow * number];
         socket.send(&sent).expect("the service is reachable");
         let mut answer = [0; 2048];
-        let length = socket.recv(&mut answer).unwrap_or_else(|error| panic!("{service}, flow {flow}: {error}"));
+        let length =
+            socket.recv(&mut answer).unwrap_or_else(|error| panic!("{service}, flow {number_of_flow}: {error}"));
         assert_eq!(answer[..length], sent);
     }
 }

@@ -9,9 +9,11 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use fairway::playground::{Lab, Namespace, Process, admin_address, configuration, is_ready};
+use fairway::playground::{Lab, Namespace, Process, admin_address, is_ready};
 
-use super::fairway_binary;
+use nix::sys::signal::Signal;
+
+use super::{await_that, fairway_binary, usual_config};
 
 const START_TRIES: u32 = 200;
 const START_POLL: Duration = Duration::from_millis(50);
@@ -28,8 +30,7 @@ pub struct Fairway {
 impl Fairway {
     /// Starts it with the usual configuration over the given backends and waits until it is ready.
     pub fn start(lab: &Lab, backends: &[usize]) -> Self {
-        let socket = lab.directory().join("admin.sock");
-        let fairway = Self::start_with(lab, &configuration(lab, &socket, backends));
+        let fairway = Self::start_with(lab, &usual_config(lab, backends));
         fairway.wait_until_ready();
         fairway
     }
@@ -59,8 +60,49 @@ impl Fairway {
 
     /// `fairway reload` with the usual configuration over other backends, which must succeed.
     pub fn reload_backends(&self, lab: &Lab, backends: &[usize]) {
-        let output = self.reload(&configuration(lab, &self.socket, backends));
+        let output = self.reload(&usual_config(lab, backends));
         assert!(output.status.success(), "reload failed ({}): {}", output.status, text(&output.stderr));
+    }
+
+    /// `fairway diff` with a new configuration.
+    pub fn diff(&self, config_text: &str) -> Output {
+        let file = self.config.with_file_name("diff.toml");
+        fs::write(&file, config_text).expect("the lab's directory is writable");
+        self.command(&["diff", &file.to_string_lossy()])
+    }
+
+    /// Puts other text into its own configuration file and sends it SIGHUP; returns when it has tried to reload.
+    pub fn hang_up(&mut self, config_text: &str) {
+        let tried = self.metric("fairway_config_last_reload_timestamp_seconds");
+        fs::write(&self.config, config_text).expect("the lab's directory is writable");
+        self.process.signal(Signal::SIGHUP).expect("fairway runs");
+        await_that("it tries to reload", || self.metric("fairway_config_last_reload_timestamp_seconds") != tried);
+    }
+
+    /// `fairway doctor` with its configuration, where it runs.
+    pub fn doctor(&self) -> Output {
+        let run = || Command::new(fairway_binary()).args(["doctor", "--config"]).arg(&self.config).output();
+        self.namespace.run(run).expect("the namespace is there").expect("fairway starts")
+    }
+
+    /// `fairway status -o json`.
+    pub fn status(&self) -> serde_json::Value {
+        let output = self.command(&["status", "-o", "json"]);
+        assert!(output.status.success(), "status failed ({}): {}", output.status, text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)))
+    }
+
+    /// The warnings of `fairway status`, one a line.
+    pub fn warnings(&self) -> String {
+        let status = self.status();
+        let warnings = status["warnings"].as_array().expect("status has warnings").iter();
+        warnings.map(|warning| format!("{}\n", warning.as_str().expect("a warning is text"))).collect()
+    }
+
+    /// Packets of one reason: `drops`, `neighbour-pending`.
+    pub fn packets(&self, fate: &str, reason: &str) -> f64 {
+        let series = format!("fairway_{fate}_total{{reason=\"{reason}\"}}");
+        self.metric(&series).unwrap_or_else(|| panic!("no series {series}"))
     }
 
     /// `fairway show WHAT -o json`, which must succeed.
@@ -102,6 +144,14 @@ impl Fairway {
         line.split_whitespace().next()?.parse().ok()
     }
 
+    /// What was passed and dropped and why, for whoever wonders where packets went.
+    pub fn fates(&self) -> String {
+        let scrape = self.metrics();
+        let fates = ["fairway_drops_total{", "fairway_passes_total{", "fairway_flow_record_refusals_total"];
+        let of_packets = |line: &&str| fates.iter().any(|fate| line.starts_with(fate)) && !line.ends_with(" 0");
+        scrape.lines().filter(of_packets).map(|line| format!("{line}\n")).collect()
+    }
+
     /// The sum over all series of a metric.
     pub fn metric_sum(&self, name: &str) -> f64 {
         let prefix = format!("{name}{{");
@@ -123,6 +173,23 @@ impl Fairway {
         self.process.stop().expect("fairway can be waited for")
     }
 
+    /// Ends it by SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.signal(Signal::SIGKILL).expect("fairway runs");
+        await_that("it is gone", || self.process.ended().expect("fairway can be waited for").is_some());
+    }
+
+    /// Waits until it says that it is ready.
+    pub fn wait_until_ready(&self) {
+        for _ in 0..START_TRIES {
+            if is_ready(&self.namespace) {
+                return;
+            }
+            thread::sleep(START_POLL);
+        }
+        panic!("fairway does not become ready; its log:\n{}", self.log());
+    }
+
     fn wait_for_answer(&mut self) {
         for _ in 0..START_TRIES {
             if let Some(status) = self.process.ended().expect("fairway can be waited for") {
@@ -134,18 +201,6 @@ impl Fairway {
             thread::sleep(START_POLL);
         }
         panic!("fairway does not answer at {}", self.socket.display());
-    }
-}
-
-impl Fairway {
-    fn wait_until_ready(&self) {
-        for _ in 0..START_TRIES {
-            if is_ready(&self.namespace) {
-                return;
-            }
-            thread::sleep(START_POLL);
-        }
-        panic!("fairway does not become ready; its log:\n{}", self.log());
     }
 }
 

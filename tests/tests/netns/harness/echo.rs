@@ -1,17 +1,31 @@
 //! UDP echo in a backend, counting what it echoes.
 
 use std::io::ErrorKind;
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use fairway::playground::Lab;
+use fairway::playground::{Lab, Namespace};
 
 use super::ECHO;
 
+/// Larger than any datagram.
+const MOST_DATAGRAM: usize = 65_536;
+/// Longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_UP: Duration = Duration::from_millis(50);
+
+/// A socket for one flow to a service. It is connected, so that only what comes from the service's own address is an
+/// answer.
+pub fn flow(from: &Namespace, to: SocketAddr) -> UdpSocket {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = from.run(|| UdpSocket::bind((any, 0))).expect("the namespace is there").expect("a port is free");
+    socket.connect(to).expect("the service has a route");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a valid timeout");
+    socket
+}
 
 /// Echo servers at all addresses of one backend; dropped, they end.
 pub struct Echo {
@@ -53,7 +67,7 @@ impl Drop for Echo {
 }
 
 fn serve(socket: &UdpSocket, echoed: &AtomicUsize, enough: &AtomicBool) {
-    let mut datagram = [0; 2048];
+    let mut datagram = vec![0; MOST_DATAGRAM];
     while !enough.load(Ordering::Relaxed) {
         match socket.recv_from(&mut datagram) {
             Ok((length, from)) => {

@@ -74,7 +74,7 @@ struct Kept {
 }
 
 /// The life of one kept connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct History {
     /// The backends that answered, each once, in the order of their first answer. A whole connection has one.
     pub backends: Vec<String>,
@@ -142,12 +142,22 @@ fn live(to: SocketAddr, enough: &AtomicBool, answered: &AtomicU64) -> History {
 }
 
 /// An HTTP connection.
-struct Connection {
+pub struct Connection {
     to: SocketAddr,
     stream: BufReader<TcpStream>,
 }
 
 impl Connection {
+    /// Opens one from inside the namespace.
+    pub fn open_from(from: &Namespace, to: SocketAddr) -> io::Result<Self> {
+        from.run(|| Self::open(to)).map_err(io::Error::other)?
+    }
+
+    /// The client's address and port.
+    pub fn local(&self) -> SocketAddr {
+        self.stream.get_ref().local_addr().expect("a connection has two ends")
+    }
+
     fn open(to: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -156,7 +166,8 @@ impl Connection {
         Ok(Self { to, stream: BufReader::new(stream) })
     }
 
-    fn ask_name(&mut self) -> io::Result<String> {
+    /// Asks for `/`: the name of the backend.
+    pub fn ask_name(&mut self) -> io::Result<String> {
         let body = self.ask("/", None)?;
         Ok(String::from_utf8_lossy(&body).trim().to_owned())
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use fairway::playground::topology::backend_v4;
 use fairway::playground::{Lab, Process, backend_name};
 
-use super::{HTTP, tool};
+use super::{HTTP, HTTP_TOO, tool};
 
 /// Bytes in the answer to `/big`.
 pub const BIG: usize = 1 << 20;
@@ -44,8 +44,11 @@ impl Nginx {
 
 /// One process, no master: SIGTERM ends all of it.
 fn config(lab: &Lab, index: usize, directory: &Path) -> String {
-    let listen: String =
-        lab.backend_listeners(index, HTTP).iter().map(|address| format!("listen {address} backlog=4096; ")).collect();
+    let ports = [HTTP, HTTP_TOO].into_iter();
+    let listen: String = ports
+        .flat_map(|port| lab.backend_listeners(index, port))
+        .map(|address| format!("listen {address} backlog=4096; "))
+        .collect();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {}/{kind};\n", directory.display()))
         .concat();
