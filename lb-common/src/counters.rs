@@ -53,6 +53,8 @@ reasons! {
     /// A reply from a translated backend that is left alone: to this host, to where it has no route, or to an excluded
     /// destination.
     NotTranslated => Pass, "not-translated";
+    /// A reply larger than the route to the client takes, which may not be fragmented: the host tells the backend so.
+    TooBigForRoute => Pass, "too-big";
     /// A fragment of a datagram for the host.
     HostFragment => Pass, "host-fragment";
     /// The service has no backend.
@@ -73,7 +75,7 @@ reasons! {
     NoRoute => Drop, "no-route";
     /// A reply, but the host does not forward on this interface (`net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`).
     ForwardingDisabled => Drop, "forwarding-disabled";
-    /// A reply larger than the route to the client takes.
+    /// A reply larger than the route to the client takes, which may be fragmented: nobody would translate the pieces.
     TooBig => Drop, "too-big";
     /// A reply waits for its neighbour in user space; it is sent from there.
     NeighbourPending => Drop, "neighbour-pending";

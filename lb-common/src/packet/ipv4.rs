@@ -16,6 +16,8 @@ pub const SOURCE: usize = 12;
 pub const DESTINATION: usize = 16;
 /// More-fragments bit and fragment offset, as they lie in a packet.
 const FRAGMENT: u16 = 0x3fffu16.to_be();
+/// Don't-fragment bit, as it lies in a packet.
+const DONT_FRAGMENT: u16 = 0x4000u16.to_be();
 /// Fragment offset, as it lies in a packet.
 const FRAGMENT_OFFSET: u16 = 0x1fffu16.to_be();
 
@@ -65,6 +67,7 @@ pub fn parse<P: Packet>(packet: &P, network: usize) -> Option<Datagram> {
         protocol: header.protocol,
         time_to_live: header.time_to_live,
         part,
+        dont_fragment: header.fragment_wire & DONT_FRAGMENT != 0,
     })
 }
 

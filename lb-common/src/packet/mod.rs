@@ -81,4 +81,6 @@ pub struct Datagram {
     pub time_to_live: u8,
     /// Which part of a fragmented datagram this is.
     pub part: Part,
+    /// Routers must not fragment it: IPv4 with DF set, and all of IPv6.
+    pub dont_fragment: bool,
 }

@@ -123,6 +123,8 @@ pub fn route<P: Packet, T: Tables>(
         Route::Local => Err(Reason::NotTranslated),
         Route::None => Err(Reason::NoRoute),
         Route::Disabled => Err(Reason::ForwardingDisabled),
+        // Untranslated, as the backend knows it: that is what the host will quote to it (RFC 1191, RFC 8201).
+        Route::TooBig if datagram.dont_fragment => Err(Reason::TooBigForRoute),
         Route::TooBig => Err(Reason::TooBig),
         Route::Forward(_) | Route::NeighbourUnknown if datagram.time_to_live <= 1 => Err(Reason::TimeToLive),
         Route::Forward(exit) => Ok(WayBack { exit, neighbour_known: true }),

@@ -1,6 +1,6 @@
 //! Forwarding method `nat`: requests to the backend's address and port, replies back to the service's.
 
-use fairway_tests::packet::{Frame, Payload};
+use fairway_tests::packet::{Fragment, Frame, Payload};
 use lb_common::counters::Reason;
 
 use super::build::{Change as _, to_client};
@@ -95,6 +95,9 @@ fn routes(f: Flavour) -> Vec<Case> {
     let reply = |n| f.reply(row, port::BACKEND, n);
     let back = |n| reply(n).sourced(f.vip(), port::NAT);
     let long = f.reply(row, port::BACKEND, client::NARROW).with(|frame| *frame.ip.payload.data() = vec![1; 1300]);
+    let piece = long.clone().with(|frame| {
+        frame.ip.fragment = Some(Fragment { identification: 0x70b1, start: 0, end: 1304, more: true });
+    });
     let waiting = |tags: &[(u16, u16)]| back(client::UNRESOLVED).tagged(tags).with(|frame| frame.ip.ttl -= 1).octets();
     vec![
         case(format!("{f}: a reply to a client on the backend's side goes back out of the same interface")).returns(
@@ -124,7 +127,12 @@ fn routes(f: Flavour) -> Vec<Case> {
         case(format!("{f}: a reply without a route is left alone: the host tells the backend"))
             .passes(&reply(client::NOWHERE), Reason::NotTranslated),
         case(format!("{f}: a reply into a black hole is dropped")).drops(&reply(client::BLACKHOLE), Reason::NoRoute),
-        case(format!("{f}: a reply larger than its route takes is dropped")).drops(&long, Reason::TooBig),
+        case(format!("{f}: a reply larger than its route takes is left to the host, which tells the backend"))
+            .passes(&long, Reason::TooBigForRoute),
+        match f.v4 {
+            true => case(format!("{f}: one that may be fragmented is dropped")).drops(&piece, Reason::TooBig),
+            false => case(format!("{f}: and so is a fragment")).passes(&piece, Reason::TooBigForRoute),
+        },
         case(format!("{f}: a reply that came in where the host does not forward is dropped"))
             .by(DEAF)
             .drops(&reply(client::NEAR), Reason::ForwardingDisabled),

@@ -210,8 +210,8 @@ mod tests {
     #[test]
     fn packets_of_two_cpus_are_told_apart() {
         let other = (1u64 << CPU_SHIFT) + 7;
-        let story =
-            worded(&["7 size 0 1", &format!("{other} size 0 2"), "7 verdict 2 0", &format!("{other} verdict 3 12")]);
+        let [size, dropped] = [format!("{other} size 0 2"), format!("{other} verdict 3 {}", Reason::TimeToLive as u32)];
+        let story = worded(&["7 size 0 1", &size, "7 verdict 2 0", &dropped]);
         assert_eq!(
             story,
             [
