@@ -7,6 +7,7 @@
 mod harness;
 
 mod attachment;
+mod curl;
 mod demo;
 mod explain;
 mod flow_table;
