@@ -22,12 +22,28 @@ pub struct Placed {
     pub rows: BTreeMap<Listener, (u32, u32)>,
     /// Removed backends whose flows are still served, by identity.
     pub leaving: BTreeMap<String, Backend>,
+    /// Where each identity stands among the configured backends.
+    identities: Arc<BTreeMap<String, usize>>,
 }
 
 impl Placed {
+    /// A service without rows, and with these backends still leaving it.
+    pub fn new(config: &ServiceConfig, table: u32, pool: u32, leaving: BTreeMap<String, Backend>) -> Self {
+        let identities = config.backends.iter().enumerate().map(|(at, backend)| (identity_of(backend), at)).collect();
+        Self {
+            config: Arc::new(config.clone()),
+            table,
+            pool,
+            rows: BTreeMap::new(),
+            leaving,
+            identities: Arc::new(identities),
+        }
+    }
+
     /// The backend of an identity, configured or leaving.
     pub fn backend(&self, identity: &str) -> Option<&Backend> {
-        self.config.backends.iter().find(|backend| identity_of(backend) == identity).or(self.leaving.get(identity))
+        let configured = self.identities.get(identity).and_then(|&at| self.config.backends.get(at));
+        configured.or_else(|| self.leaving.get(identity))
     }
 }
 

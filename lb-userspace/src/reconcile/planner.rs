@@ -248,13 +248,9 @@ impl Planner {
     fn place(&mut self, before: Option<&Placed>, service: &ServiceConfig, table: u32) -> Result<Placed, PlanError> {
         // A service whose table was made anew has no flows that a record could be right for.
         let kept = before.filter(|placed| placed.config.lookup_table_size == service.lookup_table_size);
-        let mut placed = Placed {
-            config: Arc::new(service.clone()),
-            table,
-            pool: kept.map_or_else(|| self.new_pool(), |placed| placed.pool),
-            rows: BTreeMap::new(),
-            leaving: kept.map_or_else(BTreeMap::new, |placed| self.leaving(placed, table)),
-        };
+        let pool = kept.map_or_else(|| self.new_pool(), |placed| placed.pool);
+        let leaving = kept.map_or_else(BTreeMap::new, |placed| self.leaving(placed, table));
+        let mut placed = Placed::new(service, table, pool, leaving);
         let needed = self.tables.get(table).rows();
         for listener in &service.listeners {
             let present = kept.and_then(|placed| placed.rows.get(listener)).copied();

@@ -15,7 +15,7 @@ use crate::controller::view::{Problem, Status};
 use crate::runtime::request::Request;
 
 /// Largest request body, in octets: a configuration of every service and backend the tables hold, twice over.
-pub const MOST_BODY: usize = 16 << 20;
+pub const MOST_BODY: usize = 64 << 20;
 /// For questions. The loop answers them in milliseconds; a scrape must not wait for ever on one that hangs.
 pub(super) const QUESTION: Duration = Duration::from_secs(10);
 /// For commands, which may fill tables of many services.
@@ -57,7 +57,7 @@ impl Daemon {
 
     /// Reads a request's JSON. An empty body reads as `null`, so that what is optional need not be sent.
     pub async fn read<T: DeserializeOwned>(&self, body: Body) -> Result<T, Refusal> {
-        let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, 2, "the request's body is larger than 16 MiB");
+        let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, 2, "the request's body is larger than 64 MiB");
         // Of a body that announces its size none needs to be read to refuse it.
         if body.size_hint().lower() > MOST_BODY as u64 {
             return Err(too_large());
