@@ -9,6 +9,7 @@ mod harness;
 mod attachment;
 mod curl;
 mod demo;
+mod doctor;
 mod explain;
 mod flow_table;
 mod foreign_program;

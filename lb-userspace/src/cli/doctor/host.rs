@@ -9,6 +9,9 @@ use nix::ifaddrs::getifaddrs;
 
 use crate::config::Config;
 use crate::effects::dataplane::grace;
+use crate::effects::netlink::ethtool::{self, Offload};
+use crate::effects::netlink::read_links;
+use crate::nexthop::{Link, Links};
 
 /// This host, as far as it matters.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,22 +43,24 @@ pub struct Interface {
     pub forwarding_v4: Option<bool>,
     /// The same for IPv6.
     pub forwarding_v6: Option<bool>,
+    /// The other end of a veth, where it is in this namespace and leaves checksums for a device to complete that there is
+    /// not. In another namespace it cannot be looked at.
+    pub unfinished_checksums_of: Option<String>,
 }
-
-/// `IFF_UP` of linux/if.h.
-const IFF_UP: u32 = 1;
 
 impl Host {
     /// Looks around.
     pub fn look(config: Option<&Config>) -> Self {
         let names = config.map(|config| config.dataplane.interfaces.as_slice()).unwrap_or_default();
+        // By netlink and not by /sys/class/net, which may show another network namespace than the one we are in.
+        let links = read_links().ok();
         Self {
             kernel: word("/proc/sys/kernel/osrelease"),
             capabilities: capabilities(),
             jit: word("/proc/sys/net/core/bpf_jit_enable"),
             bpffs: fs::read_to_string("/proc/self/mounts").ok().map(|mounts| bpffs(&mounts)),
             no_grace: grace::wait().err().map(|error| format!("{error:#}")),
-            interfaces: names.iter().map(|name| (name.clone(), interface(name))).collect(),
+            interfaces: names.iter().map(|name| (name.clone(), interface(name, links.as_ref()))).collect(),
             addresses: addresses(),
         }
     }
@@ -80,15 +85,21 @@ fn bpffs(mounts: &str) -> Vec<String> {
     fields.filter(|fields| fields.get(2) == Some(&"bpf")).map(|fields| fields[1].to_owned()).collect()
 }
 
-fn interface(name: &str) -> Interface {
-    let flags = word(format!("/sys/class/net/{name}/flags"));
-    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim_start_matches("0x"), 16).ok());
+fn interface(name: &str, links: Option<&Links>) -> Interface {
+    let link = links.and_then(|links| links.by_name(name));
     Interface {
-        exists: Path::new("/sys/class/net").join(name).exists(),
-        up: flags.map(|flags| flags & IFF_UP != 0),
+        exists: links.is_none() || link.is_some(),
+        up: link.map(|link| link.enabled),
         forwarding_v4: switch(format!("/proc/sys/net/ipv4/conf/{name}/forwarding")),
         forwarding_v6: switch(format!("/proc/sys/net/ipv6/conf/{name}/forwarding")),
+        unfinished_checksums_of: link.zip(links).and_then(|(link, links)| unfinished_checksums_of(link, links)),
     }
+}
+
+fn unfinished_checksums_of(link: &Link, links: &Links) -> Option<String> {
+    let peer = links.veth_peer(link.index)?;
+    let unfinished = ethtool::offload(&peer.name, Offload::TransmitChecksum).ok()?;
+    unfinished.then(|| peer.name.clone())
 }
 
 fn addresses() -> Option<Vec<IpAddr>> {

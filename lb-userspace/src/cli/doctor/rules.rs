@@ -87,6 +87,12 @@ fn interface_findings(name: &str, interface: &Interface, config: &Config) -> Vec
     if interface.up == Some(false) {
         all.push(finding("interface", format!("{name} is down"), format!("ip link set {name} up")));
     }
+    if let Some(peer) = &interface.unfinished_checksums_of {
+        let what = format!(
+            "{peer}, the other end of {name}, leaves checksums unfinished, which XDP cannot mend: backends drop what it sends"
+        );
+        all.push(finding("checksums", what, format!("ethtool -K {peer} tx off")));
+    }
     // Replies of nat backends are routed by the kernel's table on behalf of this interface, which the kernel refuses
     // where it would not route itself. The key is written with slashes: VLAN interfaces have a dot in their names.
     let families = [("ipv4", true, interface.forwarding_v4), ("ipv6", false, interface.forwarding_v6)];
@@ -134,7 +140,13 @@ mod tests {
     }
 
     fn healthy() -> Host {
-        let eth0 = Interface { exists: true, up: Some(true), forwarding_v4: Some(true), forwarding_v6: Some(false) };
+        let eth0 = Interface {
+            exists: true,
+            up: Some(true),
+            forwarding_v4: Some(true),
+            forwarding_v6: Some(false),
+            unfinished_checksums_of: None,
+        };
         Host {
             kernel: Some("6.1.0-18-amd64".to_owned()),
             capabilities: Some(CAP_NET_ADMIN | CAP_BPF),
@@ -172,6 +184,11 @@ mod tests {
             (Host { addresses: Some(Vec::new()), ..healthy() }, "address", "add 203.0.113.10/32 dev lo"),
             (eth0(|it| it.exists = false), "interface", "ip -brief link"),
             (eth0(|it| it.up = Some(false)), "interface", "ip link set eth0 up"),
+            (
+                eth0(|it| it.unfinished_checksums_of = Some("p-eth0".to_owned())),
+                "checksums",
+                "ethtool -K p-eth0 tx off",
+            ),
             (eth0(|it| it.forwarding_v4 = Some(false)), "forwarding", "net/ipv4/conf/eth0/forwarding=1"),
         ];
         for (host, check, fix) in cases {
