@@ -13,6 +13,8 @@ use fairway::playground::{Lab, Process, backend_name};
 
 use super::{HTTP, HTTP_TOO, tool};
 
+/// Where servers, and clients that make many connections, run: see `load`.
+pub const SERVING_CPU: usize = 0;
 /// Bytes in the answer to `/big`.
 pub const BIG: usize = 1 << 20;
 const START_TRIES: u32 = 100;
@@ -33,7 +35,8 @@ impl Nginx {
         fs::write(directory.join("nginx.conf"), config(lab, index, &directory))
             .expect("the lab's directory is writable");
         let errors = File::create(directory.join("error.log")).expect("the lab's directory is writable");
-        let mut command = Command::new(tool("nginx", "nginx-light"));
+        let mut command = Command::new(tool("taskset", "util-linux"));
+        command.arg("--cpu-list").arg(SERVING_CPU.to_string()).arg(tool("nginx", "nginx-light"));
         command.arg("-p").arg(&directory).arg("-c").arg(directory.join("nginx.conf")).args(["-e", "stderr"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         let mut process = lab.backend(index).spawn(&mut command).expect("nginx starts");
