@@ -142,7 +142,7 @@ fn diff_exits_with_6_when_something_would_change() {
     for (changes, expected) in [(r#"["+ service web"]"#, 6), ("[]", 0)] {
         let files = Files::new();
         let plan = format!(
-            r#"{{"api": "v1", "changes": {changes}, "writes": 1, "slots_moved": 0, "slots": 0, "flows_rehomed": 0, "warnings": []}}"#
+            r#"{{"api": "v1", "changes": {changes}, "writes": 1, "slots_moved": 0, "slots": 0, "rehomed": [], "warnings": []}}"#
         );
         let (socket, asked) = files.daemon_saying("200 OK", &plan);
         let (code, out, err) = told(&fairway(&["diff", "--socket", &socket]));

@@ -60,14 +60,16 @@ fn shown(plan: &PlanReport, verb: &str) -> String {
     }
     let (give, lose) = if verb == "did" { ("gave", "lost") } else { ("would give", "would lose") };
     out.push_str(&format!(
-        "\n{}; {give} another owner to {} of {} slots (established flows stay)\n",
+        "\n{}; {give} another owner to {} of {} slots (their established flows stay)\n",
         plural(plan.writes, "write"),
         plan.slots_moved,
         plan.slots,
     ));
-    if plan.flows_rehomed > 0 {
-        let flows = plural(usize::try_from(plan.flows_rehomed).unwrap_or(usize::MAX), "established flow");
-        out.push_str(&format!("{flows} {lose} their backend: the size of their lookup table changes\n"));
+    if !plan.rehomed.is_empty() {
+        let services = plan.rehomed.join(", ");
+        out.push_str(&format!(
+            "{services}: most established flows {lose} their backend, since the lookup table changes size\n"
+        ));
     }
     out
 }
@@ -88,14 +90,14 @@ mod tests {
             writes: 1,
             slots_moved: 10,
             slots: 16_384,
-            flows_rehomed: 7,
+            rehomed: vec!["web".to_owned()],
             ..PlanReport::default()
         };
         assert_eq!(
             shown(&plan, "would"),
             "+ service web (2 backends)\n- backend dns/a\n\n1 write; would give another owner to 10 of 16384 slots \
-             (established flows stay)\n7 established flows would lose their backend: the size of their lookup table \
-             changes\n"
+             (their established flows stay)\nweb: most established flows would lose their backend, since the lookup table \
+             changes size\n"
         );
     }
 }

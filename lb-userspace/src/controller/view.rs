@@ -196,8 +196,9 @@ pub struct PlanReport {
     pub slots_moved: u64,
     /// Slots in all tables that are touched.
     pub slots: u64,
-    /// Established flows that would lose their backend: those of tables whose size changes.
-    pub flows_rehomed: u64,
+    /// Services whose lookup table changes its size: most of their established flows lose their backend. How many flows that
+    /// are nobody knows, since settled flows are not recorded.
+    pub rehomed: Vec<String>,
     /// Warnings of the configuration check, rendered.
     pub warnings: Vec<String>,
 }

@@ -75,7 +75,7 @@ pub fn report(plan: &Plan, warnings: String) -> PlanReport {
         writes: plan.writes.len(),
         slots_moved: plan.slots_moved,
         slots: plan.slots,
-        flows_rehomed: 0,
+        rehomed: plan.rehomed.clone(),
         warnings: if warnings.is_empty() { Vec::new() } else { vec![warnings] },
     }
 }
