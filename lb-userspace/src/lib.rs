@@ -11,3 +11,4 @@ pub mod playground;
 pub mod reconcile;
 pub mod runtime;
 pub mod scheduler;
+pub mod vrrp;

@@ -96,7 +96,15 @@ impl Draft {
     /// The configuration, if all of it could be read.
     pub(super) fn into_config(self) -> Option<Config> {
         let services = self.services.into_iter().map(DraftService::into_service).collect::<Option<_>>()?;
-        Some(Config { node: self.node?, dataplane: self.dataplane?, admin: self.admin?, services })
+        Some(Config {
+            node: self.node?,
+            dataplane: self.dataplane?,
+            admin: self.admin?,
+            virtual_routers: Vec::new(),
+            peer: None,
+            hook: None,
+            services,
+        })
     }
 }
 

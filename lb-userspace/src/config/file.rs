@@ -60,6 +60,7 @@ fn read_dataplane(mut table: TableReader<'_>, interfaces: Vec<String>, problems:
         pin_path: pin_path?,
         flow_table_capacity: flow_table_capacity?,
         hash_seed: hash_seed?,
+        ready_timeout: super::virtual_router::READY_TIMEOUT,
     })
 }
 

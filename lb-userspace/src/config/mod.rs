@@ -24,6 +24,7 @@ mod render;
 mod rules;
 mod schema;
 mod value;
+mod virtual_router;
 
 #[cfg(test)]
 mod reference;
@@ -38,6 +39,10 @@ pub use model::{
 };
 pub use render::{Report, render, reports};
 pub use schema::schema;
+pub use virtual_router::{
+    ChecksumForm, Condition, Consequence, Hook, OnCrash, Peer, Track, VirtualRoute, VirtualRouter, VirtualRule,
+    VrrpVersion,
+};
 
 use diagnostic::Problems;
 use toml::de::DeTable;

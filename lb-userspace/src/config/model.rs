@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::virtual_router::{Hook, Peer, VirtualRouter};
+
 /// Idle timeout of TCP flows where a service sets none.
 pub const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Idle timeout of UDP flows where a service sets none.
@@ -26,6 +28,12 @@ pub struct Config {
     pub dataplane: Dataplane,
     /// How it is asked and commanded.
     pub admin: Admin,
+    /// The virtual routers, in the order of the file.
+    pub virtual_routers: Vec<VirtualRouter>,
+    /// The other node of the pair.
+    pub peer: Option<Peer>,
+    /// Who is told of events.
+    pub hook: Option<Hook>,
     /// The virtual services, in the order of the file.
     pub services: Vec<Service>,
 }
@@ -52,6 +60,9 @@ pub struct Dataplane {
     pub flow_table_capacity: u32,
     /// Keys the hash that selects backends; the same on all nodes of a cluster.
     pub hash_seed: String,
+    /// A node that hears no master takes over after so long even if it is not ready.
+    #[serde(skip)]
+    pub ready_timeout: Duration,
 }
 
 /// `[admin]`
@@ -203,6 +214,7 @@ macro_rules! words {
         }
     };
 }
+pub(super) use words;
 
 words! {
     /// How XDP is attached.

@@ -204,6 +204,7 @@ fn default_dataplane() -> Dataplane {
         pin_path: PathBuf::from("/sys/fs/bpf/fairway"),
         flow_table_capacity: 1 << 20,
         hash_seed: "fairway".into(),
+        ready_timeout: std::time::Duration::from_secs(30),
     }
 }
 

@@ -1,0 +1,10 @@
+//! VRRP: who of several nodes holds which addresses. RFC 9568 (version 3), RFC 5798, RFC 3768 (version 2).
+//!
+//! Pure: `engine::Engine` takes what happened ([`event::Event`]) with the time, and says what is to be done
+//! ([`effect::Effect`]). It reads no clock and opens no socket, so whole clusters run in simulation from a seed. Its shell
+//! is `effects::vrrp`, a thread of its own.
+
+pub mod effect;
+pub mod event;
+pub mod happening;
+pub mod view;
