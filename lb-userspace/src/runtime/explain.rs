@@ -17,7 +17,7 @@ use crate::native::{NativePacket, NativeTables};
 /// What happens to a packet of the flow.
 pub fn explain(
     controller: &Controller,
-    dataplane: &Dataplane,
+    dataplane: Option<&Dataplane>,
     now: u64,
     query: &ExplainQuery,
 ) -> Result<Explanation, Problem> {
@@ -33,7 +33,7 @@ pub fn explain(
         ports_wire: ports_wire(query.from.port().to_be(), query.to.port().to_be()),
         protocol: u32::from(number(query)),
     };
-    if let Some(record) = dataplane.record(&key, query.udp) {
+    if let Some(record) = dataplane.and_then(|dataplane| dataplane.record(&key, query.udp)) {
         tables.flows.borrow_mut().insert(key, record);
     }
     let interface = controller.interfaces().iter().find_map(|(_, interface)| interface.index).unwrap_or(1);
