@@ -7,4 +7,5 @@
 pub mod effect;
 pub mod event;
 pub mod happening;
+pub mod peer;
 pub mod view;
