@@ -1,4 +1,5 @@
 //! What Fairway's tests and benches share.
 
 pub mod bench;
+pub mod harness;
 pub mod packet;
