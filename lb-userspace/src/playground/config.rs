@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::lab::Lab;
 use super::topology::{
-    GATEWAY_V4, GATEWAY_V6, Holder, Replies, SERVICE_V4, SERVICE_V6, backend_v4, backend_v6, balancer_v4,
+    GATEWAY_V4, GATEWAY_V6, Replies, SERVICE_V4, SERVICE_V6, backend_v4, backend_v6, balancer_v4,
 };
 
 /// Where the admin interface listens, inside the balancer's namespace.
@@ -44,7 +44,7 @@ listen = \"{admin}\"
         socket = socket.display(),
         admin = admin_address(),
     );
-    let pair = lab.spec().holder == Holder::Master;
+    let pair = lab.spec().floating;
     if pair {
         vrrp_lines(&mut text, lab, node);
     }

@@ -15,10 +15,10 @@ pub const SERVICE_V4: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 100);
 /// See [`SERVICE_V4`].
 pub const SERVICE_V6: Ipv6Addr = Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 0, 0x100);
 
-/// With [`Holder::Master`]: what backends under nat route to; the master holds it.
-pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 253);
+/// The backends' default route where answers go through whichever balancer is master.
+pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 99);
 /// See [`GATEWAY_V4`].
-pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 0, 0x253);
+pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 0, 0x99);
 
 const ROUTER_V4: &str = "10.2.0.254";
 const ROUTER_V6: &str = "fd02::fe";
@@ -33,8 +33,9 @@ const MOST_BALANCERS: usize = 9;
 pub struct Spec {
     /// Balancers, 1 to 9.
     pub balancers: usize,
-    /// Which of them holds the service's addresses.
-    pub holder: Holder,
+    /// Whether the service's addresses, and the backends' default route if it leads through a balancer, are left to a
+    /// virtual router. Otherwise they are the first balancer's for good.
+    pub floating: bool,
     /// Backends, 1 to 70.
     pub backends: usize,
     /// MTU of every link.
@@ -43,28 +44,19 @@ pub struct Spec {
     pub replies: Replies,
 }
 
-/// Which balancer holds the service's addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holder {
-    /// The first, from the start and without any daemon.
-    First,
-    /// None until VRRP has found a master.
-    Master,
-}
-
 /// Which way the backends' answers go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replies {
     /// Straight to the client, for the `direct` method: the backends hold the service's addresses themselves, on `lo`,
     /// and never answer ARP or neighbour solicitations for them.
     Direct,
-    /// Through the balancer that holds the service's addresses, for the `nat` method: it is the backends' default route.
+    /// Through a balancer, for the `nat` method: it is the backends' default route.
     ThroughBalancer,
 }
 
 impl Default for Spec {
     fn default() -> Self {
-        Self { balancers: 1, holder: Holder::First, backends: 4, mtu: 1500, replies: Replies::Direct }
+        Self { balancers: 1, floating: false, backends: 4, mtu: 1500, replies: Replies::Direct }
     }
 }
 
@@ -208,18 +200,6 @@ address add fd01::fe/64 dev client nodad
         lines
     }
 
-    /// The holder has the service's addresses as /32 and /128.
-    fn balancer_lines(&self, index: usize) -> String {
-        let mut lines = server_lines(FIRST_BALANCER_HOST + index);
-        default_routes(&mut lines, ROUTER_V4, ROUTER_V6);
-        if self.holder == Holder::First && index == 0 {
-            line(&mut lines, format_args!("address add {SERVICE_V4}/32 dev eth0"));
-            // Deprecated, so that the balancer never speaks from it of its own accord: the backends hold it too.
-            line(&mut lines, format_args!("address add {SERVICE_V6}/128 dev eth0 nodad preferred_lft 0"));
-        }
-        lines
-    }
-
     fn backend_lines(&self, index: usize) -> String {
         let mut lines = server_lines(FIRST_BACKEND_HOST + index);
         match self.replies {
@@ -229,12 +209,21 @@ address add fd01::fe/64 dev client nodad
                 default_routes(&mut lines, ROUTER_V4, ROUTER_V6);
             }
             Replies::ThroughBalancer => {
-                let (v4, v6) = match self.holder {
-                    Holder::First => (balancer_v4(0), balancer_v6(0)),
-                    Holder::Master => (GATEWAY_V4, GATEWAY_V6),
-                };
+                let (v4, v6) = if self.floating { (GATEWAY_V4, GATEWAY_V6) } else { (balancer_v4(0), balancer_v6(0)) };
                 default_routes(&mut lines, &v4.to_string(), &v6.to_string());
             }
+        }
+        lines
+    }
+
+    /// What does not float the first balancer holds, as /32 and /128: so it answers for it without any daemon.
+    fn balancer_lines(&self, index: usize) -> String {
+        let mut lines = server_lines(FIRST_BALANCER_HOST + index);
+        default_routes(&mut lines, ROUTER_V4, ROUTER_V6);
+        if index == 0 && !self.floating {
+            line(&mut lines, format_args!("address add {SERVICE_V4}/32 dev eth0"));
+            // Deprecated, so that the balancer never speaks from it of its own accord: the backends hold it too.
+            line(&mut lines, format_args!("address add {SERVICE_V6}/128 dev eth0 nodad preferred_lft 0"));
         }
         lines
     }
@@ -327,10 +316,10 @@ mod tests {
     }
 
     #[test]
-    fn with_vrrp_no_balancer_holds_the_service_from_the_start() {
-        let spec = Spec { balancers: 2, holder: Holder::Master, replies: Replies::ThroughBalancer, ..Spec::default() };
+    fn what_floats_nobody_holds_from_the_start() {
+        let spec = Spec { floating: true, replies: Replies::ThroughBalancer, ..Spec::default() };
         assert!(!spec.namespace_lines(Role::Balancer(0)).contains("10.2.0.100"));
-        assert!(spec.namespace_lines(Role::Backend(0)).contains("default via 10.2.0.253"));
+        assert!(spec.namespace_lines(Role::Backend(0)).contains("default via 10.2.0.99"));
     }
 
     #[test]
