@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{Reverse, Row, Service, method, row_state, service_flags};
+use lb_common::abi::{ALWAYS_LIVE, Reverse, Row, Service, method, row_state, service_flags};
 use lb_common::packet::protocol;
 
 use crate::config::Service as ServiceConfig;
@@ -41,7 +41,8 @@ pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: 
         seed: seed.hash(SELECTION, listener.to_string().as_bytes()).0,
         shift: 64 - config.lookup_table_size.trailing_zeros(),
         idle_timeout: u32::try_from(config.idle_timeout(listener.protocol).as_secs()).unwrap_or(u32::MAX),
-        reserved: [0; 2],
+        live: ALWAYS_LIVE,
+        reserved: [0; 3],
     }
 }
 
