@@ -5,9 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use super::lab::Lab;
-use super::topology::{
-    GATEWAY_V4, GATEWAY_V6, Replies, SERVICE_V4, SERVICE_V6, backend_v4, backend_v6, balancer_v4,
-};
+use super::topology::{GATEWAY_V4, GATEWAY_V6, Replies, SERVICE_V4, SERVICE_V6, backend_v4, backend_v6, balancer_v4};
 
 /// Where the admin interface listens, inside the balancer's namespace.
 pub fn admin_address() -> SocketAddr {

@@ -29,7 +29,7 @@ pub fn explain(
     tables.clock.set(now);
     tables.traced = true;
     tables.routers = controller.planner().live().iter().map(|(name, index)| (index, name.to_owned())).collect();
-    tables.live = (0..LIVE_WORDS).filter(|&index| dataplane.is_live(index)).collect();
+    tables.live = (0..LIVE_WORDS).filter(|&index| dataplane.is_none_or(|dataplane| dataplane.is_live(index))).collect();
     let key = FlowKey6 {
         source: query.from.ip().into(),
         destination: query.to.ip().into(),
