@@ -2,4 +2,5 @@
 
 pub mod admin;
 pub mod dataplane;
+pub mod events;
 pub mod netlink;
