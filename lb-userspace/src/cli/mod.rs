@@ -10,6 +10,7 @@ mod output;
 mod pcap;
 mod plan;
 mod run;
+mod run_as;
 mod show;
 mod status;
 mod table;
@@ -70,6 +71,9 @@ enum Command {
     Demo(playground::DemoOptions),
     #[command(hide = true)]
     DemoServer(playground::ServerOptions),
+    /// Become a user, then a program: how the daemon starts hooks and scripts
+    #[command(hide = true)]
+    RunAs(run_as::RunAsOptions),
 }
 
 /// What every command takes that asks the daemon.
@@ -111,6 +115,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Schema => output::json(&config::schema()),
         Command::Demo(options) => Ok(playground::demo(&options)?),
         Command::DemoServer(options) => Ok(playground::serve(&options)?),
+        Command::RunAs(options) => run_as::run_as(&options),
     }
 }
 

@@ -66,8 +66,8 @@ impl Events {
     pub fn since(&self, sequence: u64, limit: usize) -> Page {
         let known = if sequence > self.last { 0 } else { sequence };
         let missed = if known == 0 { 0 } else { self.dropped.saturating_sub(known) };
-        let skipped = usize::try_from(known.saturating_sub(self.dropped)).unwrap_or(usize::MAX);
-        Page { missed, events: self.kept.iter().skip(skipped).take(limit).cloned().collect() }
+        let skipped = usize::try_from(known.saturating_sub(self.dropped)).expect("no more than are kept");
+        Page { missed, events: self.kept.range(skipped..).take(limit).cloned().collect() }
     }
 
     /// The number of the last event; 0: there was none.

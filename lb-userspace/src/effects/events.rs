@@ -11,9 +11,6 @@ use tokio::sync::watch;
 use crate::controller::events::{Event, Events, Page};
 use crate::vrrp::happening::Happening;
 
-/// Events that a follower takes at once.
-const PAGE: usize = 256;
-
 /// The event store, shared. Clones are of the same store.
 #[derive(Clone, Debug)]
 pub struct EventStream {
@@ -67,12 +64,12 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Waits for events, and returns those that there are, at most 256. May be dropped half-way: nothing is lost.
-    pub async fn next(&mut self) -> Page {
+    /// Waits for events, and returns those that there are, at most `limit`. May be dropped half-way: nothing is lost.
+    pub async fn next(&mut self, limit: usize) -> Page {
         loop {
             // Marked as seen before looking, so that what is told in between wakes us.
             self.changed.borrow_and_update();
-            let page = self.stream.since(self.position, PAGE);
+            let page = self.stream.since(self.position, limit);
             if !page.events.is_empty() {
                 self.position = page.position(self.position);
                 return page;
@@ -82,9 +79,12 @@ impl Follower {
         }
     }
 
-    /// Events that are waiting.
-    pub fn behind(&self) -> u64 {
-        self.stream.last().saturating_sub(self.position)
+    /// Passes over the oldest of those that wait, so that no more than `most` do. Returns how many were passed over.
+    pub fn skip_to(&mut self, most: u64) -> u64 {
+        let position = self.stream.last().saturating_sub(most);
+        let skipped = position.saturating_sub(self.position);
+        self.position += skipped;
+        skipped
     }
 }
 
@@ -115,15 +115,23 @@ mod tests {
         tell(&stream, 1);
         let mut slow = stream.follow(1);
         tell(&stream, CAPACITY + 4);
-        assert_eq!(slow.behind(), CAPACITY as u64 + 4);
-        let page = slow.next().await;
+        let page = slow.next(10).await;
         assert_eq!((page.missed, page.events[0].sequence), (4, 6));
+    }
+
+    #[tokio::test]
+    async fn who_wants_only_the_latest_may_pass_over_the_others() {
+        let stream = EventStream::default();
+        tell(&stream, 10);
+        let mut follower = stream.follow(2);
+        assert_eq!((follower.skip_to(3), follower.skip_to(3), follower.skip_to(100)), (5, 0, 0));
+        assert_eq!(take(&mut follower, 3).await, [8, 9, 10]);
     }
 
     #[tokio::test]
     async fn without_events_a_follower_waits() {
         let mut follower = EventStream::default().follow(0);
-        assert!(timeout(Duration::from_millis(20), follower.next()).await.is_err());
+        assert!(timeout(Duration::from_millis(20), follower.next(1)).await.is_err());
     }
 
     fn tell(stream: &EventStream, count: usize) {
@@ -135,7 +143,7 @@ mod tests {
     async fn take(follower: &mut Follower, count: usize) -> Vec<u64> {
         let mut numbers = Vec::new();
         while numbers.len() < count {
-            numbers.extend(follower.next().await.events.iter().map(|event| event.sequence));
+            numbers.extend(follower.next(100).await.events.iter().map(|event| event.sequence));
         }
         numbers
     }

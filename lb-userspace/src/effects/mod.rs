@@ -3,4 +3,7 @@
 pub mod admin;
 pub mod dataplane;
 pub mod events;
+pub mod hook;
 pub mod netlink;
+pub mod program;
+pub mod run_as;
