@@ -5,5 +5,8 @@ pub mod dataplane;
 pub mod events;
 pub mod hook;
 pub mod netlink;
+pub mod pidfd;
 pub mod program;
+mod readable;
 pub mod run_as;
+pub mod track;
