@@ -212,6 +212,11 @@ impl Controller {
         self.planner.is_settled()
     }
 
+    /// The live word of a virtual router of the configuration in force; never 0.
+    pub fn live_index(&self, router: &str) -> Option<u32> {
+        self.planner.live().get(router)
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &Config {
         &self.config

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use lb_common::abi::FlowKey6;
+use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::protocol;
 use lb_common::packet::transport::ports_wire;
 use lb_common::path::{Verdict, process};
@@ -27,6 +28,8 @@ pub fn explain(
     let mut tables = NativeTables::new(controller.image().clone(), usize::MAX);
     tables.clock.set(now);
     tables.traced = true;
+    tables.routers = controller.planner().live().iter().map(|(name, index)| (index, name.to_owned())).collect();
+    tables.live = (0..LIVE_WORDS).filter(|&index| dataplane.is_live(index)).collect();
     let key = FlowKey6 {
         source: query.from.ip().into(),
         destination: query.to.ip().into(),
