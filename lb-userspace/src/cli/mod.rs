@@ -13,6 +13,7 @@ mod run;
 mod run_as;
 mod show;
 mod status;
+mod supervise;
 mod table;
 mod trace;
 mod units;
@@ -74,6 +75,9 @@ enum Command {
     /// Become a user, then a program: how the daemon starts hooks and scripts
     #[command(hide = true)]
     RunAs(run_as::RunAsOptions),
+    /// Watch the daemon, and release what it holds when it dies or hangs: started by the daemon itself
+    #[command(hide = true)]
+    Supervise(supervise::SuperviseOptions),
 }
 
 /// What every command takes that asks the daemon.
@@ -116,6 +120,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Demo(options) => Ok(playground::demo(&options)?),
         Command::DemoServer(options) => Ok(playground::serve(&options)?),
         Command::RunAs(options) => run_as::run_as(&options),
+        Command::Supervise(options) => supervise::supervise(&options),
     }
 }
 

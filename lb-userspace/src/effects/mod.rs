@@ -9,4 +9,5 @@ pub mod pidfd;
 pub mod program;
 mod readable;
 pub mod run_as;
+pub mod supervisor;
 pub mod track;
