@@ -2,6 +2,7 @@
 //! must be done about it; the runtime does it and reports back. No clock, socket or map inside: `now` is an argument, the
 //! monotonic time since boot, which is the packet path's clock too.
 
+pub mod events;
 mod interfaces;
 pub mod status;
 pub mod view;
