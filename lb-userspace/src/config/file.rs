@@ -92,6 +92,8 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
         empty_listen: table.value_span("listen").filter(|_| silent),
         listeners,
         scheduler: table.choice("scheduler", problems),
+        // No virtual router can be configured yet that it could name.
+        vrrp: Field::Absent,
         idle_timeout: table.duration("idle_timeout", problems),
         udp: table.choice("udp", problems),
         on_no_backend: table.choice("on_no_backend", problems),

@@ -85,6 +85,8 @@ pub struct Service {
     pub forwarding: Forwarding,
     /// How a backend is chosen.
     pub scheduler: Scheduler,
+    /// The virtual router that it follows: packets are taken only while this node is live for it; `None`: always.
+    pub vrrp: Option<String>,
     /// As the file has it; see [`Service::idle_timeout`].
     #[serde(serialize_with = "duration_text")]
     pub idle_timeout: Option<Duration>,

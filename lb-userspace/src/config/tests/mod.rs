@@ -218,6 +218,7 @@ fn default_service() -> Service {
         listeners: vec![],
         forwarding: Forwarding::Direct,
         scheduler: Scheduler::Maglev,
+        vrrp: None,
         idle_timeout: None,
         udp: UdpMode::Stateless,
         on_no_backend: OnNoBackend::Pass,
