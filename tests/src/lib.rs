@@ -1,4 +1,6 @@
 //! What Fairway's tests and benches share.
 
 pub mod bench;
+pub mod harness;
 pub mod packet;
+pub mod vrrp;

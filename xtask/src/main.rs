@@ -12,6 +12,7 @@ mod run;
 mod rustc_wrapper;
 mod test;
 mod toolchain;
+mod unpacked;
 
 use std::process::ExitCode;
 
@@ -81,7 +82,7 @@ fn perform(task: Task) -> Result<()> {
 
 fn setup() -> Result<()> {
     ebpf::Chain::find()?;
-    test::find_tools()?;
+    test::find_all_tools()?;
     println!("xtask: everything that `ebpf` and `test` need is here");
     Ok(())
 }

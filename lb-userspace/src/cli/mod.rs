@@ -10,8 +10,10 @@ mod output;
 mod pcap;
 mod plan;
 mod run;
+mod run_as;
 mod show;
 mod status;
+mod supervise;
 mod table;
 mod trace;
 mod units;
@@ -70,6 +72,12 @@ enum Command {
     Demo(playground::DemoOptions),
     #[command(hide = true)]
     DemoServer(playground::ServerOptions),
+    /// Become a user, then a program: how the daemon starts hooks and scripts
+    #[command(hide = true)]
+    RunAs(run_as::RunAsOptions),
+    /// Watch the daemon, and release what it holds when it dies or hangs: started by the daemon itself
+    #[command(hide = true)]
+    Supervise(supervise::SuperviseOptions),
 }
 
 /// What every command takes that asks the daemon.
@@ -111,6 +119,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Schema => output::json(&config::schema()),
         Command::Demo(options) => Ok(playground::demo(&options)?),
         Command::DemoServer(options) => Ok(playground::serve(&options)?),
+        Command::RunAs(options) => run_as::run_as(&options),
+        Command::Supervise(options) => supervise::supervise(&options),
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use super::forwarding::Forwarding;
 use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
 use super::{clock, explain, reload};
 use crate::config::Config;
@@ -17,11 +18,10 @@ use crate::controller::view::{ConfigStatus, NodeStatus, PlanReport, Problem, Sta
 use crate::controller::{Controller, Effect, Event};
 use crate::effects::admin::{self, AdminServers};
 use crate::effects::dataplane::object::Sizes;
-use crate::effects::dataplane::{Dataplane, Sender, TraceSession};
+use crate::effects::dataplane::{Dataplane, TraceSession};
 use crate::effects::netlink::{Leave, Resolver, forwards};
 use crate::nexthop::tracker::Event as Network;
 use crate::reconcile::placed::identity_of;
-use lb_common::counters::Fate;
 
 /// Time between two rounds of housekeeping.
 const TICK: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ const QUIET_TICKS: u32 = 10;
 /// The daemon's parts.
 pub(super) struct Daemon {
     pub(super) controller: Controller,
-    pub(super) dataplane: Dataplane,
+    pub(super) dataplane: Forwarding,
     pub(super) telemetry: Telemetry,
     resolver: Option<Resolver>,
     network: mpsc::Receiver<Network>,
@@ -65,15 +65,8 @@ impl Daemon {
     /// known.
     pub(super) async fn start(source: reload::Source, config: Config) -> anyhow::Result<Self> {
         let sizes = sizes(&config);
-        let mut dataplane = Dataplane::open(sizes)?;
-        if let Some(ring) = dataplane.unresolved() {
-            let sender = Sender::new(ring)?;
-            tokio::spawn(async move {
-                if let Err(error) = sender.run().await {
-                    error!(error = format!("{error:#}"), "replies without a neighbour are not sent any more");
-                }
-            });
-        }
+        let mut dataplane = Forwarding::new(sizes);
+        dataplane.prepare_for(&config)?;
         let (resolver, network) = Resolver::start().context("asking the kernel about the network")?;
         let (sender, requests) = mpsc::channel(QUEUE);
         let admin = admin::serve(&config.admin.socket, config.admin.listen, sender).await?;
@@ -170,14 +163,14 @@ impl Daemon {
             Request::Reload(text, reply) => self.begin_reload(text, Some(reply)),
             Request::Explain(query, reply) => {
                 let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
-                drop(reply.send(explain::explain(&self.controller, &self.dataplane, now, &query)));
+                drop(reply.send(explain::explain(&self.controller, self.dataplane.get(), now, &query)));
             }
             Request::Trace(query, reply) => drop(reply.send(self.start_trace(&query))),
         }
     }
 
     fn start_trace(&mut self, query: &TraceQuery) -> Result<mpsc::Receiver<TraceEvent>, Problem> {
-        let (session, events) = self.dataplane.start_trace(query, self.controller.planner().rows())?;
+        let (session, events) = self.dataplane.required()?.start_trace(query, self.controller.planner().rows())?;
         info!(?query, "tracing: the tracing program is in the place of the forwarding one");
         self.trace = Some(session);
         Ok(events)
@@ -185,7 +178,8 @@ impl Daemon {
 
     fn end_trace(&mut self, ended: anyhow::Result<()>) {
         self.trace = None;
-        if let Err(error) = ended.and_then(|()| self.dataplane.stop_trace()) {
+        let back = self.dataplane.get_mut().map_or(Ok(()), Dataplane::stop_trace);
+        if let Err(error) = ended.and(back) {
             error!(error = format!("{error:#}"), "tracing did not end well");
         }
         info!("tracing ended: the forwarding program is back");
@@ -229,7 +223,10 @@ impl Daemon {
     fn finish_reload(&mut self, pending: Pending) {
         let Pending { config, warnings, reply, .. } = pending;
         let hash = config.hash();
-        let result = match self.controller.configure(clock::now(), config) {
+        let prepared = self.dataplane.prepare_for(&config);
+        let configured =
+            prepared.and_then(|()| self.controller.configure(clock::now(), config).map_err(anyhow::Error::from));
+        let result = match configured {
             Ok((plan, effects)) => {
                 self.perform(effects);
                 self.note_backends();
@@ -240,7 +237,7 @@ impl Daemon {
             Err(error) => {
                 let effect = Effect::Want(self.controller.planner().destinations());
                 self.perform(vec![effect]);
-                Err(Problem { exit: 1, message: error.to_string() })
+                Err(Problem { exit: 1, message: format!("{error:#}") })
             }
         };
         self.report_reload(result, reply);
@@ -279,7 +276,8 @@ impl Daemon {
         }
         self.quiet_ticks = 0;
         let now = clock::now();
-        match self.dataplane.census(self.controller.image(), now) {
+        let Some(dataplane) = self.dataplane.get_mut() else { return };
+        match dataplane.census(self.controller.image(), now) {
             Ok(tally) => {
                 self.telemetry.tcp_flows = tally.tcp;
                 self.telemetry.udp_flows = tally.udp;
@@ -291,18 +289,7 @@ impl Daemon {
     }
 
     fn status(&mut self) -> Status {
-        match self.dataplane.totals() {
-            Ok(totals) => {
-                let by_name = |((service, identity), totals): (crate::effects::dataplane::Account, _)| {
-                    ((service.to_string(), identity.to_string()), totals)
-                };
-                self.telemetry.totals = totals.into_iter().map(by_name).collect();
-            }
-            Err(error) => error!(error = format!("{error:#}"), "counters cannot be read"),
-        }
-        self.telemetry.refusals = self.dataplane.refusals().unwrap_or_default();
-        self.telemetry.passes = self.dataplane.reasons(Fate::Pass).unwrap_or_default();
-        self.telemetry.drops = self.dataplane.reasons(Fate::Drop).unwrap_or_default();
+        self.dataplane.count(&mut self.telemetry);
         self.telemetry.not_forwarding = self.not_forwarding();
         self.controller.status(self.node(), self.state.clone(), &self.telemetry)
     }

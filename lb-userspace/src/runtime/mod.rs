@@ -6,6 +6,7 @@
 mod clock;
 mod daemon;
 mod explain;
+mod forwarding;
 mod perform;
 mod reload;
 pub mod request;

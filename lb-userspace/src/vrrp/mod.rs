@@ -4,7 +4,11 @@
 //! ([`effect::Effect`]). It reads no clock and opens no socket, so whole clusters run in simulation from a seed. Its shell
 //! is `effects::vrrp`, a thread of its own.
 
+pub mod bfd;
+pub mod codec;
 pub mod effect;
 pub mod event;
 pub mod happening;
+pub mod peer;
+pub mod timing;
 pub mod view;

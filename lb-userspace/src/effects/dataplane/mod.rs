@@ -6,6 +6,7 @@ mod census;
 mod flow_table;
 pub mod grace;
 mod ledger;
+mod live_words;
 mod maps;
 mod mmap;
 pub mod object;
@@ -26,6 +27,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 pub use census::Tally;
 pub use flow_table::FlowTable;
 pub use ledger::{Account, Ledger};
+pub use live_words::LiveWords;
 pub use maps::Maps;
 pub use mmap::MappedArray;
 pub use trace::TraceSession;
@@ -74,6 +76,19 @@ impl Dataplane {
     /// At the first one that fails; those before it stay, and are right by themselves.
     pub fn write(&mut self, writes: &[Write]) -> anyhow::Result<()> {
         writes.iter().try_for_each(|write| self.maps.apply(write))
+    }
+
+    /// The live words, mapped once more: for whoever writes them, on a thread of its own.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn live_words(&self) -> anyhow::Result<LiveWords> {
+        LiveWords::from_fd(self.maps.live_words.descriptor()?)
+    }
+
+    /// Whether this node is live for the virtual router of a live word.
+    pub fn is_live(&self, index: u32) -> bool {
+        self.maps.live_words.is_live(index)
     }
 
     /// Takes note of who has which row, for the counters.
