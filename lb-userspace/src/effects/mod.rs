@@ -3,3 +3,4 @@
 pub mod admin;
 pub mod dataplane;
 pub mod netlink;
+pub mod vrrp;
