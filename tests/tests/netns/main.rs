@@ -27,4 +27,3 @@ mod reload;
 mod requests;
 mod two_interfaces;
 mod udp;
-mod vrrp_thread;

@@ -35,9 +35,11 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+pub use realtime::PRIORITY;
 pub use view::ThreadView;
 
 use crate::vrrp::effect::{Effect, Testament};
+use crate::vrrp::engine::Engine;
 use crate::vrrp::event::{Event, Settings, Verdict};
 use crate::vrrp::happening::Happening;
 use crate::vrrp::view::Snapshot;
@@ -57,6 +59,20 @@ pub trait Machine: Send + 'static {
     fn deadline(&self) -> Option<Duration>;
     /// Everything, at a moment.
     fn snapshot(&self, now: Duration) -> Snapshot;
+}
+
+impl Machine for Engine {
+    fn handle(&mut self, now: Duration, event: Event<'_>) -> Vec<Effect> {
+        Engine::handle(self, now, event)
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        Engine::deadline(self)
+    }
+
+    fn snapshot(&self, now: Duration) -> Snapshot {
+        Engine::snapshot(self, now)
+    }
 }
 
 /// What the thread is started with.
@@ -132,8 +148,7 @@ pub enum SendError {
 #[derive(Clone)]
 pub struct VrrpHandle {
     commands: SyncSender<Command>,
-    /// After the commands, so that the thread finds them closed when the last handle's end wakes it up.
-    wake: Arc<Wake>,
+    wake: Arc<EventFd>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     view: Arc<ArcSwap<ThreadView>>,
 }
@@ -148,7 +163,8 @@ impl VrrpHandle {
             TrySendError::Full(command) => SendError::Busy(command),
             TrySendError::Disconnected(command) => SendError::Ended(command),
         })?;
-        self.wake.up();
+        // It fails when the counter is full, and then the thread is about to wake up anyway.
+        let _ = self.wake.write(1);
         Ok(())
     }
 
@@ -160,22 +176,6 @@ impl VrrpHandle {
     /// The thread's own state, as old as the snapshot.
     pub fn thread(&self) -> Arc<ThreadView> {
         self.view.load_full()
-    }
-}
-
-/// Wakes the thread up, at the latest when nobody is left who could.
-struct Wake(Arc<EventFd>);
-
-impl Wake {
-    fn up(&self) {
-        // It fails when the counter is full, and then the thread is about to wake up anyway.
-        let _ = self.0.write(1);
-    }
-}
-
-impl Drop for Wake {
-    fn drop(&mut self) {
-        self.up();
     }
 }
 
@@ -201,8 +201,7 @@ impl VrrpThread {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let unsettled = Err("the thread has not begun".to_owned());
         let view = Arc::new(ArcSwap::from_pointee(ThreadView::new(unsettled.clone(), unsettled)));
-        let handle =
-            VrrpHandle { commands, wake: Arc::new(Wake(wake.clone())), snapshot: snapshot.clone(), view: view.clone() };
+        let handle = VrrpHandle { commands, wake: wake.clone(), snapshot: snapshot.clone(), view: view.clone() };
         let wires = shell::Wires { commanded, wake, tell, snapshot, view };
         let thread = thread::Builder::new()
             .name("fairway-vrrp".to_owned())

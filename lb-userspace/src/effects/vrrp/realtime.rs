@@ -10,8 +10,8 @@ use nix::sys::signal::SigSet;
 
 use super::sys;
 
-/// Above the kernel's threaded interrupts' default would be 51; a middle place is what keepalived and others take.
-const PRIORITY: i32 = 50;
+/// Real-time priority of the VRRP thread: a middle place, as keepalived and others take; the supervisor is one above it.
+pub const PRIORITY: i32 = 50;
 /// Without real-time priority the kernel may put a wake-up off by 50 µs; so it does not.
 const TIMER_SLACK_NS: libc::c_ulong = 1;
 
