@@ -52,6 +52,18 @@ fn s03_a_backup_holds_nothing_and_what_an_earlier_run_left_is_removed() {
     assert!(!bench.done.iter().any(held));
 }
 
+/// What an earlier run held and was to keep is given up as soon as another is heard to be master.
+#[test]
+fn s03_what_was_kept_over_a_crash_goes_when_another_is_master() {
+    let keep = crate::config::VirtualRouter { on_crash: crate::config::OnCrash::Keep, ..router("a", 51) };
+    let mut bench = Bench::new(&[keep.clone()]);
+    bench.pass(ms(1000));
+    assert!(!bench.done.iter().any(|(_, effect)| matches!(effect, Effect::RemoveAddresses { .. })));
+    let effects = bench.hear(&advertisement(&keep, 200));
+    assert_eq!(words(&effects), ["remove", "testament"]);
+    assert_eq!(words(&bench.hear(&advertisement(&keep, 200))), [""; 0]);
+}
+
 #[test]
 fn s04_priority_zero_sets_the_timer_to_skew() {
     for (learned, skew) in [(ms(1000), SKEW), (ms(100), SKEW / 10)] {
