@@ -72,9 +72,11 @@ impl Router {
         }
     }
 
-    /// We may have been taken for dead while we did not run: what others said meanwhile is read before any timer fires.
+    /// We did not run for a while: no silence of the others follows from that. What they said meanwhile lies in the queue and
+    /// is read before any timer fires; but a machine that was paused as a whole had no queue, so a living master gets
+    /// the time to be heard again, with one advertisement lost.
     pub fn read_first(&mut self, now: Duration, least: Duration) {
-        let wait = self.skew(self.interval()).max(least);
+        let wait = (self.interval() * 2).max(least);
         let Phase::Backup(backup) = &mut self.phase else { return };
         backup.timer.at = backup.timer.at.max(now + wait);
         backup.suspicion = backup.suspicion.map(|until| until.max(now + wait));

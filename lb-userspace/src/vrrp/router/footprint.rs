@@ -55,6 +55,11 @@ impl Footprint {
         Self { inherited: true, live: settings.live, holding: None }
     }
 
+    /// What an earlier run left behind waits until it is clear who is master.
+    pub fn is_undecided(&self) -> bool {
+        self.inherited
+    }
+
     /// The addresses held, each with the index of its interface.
     pub fn addresses(&self) -> Vec<(u32, IpNet)> {
         let pairs = |holding: &Holding| holding.addresses.iter().map(|address| (holding.on, *address)).collect();

@@ -1,5 +1,6 @@
 //! The engine in virtual time: known packets and events in, effects out.
 
+mod pauses;
 mod receive;
 mod states;
 
