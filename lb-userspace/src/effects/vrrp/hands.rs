@@ -122,19 +122,19 @@ impl Hands {
         self.held.contains_key(&(interface, address))
     }
 
-    /// Addresses that we hold and that are not there; each is told once, and held no more.
+    /// Addresses that we hold and that somebody took away; each is told once, and held no more.
     pub fn take_lost(&mut self) -> Vec<(u32, IpAddr)> {
-        let watch = &self.watch;
-        let lost: Vec<(u32, IpAddr)> = self
-            .held
-            .keys()
-            .filter(|(interface, address)| watch.name(*interface).is_some() && !watch.has(*interface, *address))
-            .copied()
-            .collect();
-        for key in &lost {
-            self.held.remove(key);
+        let held = &mut self.held;
+        match self.watch.take_gone(|known| held.contains_key(known)) {
+            Ok(lost) => {
+                held.retain(|known, _| !lost.contains(known));
+                lost
+            }
+            Err(error) => {
+                self.troubles.count("list the kernel's addresses", &error);
+                Vec::new()
+            }
         }
-        lost
     }
 
     /// Tells the link where addresses are.

@@ -3,7 +3,7 @@
 //! Kept as a table; whoever asks compares it with what it knew. So an announcement that says nothing new does nothing, and
 //! after an overrun of the socket's buffer a fresh list takes the table's place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -39,6 +39,9 @@ struct Interface {
     addresses: Vec<(IpNet, bool)>,
 }
 
+/// By index.
+type Table = BTreeMap<u32, Interface>;
+
 /// What came of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct News {
@@ -52,7 +55,9 @@ pub struct News {
 pub struct Watch {
     socket: Socket,
     datagram: Vec<u8>,
-    interfaces: BTreeMap<u32, Interface>,
+    interfaces: Table,
+    /// Addresses that the kernel said are gone, since this was asked last; they may have come back.
+    gone: BTreeSet<(u32, IpAddr)>,
     /// Times the socket's buffer was too small.
     pub overruns: u64,
 }
@@ -70,10 +75,13 @@ impl Watch {
         for group in [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr] {
             socket.add_membership(group as u32)?;
         }
-        let mut watch =
-            Self { socket, datagram: Vec::with_capacity(DATAGRAM_OCTETS), interfaces: BTreeMap::new(), overruns: 0 };
-        watch.interfaces = watch.take_stock()?;
-        Ok(watch)
+        Ok(Self {
+            socket,
+            datagram: Vec::with_capacity(DATAGRAM_OCTETS),
+            interfaces: take_stock()?,
+            gone: BTreeSet::new(),
+            overruns: 0,
+        })
     }
 
     /// For polling.
@@ -90,10 +98,10 @@ impl Watch {
         for count in 0..MOST_AT_A_TIME {
             self.datagram.clear();
             match self.socket.recv(&mut self.datagram, 0) {
-                Ok(_) => apply(&self.datagram, &mut self.interfaces),
+                Ok(_) => self.gone.extend(apply(&self.datagram, &mut self.interfaces)),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.overruns += 1;
-                    self.interfaces = self.take_stock()?;
+                    self.start_afresh()?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(News { any: count > 0, complete: true });
@@ -133,9 +141,37 @@ impl Watch {
 
     /// Whether an address is there, usable or not.
     pub fn has(&self, index: u32, address: IpAddr) -> bool {
-        self.interfaces
-            .get(&index)
-            .is_some_and(|interface| interface.addresses.iter().any(|(present, _)| present.addr() == address))
+        self.interfaces.get(&index).is_some_and(|interface| interface.has(address))
+    }
+
+    /// Addresses of which the kernel has said that they are gone and that are not there, of those that `concerns` names;
+    /// each is told once. What the table does not list may merely not have been told of yet: the kernel tells of an IPv6
+    /// address some time after it has it. So nothing is gone without its word, and then a fresh list decides, for the word
+    /// may be about an address that came back since.
+    ///
+    /// # Errors
+    /// When the fresh list could not be had; then nothing is forgotten.
+    pub fn take_gone(&mut self, concerns: impl Fn(&(u32, IpAddr)) -> bool) -> io::Result<Vec<(u32, IpAddr)>> {
+        let interfaces = &self.interfaces;
+        let is_absent = |(index, address): &(u32, IpAddr)| interfaces.get(index).is_some_and(|at| !at.has(*address));
+        self.gone.retain(|known| concerns(known) && is_absent(known));
+        if self.gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.start_afresh()?;
+        let gone = std::mem::take(&mut self.gone);
+        Ok(gone.into_iter().filter(|known| concerns(known) && !self.has(known.0, known.1)).collect())
+    }
+
+    /// Puts a fresh list in the table's place.
+    fn start_afresh(&mut self) -> io::Result<()> {
+        let stale = std::mem::replace(&mut self.interfaces, take_stock()?);
+        let all = |(index, interface): (&u32, &Interface)| -> Vec<(u32, IpAddr)> {
+            interface.addresses.iter().map(|(address, _)| (*index, address.addr())).collect()
+        };
+        let gone = stale.iter().flat_map(all).filter(|(index, address)| !self.has(*index, *address));
+        self.gone.extend(gone.collect::<Vec<_>>());
+        Ok(())
     }
 
     /// The address to ask `other` from: one of the same prefix, link-local for IPv6; else any but those to be left out.
@@ -150,20 +186,26 @@ impl Watch {
         let best = candidates.iter().find(|address| link_local(address)).or(same_prefix).or(candidates.first());
         best.map(IpNet::addr)
     }
+}
 
-    /// All there is, by a socket of its own: answers do not mix with announcements.
-    fn take_stock(&self) -> io::Result<BTreeMap<u32, Interface>> {
-        let socket = Socket::new(NETLINK_ROUTE)?;
-        socket.set_non_blocking(true)?;
-        let mut interfaces = BTreeMap::new();
-        list(&socket, RouteNetlinkMessage::GetLink(LinkMessage::default()), &mut interfaces)?;
-        list(&socket, RouteNetlinkMessage::GetAddress(AddressMessage::default()), &mut interfaces)?;
-        Ok(interfaces)
+impl Interface {
+    fn has(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|(present, _)| present.addr() == address)
     }
 }
 
+/// All there is, by a socket of its own: answers do not mix with announcements.
+fn take_stock() -> io::Result<Table> {
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.set_non_blocking(true)?;
+    let mut interfaces = Table::new();
+    list(&socket, RouteNetlinkMessage::GetLink(LinkMessage::default()), &mut interfaces)?;
+    list(&socket, RouteNetlinkMessage::GetAddress(AddressMessage::default()), &mut interfaces)?;
+    Ok(interfaces)
+}
+
 /// Asks for a list. The kernel fills its parts in while they are read, so there is nothing to wait for.
-fn list(socket: &Socket, question: RouteNetlinkMessage, interfaces: &mut BTreeMap<u32, Interface>) -> io::Result<()> {
+fn list(socket: &Socket, question: RouteNetlinkMessage, interfaces: &mut Table) -> io::Result<()> {
     let mut request = NetlinkMessage::from(question);
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     request.finalize();
@@ -181,7 +223,9 @@ fn list(socket: &Socket, question: RouteNetlinkMessage, interfaces: &mut BTreeMa
     }
 }
 
-fn apply(datagram: &[u8], interfaces: &mut BTreeMap<u32, Interface>) {
+/// Returns the addresses that are gone by it.
+fn apply(datagram: &[u8], interfaces: &mut Table) -> Vec<(u32, IpAddr)> {
+    let mut gone = Vec::new();
     for message in messages(datagram) {
         let NetlinkPayload::InnerMessage(message) = message.payload else { continue };
         match message {
@@ -191,10 +235,14 @@ fn apply(datagram: &[u8], interfaces: &mut BTreeMap<u32, Interface>) {
                 interfaces.remove(&link.header.index);
             }
             RouteNetlinkMessage::NewAddress(address) => set_address(&address, true, interfaces),
-            RouteNetlinkMessage::DelAddress(address) => set_address(&address, false, interfaces),
+            RouteNetlinkMessage::DelAddress(address) => {
+                set_address(&address, false, interfaces);
+                gone.extend(own_address(&address).map(|own| (address.header.index, own.addr())));
+            }
             _ => {}
         }
     }
+    gone
 }
 
 fn messages(mut datagram: &[u8]) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> {
@@ -211,7 +259,7 @@ fn messages(mut datagram: &[u8]) -> impl Iterator<Item = NetlinkMessage<RouteNet
     })
 }
 
-fn set_link(message: &LinkMessage, interfaces: &mut BTreeMap<u32, Interface>) {
+fn set_link(message: &LinkMessage, interfaces: &mut Table) {
     if message.header.interface_family != AddressFamily::Unspec {
         return;
     }
@@ -231,7 +279,7 @@ fn set_link(message: &LinkMessage, interfaces: &mut BTreeMap<u32, Interface>) {
     interfaces.insert(message.header.index, Interface { name, running, mac, addresses });
 }
 
-fn set_address(message: &AddressMessage, present: bool, interfaces: &mut BTreeMap<u32, Interface>) {
+fn set_address(message: &AddressMessage, present: bool, interfaces: &mut Table) {
     let Some(interface) = interfaces.get_mut(&message.header.index) else { return };
     let Some(address) = own_address(message) else { return };
     let usable = is_usable(message);
