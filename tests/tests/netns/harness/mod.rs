@@ -145,7 +145,7 @@ pub fn service_v6(port: u16) -> SocketAddr {
 }
 
 /// A program that the tests run, from the places named at the top of this crate.
-fn tool(name: &str, package: &str) -> PathBuf {
+pub fn tool(name: &str, package: &str) -> PathBuf {
     let places = ["FAIRWAY_TOOLS_PATH", "PATH"].map(|variable| env::var_os(variable).unwrap_or_default());
     places
         .iter()
