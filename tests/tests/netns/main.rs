@@ -25,5 +25,6 @@ mod path_mtu;
 mod pool_changes;
 mod reload;
 mod requests;
+mod supervisor;
 mod two_interfaces;
 mod udp;
