@@ -55,6 +55,11 @@ impl Footprint {
         Self { inherited: true, live: settings.live, holding: None }
     }
 
+    /// Whether what an earlier run may have left behind was not looked at yet.
+    pub fn is_inherited(&self) -> bool {
+        self.inherited
+    }
+
     /// The addresses held, each with the index of its interface.
     pub fn addresses(&self) -> Vec<(u32, IpNet)> {
         let pairs = |holding: &Holding| holding.addresses.iter().map(|address| (holding.on, *address)).collect();
