@@ -27,3 +27,4 @@ mod reload;
 mod requests;
 mod two_interfaces;
 mod udp;
+mod vrrp_thread;
