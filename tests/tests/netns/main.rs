@@ -28,3 +28,4 @@ mod requests;
 mod supervisor;
 mod two_interfaces;
 mod udp;
+mod vrrp_thread;
