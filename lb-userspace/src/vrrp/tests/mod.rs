@@ -3,5 +3,6 @@
 mod pauses;
 mod receive;
 mod states;
+mod stopping;
 
 mod bench;
