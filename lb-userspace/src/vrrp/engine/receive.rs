@@ -23,7 +23,6 @@ impl Engine {
         self.touched.insert(index);
         let suspected = router.suspects() && advertisement.priority > 0;
         let intent = router.hear(now, &self.node, &advertisement, packet.source, &mut self.out);
-        router.moved |= router.footprint.is_undecided();
         if suspected {
             self.peer_lives_unheard(now);
         }

@@ -10,6 +10,7 @@ mod reload;
 mod scale;
 mod stall;
 mod states;
+mod stopping;
 mod tracks;
 
 mod bench;
