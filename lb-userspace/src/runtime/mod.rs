@@ -10,6 +10,7 @@ mod forwarding;
 mod perform;
 mod reload;
 pub mod request;
+mod vrrp;
 
 use std::path::PathBuf;
 
