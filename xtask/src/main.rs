@@ -43,7 +43,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Measures the packet path: `[--json FILE] [ARGS]`
+    /// Measures the packet path, `[--json FILE] [ARGS]`, or how long a failover takes, `failover [--json FILE] [ARGS]`
     Bench {
         /// Arguments of the bench program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -12,6 +12,7 @@ use crate::config::{Backend, Forwarding, OnNoBackend, VirtualRouter};
 use crate::nexthop::{NextHop, ProgramMode};
 use crate::reconcile::entries;
 use crate::reconcile::placed::{Placed, identity_of};
+use crate::vrrp::event::Verdict;
 
 /// What the data plane counted and the runtime remembers.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +57,18 @@ impl Controller {
             0 => Ok(()),
             count => Err(format!("{count} next hops are not known yet")),
         }
+    }
+
+    /// Whether a service has a backend that could take traffic, for tracks: one with a weight that can be reached.
+    pub fn quorum(&self, service: &str) -> Verdict {
+        let Some(placed) = self.planner().services().get(service) else {
+            return Verdict { holds: Some(false), factor: 1, detail: format!("there is no service {service}") };
+        };
+        let reachable = |backend: &&Backend| {
+            backend.weight > 0 && matches!(self.planner().hops().get(&backend.address), Some(Ok(_)))
+        };
+        let (usable, all) = (placed.config.backends.iter().filter(reachable).count(), placed.config.backends.len());
+        Verdict { holds: Some(usable > 0), factor: 1, detail: format!("{usable} of {all} backends can take traffic") }
     }
 
     /// Everything, at this moment.

@@ -49,6 +49,10 @@ pub struct ThreadStatus {
     pub problems: BTreeSet<String>,
     /// Happenings that were lost because nobody took them in time.
     pub outputs_dropped: u64,
+    /// Times that a socket had more packets than are read at a time.
+    pub receive_floods: u64,
+    /// Times that the kernel's announcements of links and addresses overran their buffer.
+    pub announcement_overruns: u64,
 }
 
 /// A virtual router.

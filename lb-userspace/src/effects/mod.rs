@@ -11,3 +11,4 @@ mod readable;
 pub mod run_as;
 pub mod supervisor;
 pub mod track;
+pub mod vrrp;

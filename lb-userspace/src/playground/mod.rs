@@ -4,6 +4,7 @@
 //! after a crash. [`namespace`] and [`process`] run things inside. [`demo`](fn@demo) puts Fairway, four small web servers and a
 //! client into one and shows who serves what. Unsafe code is in [`xdp_pass`] and [`offload`] alone.
 
+mod balancer;
 mod config;
 mod demo;
 mod lab;

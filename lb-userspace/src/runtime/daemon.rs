@@ -11,7 +11,8 @@ use tracing::{error, info, warn};
 
 use super::forwarding::Forwarding;
 use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
-use super::{clock, explain, reload};
+use super::virtual_routers::VirtualRouters;
+use super::{LogFormat, clock, explain, reload};
 use crate::config::Config;
 use crate::controller::status::Telemetry;
 use crate::controller::view::{ConfigStatus, NodeStatus, PlanReport, Problem, Status};
@@ -36,6 +37,7 @@ pub(super) struct Daemon {
     pub(super) controller: Controller,
     pub(super) dataplane: Forwarding,
     pub(super) telemetry: Telemetry,
+    pub(super) virtual_routers: VirtualRouters,
     resolver: Option<Resolver>,
     network: mpsc::Receiver<Network>,
     requests: mpsc::Receiver<Request>,
@@ -63,7 +65,7 @@ struct Pending {
 impl Daemon {
     /// Loads the program, puts the configuration in force, and begins to listen. Attaching follows when the interfaces are
     /// known.
-    pub(super) async fn start(source: reload::Source, config: Config) -> anyhow::Result<Self> {
+    pub(super) async fn start(source: reload::Source, config: Config, log_format: LogFormat) -> anyhow::Result<Self> {
         let sizes = sizes(&config);
         let mut dataplane = Forwarding::new(sizes);
         dataplane.prepare_for(&config)?;
@@ -84,6 +86,7 @@ impl Daemon {
             controller,
             dataplane,
             telemetry: Telemetry::default(),
+            virtual_routers: VirtualRouters::new(config.node.state_dir.clone(), log_format),
             resolver: Some(resolver),
             network,
             requests,
@@ -98,6 +101,7 @@ impl Daemon {
         let (plan, effects) = daemon.controller.configure(clock::now(), config)?;
         daemon.perform(effects);
         daemon.note_backends();
+        daemon.configure_virtual_routers()?;
         info!(
             services = daemon.controller.config().services.len(),
             writes = plan.writes.len(),
@@ -123,15 +127,20 @@ impl Daemon {
                     self.event(event);
                 }
                 Some(request) = self.requests.recv() => self.answer(request),
+                output = self.virtual_routers.next() => {
+                    let output = output.context("the VRRP thread has ended")?;
+                    self.virtual_routers.tell(output);
+                }
                 ended = trace_ended(&mut self.trace) => self.end_trace(ended),
                 _ = ticks.tick() => self.tick(),
             }
         }
     }
 
-    /// Stops what listens, then detaches.
+    /// Hands over what other nodes can take, stops what listens, then detaches.
     pub(super) async fn stop(mut self) {
         info!("stopping");
+        self.virtual_routers.stop().await;
         if let Some(admin) = self.admin.take() {
             admin.stop().await;
         }
@@ -153,6 +162,7 @@ impl Daemon {
         let effects = self.controller.handle(clock::now(), Event::Network(event));
         self.perform(effects);
         self.reload_if_ready();
+        self.virtual_routers.observe(&self.controller);
     }
 
     fn answer(&mut self, request: Request) {
@@ -225,7 +235,7 @@ impl Daemon {
     fn finish_reload(&mut self, pending: Pending) {
         let Pending { config, warnings, reply, .. } = pending;
         let hash = config.hash();
-        let prepared = self.dataplane.prepare_for(&config);
+        let prepared = VirtualRouters::check(&config).and_then(|()| self.dataplane.prepare_for(&config));
         let configured =
             prepared.and_then(|()| self.controller.configure(clock::now(), config).map_err(anyhow::Error::from));
         let result = match configured {
@@ -234,7 +244,13 @@ impl Daemon {
                 self.note_backends();
                 self.state.hash = hash;
                 self.state.loaded = clock::wall();
-                Ok(reload::report(&plan, warnings))
+                match self.configure_virtual_routers() {
+                    Ok(()) => Ok(reload::report(&plan, warnings)),
+                    Err(error) => Err(Problem {
+                        exit: 5,
+                        message: format!("services are reloaded, virtual routers are not: {error:#}"),
+                    }),
+                }
             }
             Err(error) => {
                 let effect = Effect::Want(self.controller.planner().destinations());
@@ -243,6 +259,10 @@ impl Daemon {
             }
         };
         self.report_reload(result, reply);
+    }
+
+    fn configure_virtual_routers(&mut self) -> anyhow::Result<()> {
+        self.virtual_routers.configure(self.controller.config(), &self.controller, self.dataplane.get())
     }
 
     fn report_reload(&mut self, result: Result<PlanReport, Problem>, reply: Option<Reply>) {
@@ -272,6 +292,8 @@ impl Daemon {
 
     fn tick(&mut self) {
         self.reload_if_ready();
+        self.virtual_routers.send_waiting();
+        self.virtual_routers.observe(&self.controller);
         self.quiet_ticks += 1;
         if self.controller.is_settled() && self.quiet_ticks < QUIET_TICKS {
             return;

@@ -26,7 +26,7 @@ pub enum Request {
     /// Hand over virtual routers, or take part again.
     Vrrp(Order, oneshot::Sender<Result<OrderReport, Problem>>),
     /// The event store, to be read and followed without asking again.
-    Events(oneshot::Sender<Result<EventStream, Problem>>),
+    Events(oneshot::Sender<EventStream>),
 }
 
 /// An order to virtual routers.

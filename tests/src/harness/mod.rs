@@ -156,7 +156,7 @@ pub fn tool(name: &str, package: &str) -> PathBuf {
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|directory| directory.join(name))
         .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("the namespace tests need {name}; on Debian and Ubuntu: apt-get install {package}"))
+        .unwrap_or_else(|| panic!("{name} is not there; on Debian and Ubuntu: apt-get install {package}"))
 }
 
 /// What `ip -json -details link show` says of one interface.

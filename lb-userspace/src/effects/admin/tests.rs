@@ -81,9 +81,7 @@ async fn answer(mut queue: mpsc::Receiver<Request>, status: Status) {
                     Ok(report())
                 }));
             }
-            Request::Events(sender) => {
-                drop(sender.send(Ok(events.clone())));
-            }
+            Request::Events(sender) => drop(sender.send(events.clone())),
             Request::Trace(query, sender) => {
                 let (events, receiver) = mpsc::channel(4);
                 drop(sender.send(Ok(receiver)));

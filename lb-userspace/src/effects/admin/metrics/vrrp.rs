@@ -135,6 +135,10 @@ fn thread(out: &mut Families<'_>, vrrp: &VrrpStatus, thread: &ThreadStatus) -> R
     out.counter("vrrp_wakeups", "Times the thread woke up", thread.wakeups)?;
     out.counter("vrrp_late_wakeups", "Times it was late", thread.late_wakeups)?;
     out.gauge("vrrp_worst_lateness_seconds", "The latest of all wake-ups", thread.worst_lateness_seconds)?;
+    out.counter("vrrp_events_dropped", "Events that were lost because the daemon was busy", thread.outputs_dropped)?;
+    out.counter("vrrp_receive_floods", "Times more packets waited than are read at a time", thread.receive_floods)?;
+    let help = "Times the kernel's announcements of links and addresses overran their buffer";
+    out.counter("vrrp_announcement_overruns", help, thread.announcement_overruns)?;
     let failures = thread.failures.iter().map(|(what, count)| ([("reason", what.as_str())], *count));
     out.counters("vrrp_failures", "What the thread could not do", failures)
 }

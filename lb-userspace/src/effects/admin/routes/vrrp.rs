@@ -88,7 +88,7 @@ async fn stream_and_wish(
     let Query(wanted) = wanted.map_err(|error| {
         Refusal::new(StatusCode::BAD_REQUEST, 2, format!("`since` and `limit` are numbers: {error}"))
     })?;
-    Ok((daemon.ask(QUESTION, Request::Events).await??, wanted))
+    Ok((daemon.ask(QUESTION, Request::Events).await?, wanted))
 }
 
 fn as_lines(body: Body) -> Response {

@@ -1,0 +1,84 @@
+//! A backup's timers: the master was not heard, or the peer.
+
+use std::time::Duration;
+
+use super::{Cause, Intent, Node, Phase, Router, Timer};
+use crate::vrrp::outbox::Outbox;
+use crate::vrrp::words::span;
+
+impl Router {
+    /// A backup's deadline has come.
+    pub fn backup_timeout(&mut self, now: Duration, node: &Node, out: &mut Outbox) -> Option<Intent> {
+        let Phase::Backup(backup) = &mut self.phase else { return None };
+        if backup.suspicion.is_some_and(|until| until <= now) {
+            backup.suspicion = None;
+            backup.timer = Timer { at: now, cause: Cause::PeerSilent };
+        }
+        if now < backup.timer.at {
+            return None;
+        }
+        if self.peer_serves_unheard(now, node, out) {
+            return None;
+        }
+        Some(Intent::TakeOver { why: self.why_take_over(now), preempting: self.preempts() })
+    }
+
+    /// The timer of a backup that discards the advertisements of a worse master is about to fire.
+    pub fn preempts(&self) -> bool {
+        let Phase::Backup(backup) = &self.phase else { return false };
+        backup.preempts_from.is_some() && backup.timer.cause == Cause::Silence
+    }
+
+    /// Why the timer has fired, in words.
+    fn why_take_over(&self, now: Duration) -> String {
+        let Phase::Backup(backup) = &self.phase else { return String::new() };
+        let silence = match self.master {
+            Some(master) => format!("no advertisement of {} for {}", master.address, span(now - master.at)),
+            None => format!("no advertisement for {}", span(now - self.since)),
+        };
+        match (&backup.timer.cause, self.master) {
+            (Cause::Silence, Some(master)) if self.preempts() => {
+                format!("{} advertises priority {}, ours is {}", master.address, master.priority, self.priority)
+            }
+            (Cause::Silence, _) => silence,
+            (Cause::Leaving(address), _) => format!("{address} is leaving: priority 0"),
+            (Cause::SteppedDown, _) => "nobody else took over after we had stepped down".into(),
+            (Cause::BfdLost(address), _) => format!("BFD session with the master {address} lost"),
+            (Cause::PeerSilent, _) => format!("the peer is silent on every path, {silence}"),
+            (Cause::PeerSays(what), _) => what.clone(),
+        }
+    }
+
+    /// The timer fires again when it would have for a master that was heard now, or earlier if something is to be seen then.
+    pub fn hold_back(&mut self, now: Duration, why: String, look_again: Option<Duration>) {
+        let down = self.down(self.interval());
+        let Phase::Backup(backup) = &mut self.phase else { return };
+        let at = look_again.filter(|again| *again > now).map_or(now + down, |again| again.min(now + down));
+        backup.timer.at = at;
+        backup.overdue = true;
+        backup.held_back = Some(why);
+    }
+
+    /// The timer has fired, but it was not allowed to take over.
+    pub fn is_overdue(&self) -> bool {
+        matches!(&self.phase, Phase::Backup(backup) if backup.overdue)
+    }
+
+    /// What held it back may be gone: a timer that has fired fires again.
+    pub fn look_again(&mut self, now: Duration) {
+        let Phase::Backup(backup) = &mut self.phase else { return };
+        if backup.overdue {
+            backup.timer.at = now;
+        }
+    }
+
+    /// We did not run for a while: no silence of the others follows from that. What they said meanwhile lies in the queue and
+    /// is read before any timer fires; but a machine that was paused as a whole had no queue, so a living master gets
+    /// the time to be heard again, with one advertisement lost.
+    pub fn read_first(&mut self, now: Duration, least: Duration) {
+        let wait = (self.interval() * 2).max(least);
+        let Phase::Backup(backup) = &mut self.phase else { return };
+        backup.timer.at = backup.timer.at.max(now + wait);
+        backup.suspicion = backup.suspicion.map(|until| until.max(now + wait));
+    }
+}
