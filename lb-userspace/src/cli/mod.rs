@@ -17,6 +17,7 @@ mod supervise;
 mod table;
 mod trace;
 mod units;
+mod vrrp;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +61,9 @@ enum Command {
     Status(Asking),
     /// Show one kind of thing as a table
     Show(show::ShowOptions),
+    /// Hand virtual routers over to another node, or take part again
+    #[command(subcommand)]
+    Vrrp(vrrp::VrrpCommand),
     /// Say which backend a packet goes to, and why
     Explain(explain::ExplainOptions),
     /// Show each step of matching packets for a while
@@ -113,6 +117,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Reload(options) => client::block_on(plan::reload(&options)),
         Command::Status(asking) => client::block_on(status::status(&asking)),
         Command::Show(options) => client::block_on(show::show(&options)),
+        Command::Vrrp(command) => client::block_on(vrrp::order(&command)),
         Command::Explain(options) => client::block_on(explain::explain(&options)),
         Command::Trace(options) => client::block_on(trace::trace(&options)),
         Command::Doctor(options) => doctor::doctor(&options),

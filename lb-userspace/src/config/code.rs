@@ -67,7 +67,7 @@ codes! {
     EmptyList = "FW0122", "A list of addresses, or a command, is empty.";
     TooMany = "FW0123", "More of something than the protocol or Fairway takes.";
     ForeignTrackKey = "FW0124", "A track has a key of another type of track.";
-    TrackConsequence = "FW0125", "A track has not exactly one of `weight` and `fault`.";
+    TrackConsequence = "FW0125", "A track has both `weight` and `fault`.";
     DuplicateTrack = "FW0126", "Two tracks of a virtual router have the same name.";
     UnknownName = "FW0127", "A name that nothing in the file has.";
     ServiceAddressNotHeld = "FW0128", "A service listens on an address that the virtual router it follows does not hold.";

@@ -34,7 +34,26 @@ pub struct Page {
     pub events: Vec<Event>,
 }
 
+/// A line of the event stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    /// An event.
+    Event(Event),
+    /// What a reader that is too slow has lost.
+    Missed {
+        /// So many events before the next line are not kept any more.
+        missed: u64,
+    },
+}
+
 impl Page {
+    /// As lines: what was missed, if anything, then the events.
+    pub fn lines(self) -> impl Iterator<Item = Line> {
+        let missed = (self.missed > 0).then_some(Line::Missed { missed: self.missed });
+        missed.into_iter().chain(self.events.into_iter().map(Line::Event))
+    }
+
     /// The number to ask for what comes next, after a question for what came after `asked`.
     pub fn position(&self, asked: u64) -> u64 {
         self.events.last().map_or(asked, |event| event.sequence)
@@ -105,6 +124,15 @@ mod tests {
         let rest = events.since(3, 2);
         assert_eq!((numbers(&rest), rest.position(3)), (vec![4, 5], 5));
         assert_eq!(events.since(5, 2).position(5), 5, "nothing new: ask again from the same place");
+    }
+
+    #[test]
+    fn a_line_says_what_was_missed_before_the_events_after_it() {
+        let lines: Vec<Line> = Page { missed: 4, ..filled(1).since(0, 1) }.lines().collect();
+        let json = lines.iter().map(|line| serde_json::to_string(line).unwrap()).collect::<Vec<_>>();
+        assert_eq!(json, [r#"{"missed":4}"#, r#"{"sequence":1,"time":0.0,"kind":"stalled","seconds":0.5}"#]);
+        let read = json.iter().map(|line| serde_json::from_str::<Line>(line).unwrap()).collect::<Vec<_>>();
+        assert_eq!(read, lines);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod events;
 mod interfaces;
 pub mod status;
 pub mod view;
+pub mod vrrp;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

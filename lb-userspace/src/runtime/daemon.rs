@@ -176,6 +176,8 @@ impl Daemon {
                 drop(reply.send(explain::explain(&self.controller, self.dataplane.get(), now, &query)));
             }
             Request::Trace(query, reply) => drop(reply.send(self.start_trace(&query))),
+            Request::Vrrp(order, reply) => drop(reply.send(self.order(&order))),
+            Request::Events(reply) => drop(reply.send(self.events())),
         }
     }
 
@@ -313,7 +315,8 @@ impl Daemon {
     fn status(&mut self) -> Status {
         self.dataplane.count(&mut self.telemetry);
         self.telemetry.not_forwarding = self.not_forwarding();
-        self.controller.status(self.node(), self.state.clone(), &self.telemetry)
+        let status = self.controller.status(self.node(), self.state.clone(), &self.telemetry);
+        self.with_vrrp(status)
     }
 
     fn not_forwarding(&self) -> BTreeSet<(String, &'static str)> {

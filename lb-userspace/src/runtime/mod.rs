@@ -11,6 +11,7 @@ mod perform;
 mod reload;
 pub mod request;
 mod virtual_routers;
+mod vrrp;
 
 use std::path::PathBuf;
 

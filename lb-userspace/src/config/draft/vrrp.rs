@@ -15,6 +15,9 @@ use std::time::Duration;
 /// Octets of a version 2 password.
 const PASSWORD: usize = 8;
 
+/// What a track without consequence adds: enough to be lower than any partner of the same tier.
+const WEIGHT: i32 = -50;
+
 /// A `[[vrrp]]`.
 pub(in super::super) struct DraftRouter {
     /// Its header; the place of every default, too.
@@ -153,12 +156,13 @@ fn password(text: &str) -> [u8; PASSWORD] {
 }
 
 impl DraftTrack {
-    /// What the file says is to happen: exactly one of `weight` and `fault`, else `None`.
+    /// What the file says is to happen: `weight`, or `fault`; `None` where it says both.
     pub(in super::super) fn consequence(&self) -> Option<Consequence> {
+        let weight = |weight: i32| Consequence::Weight(i16::try_from(weight).expect("the key's range fits"));
         match (self.weight.get(), *self.fault.get()?) {
             (None, true) => Some(Consequence::Fault),
-            (Some(weight), false) => Some(Consequence::Weight(i16::try_from(*weight).expect("the key's range fits"))),
-            (None, false) | (Some(_), true) => None,
+            (given, false) => Some(weight(given.copied().unwrap_or(WEIGHT))),
+            (Some(_), true) => None,
         }
     }
 

@@ -140,7 +140,7 @@ static TRACK: Table = Table {
         key(
             "weight",
             Kind::Signed { min: -254, max: 254 },
-            Absent("none; this or `fault`"),
+            Absent("-50, unless `fault` is set"),
             "Added to the priority while the condition does not hold; for a file, times the number in it. The sum stays within 1 to 254.",
         ),
         key(
@@ -285,7 +285,7 @@ pub(in super::super) static PEER: Table = Table {
             "key_file",
             Kind::Path(MAX_PATH),
             Required,
-            "File with the key that both share, readable by root only: `head -c 32 /dev/urandom | base64`.",
+            "File with the key that both share, readable by root only: one line, of hexadecimal digits say (`head -c 32 /dev/urandom | xxd -p -c 64`).",
         ),
         key("heartbeat", Kind::Duration { min: 5, max: 10_000 }, Default(r#""50ms""#), "Time between heartbeats."),
         key(

@@ -12,11 +12,12 @@ use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostic, Problems, Span};
 use crate::config::draft::{At, Draft, DraftRouter};
 use ipnet::IpNet;
+use lb_common::limits::LIVE_WORDS;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Virtual routers in one configuration: each has a live word.
-const MOST_ROUTERS: usize = 1024;
+/// Virtual routers in one configuration: each may have a live word, and the first is that of services that follow none.
+const MOST_ROUTERS: usize = LIVE_WORDS as usize - 1;
 
 pub(super) fn check(draft: &Draft, problems: &mut Problems) {
     let routers = &draft.routers;

@@ -402,8 +402,8 @@ fn a_track_has_the_keys_of_its_type_and_one_consequence() {
         ("type = \"bfd\"\nfault = true", "FW0004 6:1"),
         ("type = \"load\"\nmaximum = 8\nfault = true\npath = \"/x\"", "FW0124 10:8"),
         ("type = \"load\"\nmaximum = 8\nfault = true\ninterval = \"1s\"", "FW0124 10:12"),
-        ("type = \"load\"\nmaximum = 8", "FW0125 6:1"),
-        ("type = \"load\"\nmaximum = 8\nfault = false", "FW0125 6:1"),
+        ("type = \"load\"\nmaximum = 8", ""),
+        ("type = \"load\"\nmaximum = 8\nfault = false", ""),
         ("type = \"load\"\nmaximum = 8\nfault = true\nweight = -5", "FW0125 10:10"),
         ("type = \"load\"\nmaximum = 8\nweight = 0", "FW0205 9:10"),
         ("type = \"load\"\nmaximum = 8\nweight = 10", "FW0214 9:10"),
@@ -430,6 +430,8 @@ fn a_track_has_the_keys_of_its_type_and_one_consequence() {
     }
     let twice = "type = \"load\"\nmaximum = 8\nfault = true\n";
     check(&track(&format!("{twice}[[vrrp.track]]\n{twice}")), "FW0126 12:11");
+    let config = accepted(&track("type = \"load\"\nmaximum = 8"));
+    assert_eq!(config.virtual_routers[0].tracks[0].consequence, Consequence::Weight(-50));
     let owner = format!("{ROUTER}priority = 255\n[[vrrp.track]]\ntype = \"load\"\nmaximum = 8\nweight = -5");
     check(&owner, "FW0209 6:12 FW0205 10:10");
 }

@@ -6,6 +6,7 @@ mod census;
 mod flow_table;
 pub mod grace;
 mod ledger;
+pub mod link;
 mod live_words;
 mod maps;
 mod mmap;
@@ -24,6 +25,7 @@ use lb_common::counters::{Fate, Reason};
 use tokio::sync::mpsc;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
+pub use attach::Held;
 pub use census::Tally;
 pub use flow_table::FlowTable;
 pub use ledger::{Account, Ledger};
@@ -102,6 +104,24 @@ impl Dataplane {
     /// Attaches to an interface; how, or why not.
     pub fn attach(&mut self, interface: u32, mode: AttachMode) -> Result<ProgramMode, String> {
         self.attachments.attach(&mut self.ebpf, self.program, interface, mode)
+    }
+
+    /// Takes over what a daemon that died has left attached. Interfaces are adopted when they are attached to.
+    pub fn inherit(&mut self, held: Vec<Held>) {
+        self.attachments.inherit(held);
+    }
+
+    /// Detaches whatever was inherited and not adopted.
+    pub fn disown(&mut self) {
+        self.attachments.disown();
+    }
+
+    /// Everything that is attached, for the supervisor to hold too.
+    ///
+    /// # Errors
+    /// When this process has no descriptors left.
+    pub fn held(&self) -> std::io::Result<Vec<Held>> {
+        self.attachments.held()
     }
 
     /// Detaches from an interface.

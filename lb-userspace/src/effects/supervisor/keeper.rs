@@ -3,6 +3,7 @@
 //! A thread of its own, so that the VRRP thread never waits: it leaves the testament in one place, where the next one
 //! replaces it, and rings.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -65,6 +66,10 @@ struct Shared {
     live_words: Mutex<Option<OwnedFd>>,
     stop: AtomicBool,
     started: AtomicU64,
+    /// Number of the testament.
+    written: AtomicU64,
+    /// Number of the last one that the supervisor has taken in.
+    confirmed: AtomicU64,
     bell: EventFd,
 }
 
@@ -82,6 +87,8 @@ pub fn start(options: Options) -> Result<Handle> {
         live_words: Mutex::default(),
         stop: AtomicBool::new(false),
         started: AtomicU64::new(0),
+        written: AtomicU64::new(1), // the empty one
+        confirmed: AtomicU64::new(0),
         bell,
     });
     let keeper = Keeper { options, pulse: pulse.clone(), process, shared: Arc::clone(&shared) };
@@ -97,14 +104,24 @@ impl Handle {
 
     /// What is to be done in our name from now on. Never waits.
     pub fn set_testament(&self, testament: Testament) {
-        self.shared.testament.store(Arc::new(testament));
-        self.shared.ring();
+        self.shared.set_testament(testament);
+    }
+
+    /// The same as a function of its own, for the VRRP thread.
+    pub fn testament_writer(&self) -> impl FnMut(&Testament) + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |testament| shared.set_testament(testament.clone())
     }
 
     /// The map of live words (`LiveWords::descriptor`), as soon as there is one.
     pub fn set_live_words(&self, map: OwnedFd) {
         *self.shared.live_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(map);
         self.shared.ring();
+    }
+
+    /// Whether a supervisor is there and has the present testament.
+    pub fn is_confirmed(&self) -> bool {
+        self.shared.confirmed.load(Ordering::Acquire) == self.shared.written.load(Ordering::Acquire)
     }
 
     /// How many supervisors were started: 1 unless some have died.
@@ -123,6 +140,12 @@ impl Handle {
 }
 
 impl Shared {
+    fn set_testament(&self, testament: Testament) {
+        self.testament.store(Arc::new(testament));
+        self.written.fetch_add(1, Ordering::AcqRel);
+        self.ring();
+    }
+
     fn ring(&self) {
         // It fails only when it has rung 2^64 times unheard: then it rings already.
         let _ = self.bell.write(1);
@@ -147,6 +170,8 @@ struct Supervisor {
     socket: UnixStream,
     /// What it was told last.
     testament: Option<Arc<Testament>>,
+    /// Numbers of those that it has not confirmed yet.
+    unconfirmed: VecDeque<u64>,
     has_live_words: bool,
 }
 
@@ -159,6 +184,7 @@ impl Keeper {
                 Ok(()) => return,
                 Err(error) => warn!(error = format!("{error:#}"), "the supervisor has ended; another is started"),
             }
+            self.shared.confirmed.store(0, Ordering::Release);
             if began.elapsed() >= LONG_LIFE {
                 pause = SHORTEST_PAUSE;
                 continue;
@@ -179,7 +205,7 @@ impl Keeper {
             if self.shared.is_stopping() {
                 return supervisor.stop();
             }
-            self.wait_for_news(&supervisor)?;
+            self.wait_for_news(&mut supervisor)?;
         }
     }
 
@@ -191,16 +217,18 @@ impl Keeper {
                 supervisor.has_live_words = true;
             }
         }
+        // The number first: should another be written in between, it has a higher one and is sent next.
+        let number = self.shared.written.load(Ordering::Acquire);
         let testament = self.shared.testament.load_full();
         if supervisor.testament.as_ref().is_none_or(|told| !Arc::ptr_eq(told, &testament)) {
             message::testament(&supervisor.socket, &testament).context("handing over the testament")?;
             supervisor.testament = Some(testament);
+            supervisor.unconfirmed.push_back(number);
         }
         Ok(())
     }
 
-    fn wait_for_news(&self, supervisor: &Supervisor) -> Result<()> {
-        // It says nothing: what can be read is its end.
+    fn wait_for_news(&self, supervisor: &mut Supervisor) -> Result<()> {
         let socket = PollFd::new(supervisor.socket.as_fd(), PollFlags::POLLIN);
         let bell = PollFd::new(self.shared.bell.as_fd(), PollFlags::POLLIN);
         let mut descriptors = [socket, bell];
@@ -209,8 +237,10 @@ impl Keeper {
             Err(error) => return Err(error).context("waiting for news"),
         }
         let _ = self.shared.bell.read(); // it rings no more, or did not
-        if descriptors[0].any() == Some(true) {
-            anyhow::bail!("it has closed its socket");
+        let confirmations = message::confirmations(&supervisor.socket).context("reading its word")?;
+        for _ in 0..confirmations.context("it has closed its socket")? {
+            let number = supervisor.unconfirmed.pop_front().context("it confirms what it was not told")?;
+            self.shared.confirmed.store(number, Ordering::Release);
         }
         Ok(())
     }
@@ -235,7 +265,7 @@ impl Supervisor {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_write_timeout(Some(PATIENCE))?;
         let child = command(options).stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
-        Ok(Self { child, socket: ours, testament: None, has_live_words: false })
+        Ok(Self { child, socket: ours, testament: None, unconfirmed: VecDeque::new(), has_live_words: false })
     }
 
     fn stop(mut self) -> Result<()> {

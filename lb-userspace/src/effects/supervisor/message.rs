@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{self, ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use crate::vrrp::effect::Testament;
 
@@ -26,6 +26,7 @@ const HELLO: u8 = 1;
 const TESTAMENT: u8 = 2;
 const LIVE_WORDS: u8 = 3;
 const CLEAN_STOP: u8 = 4;
+const CONFIRMED: u8 = 5;
 
 /// Something said.
 #[derive(Debug)]
@@ -63,6 +64,22 @@ pub fn live_words(to: &UnixStream, map: BorrowedFd<'_>) -> io::Result<()> {
 /// Says goodbye.
 pub fn clean_stop(to: &UnixStream) -> io::Result<()> {
     send(to, CLEAN_STOP, &[], &[])
+}
+
+/// The supervisor's only word: it has taken a testament in. Should it not get through, the daemon knows a little less.
+pub fn confirm(to: &UnixStream) {
+    let _ = socket::send(to.as_raw_fd(), &[CONFIRMED], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+}
+
+/// How many testaments were taken in since the last question, without waiting. `None`: the supervisor has gone.
+pub fn confirmations(from: &UnixStream) -> io::Result<Option<usize>> {
+    let mut octets = [0; 64];
+    match socket::recv(from.as_raw_fd(), &mut octets, MsgFlags::MSG_DONTWAIT) {
+        Ok(0) | Err(Errno::ECONNRESET) => Ok(None),
+        Ok(count) => Ok(Some(count)),
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(Some(0)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn send(mut to: &UnixStream, kind: u8, body: &[u8], descriptors: &[RawFd]) -> io::Result<()> {

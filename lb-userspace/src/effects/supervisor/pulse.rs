@@ -1,6 +1,7 @@
 //! The pulse: two words of memory that the daemon and its supervisor share. One says that the VRRP thread lives, the other
 //! that it was deposed. A store and a load, no system call: nothing that could be late for another reason.
 
+use std::cell::Cell;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -92,6 +93,15 @@ impl Pulse {
         self.word(DEPOSED).load(Ordering::Acquire)
     }
 
+    /// Asks, each time it is called, whether the daemon was deposed since the last time. For the VRRP thread alone.
+    pub fn deposed_since(&self) -> impl Fn() -> bool + Send + 'static {
+        let (pulse, seen) = (self.clone(), Cell::new(self.deposed()));
+        move || {
+            let deposed = pulse.deposed();
+            seen.replace(deposed) != deposed
+        }
+    }
+
     fn word(&self, index: usize) -> &AtomicU64 {
         debug_assert!(index < OCTETS / size_of::<AtomicU64>(), "inside the page");
         // SAFETY: inside the mapping, aligned since a page is, and mapped as long as `self`. Both processes use it as an
@@ -119,6 +129,17 @@ mod tests {
         ours.beat();
         theirs.depose();
         assert_eq!((theirs.count(), ours.deposed()), (2, 1));
+    }
+
+    #[test]
+    fn being_deposed_is_noticed_once() {
+        let pulse = Pulse::new().unwrap();
+        pulse.depose();
+        let is_deposed = pulse.deposed_since();
+        assert!(!is_deposed(), "that was before");
+        pulse.depose();
+        assert!(is_deposed());
+        assert!(!is_deposed());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use tracing::{error, info, warn};
 
 use super::apart;
-use super::message::{Inbox, Message};
+use super::message::{self, Inbox, Message};
 use super::pulse::Pulse;
 use super::release::{Executor, Prepared};
 use super::vigil::{Found, LENIENT_LIMIT, LIMIT, PERIOD, Vigil};
@@ -112,7 +112,10 @@ impl Sentry {
         for message in messages {
             match message {
                 Message::Hello { pulse, daemon } => self.meet(pulse, daemon)?,
-                Message::Testament(testament) => self.replace(Prepared::new(&testament)),
+                Message::Testament(testament) => {
+                    self.replace(Prepared::new(&testament));
+                    message::confirm(self.inbox.socket());
+                }
                 Message::LiveWords(map) => {
                     self.live = Some(LiveWords::from_fd(map).context("mapping the live words")?);
                 }
@@ -134,7 +137,9 @@ impl Sentry {
         }
         let Some(watched) = &mut self.watched else { return };
         watched.testament = testament;
-        if watched.vigil.is_none() && !watched.testament.is_empty() {
+        // Also for one that hung: its keeper has woken, and if its pulse has not, that is a new hang.
+        let is_unwatched = watched.vigil.as_ref().is_none_or(Vigil::hangs);
+        if is_unwatched && !watched.testament.is_empty() {
             watched.vigil = Some(Vigil::new(self.limit, watched.pulse.count()));
             watched.looked = now();
         }

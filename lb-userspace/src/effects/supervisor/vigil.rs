@@ -39,16 +39,17 @@ pub struct Vigil {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// It has not beaten since we watch: it may not have begun.
+    /// It has never beaten: there is no VRRP thread yet.
     Unborn,
     Beating,
     Hanging,
 }
 
 impl Vigil {
-    /// Over a pulse that stands at `count` and may not have begun to beat.
+    /// Over a pulse that stands at `count`. One that has ever beaten may stand still from the very first look on.
     pub fn new(limit: Duration, count: u64) -> Self {
-        Self { limit, state: State::Unborn, count, still: Duration::ZERO }
+        let state = if count == 0 { State::Unborn } else { State::Beating };
+        Self { limit, state, count, still: Duration::ZERO }
     }
 
     /// A look at the pulse, `elapsed` after the last one.
@@ -117,10 +118,15 @@ mod tests {
 
     #[test]
     fn what_has_not_begun_does_not_hang() {
-        let mut vigil = Vigil::new(LIMIT, 7);
+        let mut vigil = Vigil::new(LIMIT, 0);
         for _ in 0..100 {
-            assert_eq!(vigil.look(7, LATE), Found::Same);
+            assert_eq!(vigil.look(0, LATE), Found::Same);
         }
+    }
+
+    #[test]
+    fn what_hangs_when_the_watch_begins_is_seen() {
+        assert_eq!(until_something(&mut Vigil::new(LIMIT, 7), 7), Found::Hangs);
     }
 
     fn beating() -> Vigil {
@@ -130,7 +136,7 @@ mod tests {
     }
 
     fn until_something(vigil: &mut Vigil, count: u64) -> Found {
-        let looks = std::iter::repeat_with(|| vigil.look(count, PERIOD)).take(100);
-        looks.filter(|found| *found != Found::Same).next().expect("something within a hundred looks")
+        let mut looks = std::iter::repeat_with(|| vigil.look(count, PERIOD)).take(100);
+        looks.find(|found| *found != Found::Same).expect("something within a hundred looks")
     }
 }

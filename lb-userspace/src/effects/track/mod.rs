@@ -112,7 +112,6 @@ impl Reporter {
     }
 
     /// To be called at every look, and at least as often as the refresh is to come.
-    #[expect(clippy::disallowed_methods, reason = "effects read the clock")]
     fn tell(&self, verdict: Verdict) {
         let now = tokio::time::Instant::now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -148,7 +148,8 @@ pub enum SendError {
 #[derive(Clone)]
 pub struct VrrpHandle {
     commands: SyncSender<Command>,
-    wake: Arc<EventFd>,
+    /// After the commands, so that the thread finds them closed when the last handle's end wakes it up.
+    wake: Arc<Wake>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     view: Arc<ArcSwap<ThreadView>>,
 }
@@ -163,8 +164,7 @@ impl VrrpHandle {
             TrySendError::Full(command) => SendError::Busy(command),
             TrySendError::Disconnected(command) => SendError::Ended(command),
         })?;
-        // It fails when the counter is full, and then the thread is about to wake up anyway.
-        let _ = self.wake.write(1);
+        self.wake.up();
         Ok(())
     }
 
@@ -176,6 +176,22 @@ impl VrrpHandle {
     /// The thread's own state, as old as the snapshot.
     pub fn thread(&self) -> Arc<ThreadView> {
         self.view.load_full()
+    }
+}
+
+/// Wakes the thread up, at the latest when nobody is left who could.
+struct Wake(Arc<EventFd>);
+
+impl Wake {
+    fn up(&self) {
+        // It fails when the counter is full, and then the thread is about to wake up anyway.
+        let _ = self.0.write(1);
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        self.up();
     }
 }
 
@@ -201,7 +217,8 @@ impl VrrpThread {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let unsettled = Err("the thread has not begun".to_owned());
         let view = Arc::new(ArcSwap::from_pointee(ThreadView::new(unsettled.clone(), unsettled)));
-        let handle = VrrpHandle { commands, wake: wake.clone(), snapshot: snapshot.clone(), view: view.clone() };
+        let handle =
+            VrrpHandle { commands, wake: Arc::new(Wake(wake.clone())), snapshot: snapshot.clone(), view: view.clone() };
         let wires = shell::Wires { commanded, wake, tell, snapshot, view };
         let thread = thread::Builder::new()
             .name("fairway-vrrp".to_owned())

@@ -49,20 +49,15 @@ fn consequence(track: &DraftTrack, router: &DraftRouter, problems: &mut Problems
     match (track.consequence(), track.weight.given()) {
         (None, Some(weight)) => {
             let message = "a track has either `weight` or `fault = true`, not both";
-            problems.push(no_consequence(message, weight.span));
+            let help = "`weight = -50` lowers the priority by 50; `fault = true` gives up the addresses";
+            problems.push(Diagnostic::new(Code::TrackConsequence, message, weight.span).help(help));
         }
-        (None, None) => {
-            let message = "a track does not say what happens while its condition does not hold";
-            problems.push(no_consequence(message, track.span));
+        (Some(Consequence::Weight(weight)), at) => {
+            let span = at.map_or(track.span, |at| at.span);
+            self::weight(weight, span, track, router, problems);
         }
-        (Some(Consequence::Weight(weight)), Some(at)) => self::weight(weight, at.span, track, router, problems),
-        (Some(Consequence::Fault | Consequence::Weight(_)), _) => {}
+        (Some(Consequence::Fault), _) | (None, None) => {}
     }
-}
-
-fn no_consequence(message: &str, span: Span) -> Diagnostic {
-    Diagnostic::new(Code::TrackConsequence, message, span)
-        .help("`weight = -50` lowers the priority by 50; `fault = true` gives up the addresses")
 }
 
 fn weight(weight: i16, span: Span, track: &DraftTrack, router: &DraftRouter, problems: &mut Problems) {
