@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::advertisements::Advertisements;
+use super::clerk::{Clerk, Done};
 use super::companions::Companions;
 use super::frames::{self, Mac, Said};
 use super::link_layer::{Listener, Purpose, Transmitter};
@@ -40,7 +41,7 @@ pub struct Hands {
     pub listener: Option<Listener>,
     /// What went wrong.
     pub troubles: Troubles,
-    kernel: Kernel,
+    clerk: Clerk,
     virtual_macs: VirtualMacs,
     held: BTreeMap<(u32, IpAddr), IpNet>,
     gateways: BTreeSet<(u32, IpAddr)>,
@@ -59,7 +60,7 @@ impl Hands {
             watch: Watch::start()?,
             listener: None,
             troubles: Troubles::default(),
-            kernel: Kernel::connect()?,
+            clerk: Clerk::employ(Kernel::connect()?)?,
             virtual_macs: VirtualMacs::default(),
             held: BTreeMap::new(),
             gateways: BTreeSet::new(),
@@ -97,14 +98,8 @@ impl Hands {
 
     /// Holds addresses.
     pub fn add_addresses(&mut self, interface: u32, addresses: &[IpNet]) {
-        let orders: Vec<Order> = addresses.iter().map(|address| orders::add_address(interface, *address)).collect();
-        let refused = self.order(&orders);
-        let failed = |order: &Order| refused.contains(&order.what);
-        for (address, order) in addresses.iter().zip(&orders) {
-            if !failed(order) {
-                self.held.insert((interface, address.addr()), *address);
-            }
-        }
+        self.held.extend(addresses.iter().map(|address| ((interface, address.addr()), *address)));
+        self.order(addresses.iter().map(|address| orders::add_address(interface, *address)).collect());
     }
 
     /// Holds them no longer. What waits to be announced is forgotten first.
@@ -113,8 +108,7 @@ impl Hands {
         for address in addresses {
             self.held.remove(&(interface, address.addr()));
         }
-        let orders: Vec<Order> = addresses.iter().map(|address| orders::remove_address(interface, *address)).collect();
-        self.order(&orders);
+        self.order(addresses.iter().map(|address| orders::remove_address(interface, *address)).collect());
     }
 
     /// Whether we hold it.
@@ -176,7 +170,7 @@ impl Hands {
             }
         }
         orders.extend(rules.iter().map(|rule| orders::rule(rule, present)));
-        self.order(&orders);
+        self.order(orders);
     }
 
     /// Asks a gateway for its MAC address.
@@ -241,17 +235,31 @@ impl Hands {
         }
     }
 
-    /// Has orders carried out; returns those that were refused, by name.
-    fn order(&mut self, orders: &[Order]) -> BTreeSet<String> {
-        let refused = self.kernel.carry_out(orders);
-        for refusal in &refused {
+    /// Takes note of orders that have been carried out or refused since.
+    pub fn note_orders(&mut self) {
+        for done in self.clerk.done() {
+            self.note(&done);
+        }
+    }
+
+    fn order(&mut self, orders: Vec<Order>) {
+        for done in self.clerk.carry_out(orders) {
+            self.note(&done);
+        }
+    }
+
+    fn note(&mut self, done: &Done) {
+        let refused: BTreeSet<&str> = done.refused.iter().map(|refusal| refusal.what.as_str()).collect();
+        for order in &done.orders {
+            if !refused.contains(order.what.as_str()) {
+                self.troubles.over(&order.what);
+            } else if let Some(added) = &order.adds {
+                self.held.remove(added);
+            }
+        }
+        for refusal in &done.refused {
             self.troubles.tell(&refusal.what, &refusal.error, advice(&refusal.error));
         }
-        let refused: BTreeSet<String> = refused.into_iter().map(|refusal| refusal.what).collect();
-        for order in orders.iter().filter(|order| !refused.contains(&order.what)) {
-            self.troubles.over(&order.what);
-        }
-        refused
     }
 }
 

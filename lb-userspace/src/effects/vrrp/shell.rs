@@ -150,6 +150,7 @@ impl<M: Machine> Shell<M> {
     /// What is due besides the engine.
     fn tidy(&mut self) {
         let now = now();
+        self.hands.note_orders();
         if self.mend_at.is_some_and(|at| at <= now) {
             self.hands.mend();
             self.mend_at = None;
