@@ -27,7 +27,7 @@ const AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(15
 const BATCH: usize = 64;
 
 /// The kernel answers within microseconds, unless somebody else holds its lock for routes and addresses.
-const PATIENCE: libc::timeval = libc::timeval { tv_sec: 1, tv_usec: 0 };
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An address that is not there (any more) is no failure.
 const NOT_THERE: i32 = -libc::EADDRNOTAVAIL;
@@ -95,8 +95,7 @@ impl Executor {
         netlink.set_cap_ack(true)?;
         netlink.bind_auto()?;
         let socket = socket2::SockRef::from(&netlink);
-        let patience = Duration::from_secs(u64::try_from(PATIENCE.tv_sec).expect("positive"));
-        socket.set_read_timeout(Some(patience))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
         Ok(Self { frames: FrameSocket::open()?, netlink })
     }
 
