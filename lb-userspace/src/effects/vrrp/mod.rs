@@ -38,6 +38,7 @@ use tokio::sync::mpsc;
 pub use view::ThreadView;
 
 use crate::vrrp::effect::{Effect, Testament};
+use crate::vrrp::engine::Engine;
 use crate::vrrp::event::{Event, Settings, Verdict};
 use crate::vrrp::happening::Happening;
 use crate::vrrp::view::Snapshot;
@@ -59,14 +60,33 @@ pub trait Machine: Send + 'static {
     fn snapshot(&self, now: Duration) -> Snapshot;
 }
 
+impl Machine for Engine {
+    fn handle(&mut self, now: Duration, event: Event<'_>) -> Vec<Effect> {
+        self.handle(now, event)
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.deadline()
+    }
+
+    fn snapshot(&self, now: Duration) -> Snapshot {
+        self.snapshot(now)
+    }
+}
+
+/// Stores into a live word: its index, and whether this node serves.
+pub type SetLive = Box<dyn Fn(u32, bool) + Send>;
+/// Takes a testament without waiting.
+pub type TakeTestament = Box<dyn FnMut(&Testament) + Send>;
+
 /// What the thread is started with.
 pub struct Start<M> {
     /// What it drives.
     pub machine: M,
     /// Stores into live words (index, live). `None`: there are none.
-    pub live: Option<Box<dyn Fn(u32, bool) + Send>>,
+    pub live: Option<SetLive>,
     /// Takes each testament at once; called on the thread, so it must not wait.
-    pub testament: Option<Box<dyn FnMut(&Testament) + Send>>,
+    pub testament: Option<TakeTestament>,
     /// The supervisor, if there is one.
     pub supervision: Option<Supervision>,
 }
