@@ -23,6 +23,8 @@ use crate::vrrp::effect::Advertise;
 const MOST_GATEWAYS: usize = 256;
 /// Where the priority is in an advertisement of any version (RFC 9568 section 5.1, RFC 3768 section 5.1).
 const PRIORITY_OCTET: usize = 2;
+/// What is attempted when the kernel's announcements are read.
+pub const FOLLOW: &str = "follow the kernel's interfaces";
 /// The loopback interface's index in every network namespace.
 pub const LOOPBACK: u32 = 1;
 
@@ -97,6 +99,10 @@ impl Hands {
 
     /// Holds addresses.
     pub fn add_addresses(&mut self, interface: u32, addresses: &[IpNet]) {
+        if let Err(error) = self.watch.catch_up() {
+            self.troubles.count(FOLLOW, &error);
+        }
+        addresses.iter().for_each(|address| self.watch.forget_gone(interface, address.addr()));
         let orders: Vec<Order> = addresses.iter().map(|address| orders::add_address(interface, *address)).collect();
         let refused = self.order(&orders);
         let failed = |order: &Order| refused.contains(&order.what);
@@ -122,18 +128,10 @@ impl Hands {
         self.held.contains_key(&(interface, address))
     }
 
-    /// Addresses that we hold and that are not there; each is told once, and held no more.
+    /// Addresses that we hold and that somebody has taken away; each is told once, and held no more.
     pub fn take_lost(&mut self) -> Vec<(u32, IpAddr)> {
-        let watch = &self.watch;
-        let lost: Vec<(u32, IpAddr)> = self
-            .held
-            .keys()
-            .filter(|(interface, address)| watch.name(*interface).is_some() && !watch.has(*interface, *address))
-            .copied()
-            .collect();
-        for key in &lost {
-            self.held.remove(key);
-        }
+        let mut lost = self.watch.take_gone();
+        lost.retain(|key| self.held.remove(key).is_some());
         lost
     }
 
@@ -203,10 +201,10 @@ impl Hands {
     /// What was said on a link: answered where it asks for an address with a virtual MAC; a gateway that was asked and
     /// has spoken is returned.
     pub fn hear(&mut self, interface: u32, sender: Mac, said: &Said) -> Option<(u32, IpAddr)> {
-        if let Some(frame) = self.virtual_macs.answer(interface, sender, said) {
-            if let Err(error) = self.transmitter.send(interface, frame, Purpose::AsMaster, &mut self.troubles) {
-                self.troubles.count("answer for a virtual MAC address", &error);
-            }
+        if let Some(frame) = self.virtual_macs.answer(interface, sender, said)
+            && let Err(error) = self.transmitter.send(interface, frame, Purpose::AsMaster, &mut self.troubles)
+        {
+            self.troubles.count("answer for a virtual MAC address", &error);
         }
         let speaker = match said {
             Said::Arp(arp) if arp.is_reply => IpAddr::V4(arp.sender),

@@ -19,12 +19,12 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::advertisements::Place;
 use super::companions::Use;
-use super::hands::Hands;
+use super::hands::{FOLLOW, Hands};
 use super::leftovers::{self, Inherited};
 use super::link_layer::next_said;
-use super::{Command, LATE, Machine, Output, Start, Supervision, ThreadView, realtime};
+use super::{Command, LATE, Machine, Output, SetLive, Start, Supervision, TakeTestament, ThreadView, realtime};
 use crate::config::{Condition, VirtualRouter};
-use crate::vrrp::effect::{Effect, Testament};
+use crate::vrrp::effect::Effect;
 use crate::vrrp::event::{Event, Link, Settings};
 use crate::vrrp::happening::Happening;
 use crate::vrrp::view::Snapshot;
@@ -66,8 +66,8 @@ pub struct Shell<M> {
     machine: M,
     hands: Hands,
     wires: Wires,
-    live: Option<Box<dyn Fn(u32, bool) + Send>>,
-    testament: Option<Box<dyn FnMut(&Testament) + Send>>,
+    live: Option<SetLive>,
+    testament: Option<TakeTestament>,
     supervision: Option<Supervision>,
     view: ThreadView,
     buffer: Vec<u8>,
@@ -78,6 +78,8 @@ pub struct Shell<M> {
     /// When a stall was last told, so that each is told once.
     stall_told: Duration,
     suspended: Duration,
+    /// When it was last looked for arrivals: whatever came before that has been read, once a round is over.
+    looked: Duration,
     mend_at: Option<Duration>,
     retry_at: Option<Duration>,
     /// When the snapshot is to be replaced, if anything has happened since the last.
@@ -105,6 +107,7 @@ impl<M: Machine> Shell<M> {
             inherited: Inherited::default(),
             stall_told: Duration::ZERO,
             suspended: suspended(),
+            looked: Duration::ZERO,
             mend_at: None,
             retry_at: None,
             publish_at: Some(Duration::ZERO),
@@ -141,7 +144,9 @@ impl<M: Machine> Shell<M> {
         for arrival in arrivals {
             self.take_in(*arrival);
         }
-        if self.machine.deadline().is_some_and(|deadline| deadline <= self::now()) {
+        self.pass_kernel_news_on();
+        // Not by the present time: of what has arrived since the sleep we know nothing yet.
+        if self.machine.deadline().is_some_and(|deadline| deadline <= self.looked) {
             self.feed(Event::Tick);
         }
         self.tidy();
@@ -169,8 +174,8 @@ impl<M: Machine> Shell<M> {
     /// Sleeps until something arrives or is due. Returns where something has arrived.
     fn sleep(&mut self) -> Vec<Arrival> {
         let due = self.due();
-        let before = now();
-        let mut timeout = due.map(|due| due.saturating_sub(before));
+        self.looked = now();
+        let mut timeout = due.map(|due| due.saturating_sub(self.looked));
         if self.supervision.is_some() {
             timeout = Some(timeout.unwrap_or(Supervision::BEAT).min(Supervision::BEAT));
         }
@@ -288,19 +293,20 @@ impl<M: Machine> Shell<M> {
     }
 
     fn take_kernel_news(&mut self) {
-        match self.hands.watch.catch_up() {
-            Ok(news) if news.any => {
-                self.compare_links();
-                if news.complete {
-                    for (interface, address) in self.hands.take_lost() {
-                        self.feed(Event::AddressLost { interface, address });
-                    }
-                }
-            }
-            Ok(_) => {}
-            Err(error) => self.hands.troubles.count("follow the kernel's interfaces", &error),
+        if let Err(error) = self.hands.watch.catch_up() {
+            self.hands.troubles.count(FOLLOW, &error);
         }
         self.view.overruns = self.hands.watch.overruns;
+    }
+
+    /// Passes on what was learnt of interfaces and addresses, here or before addresses were added.
+    fn pass_kernel_news_on(&mut self) {
+        while self.hands.watch.take_news() {
+            self.compare_links();
+            for (interface, address) in self.hands.take_lost() {
+                self.feed(Event::AddressLost { interface, address });
+            }
+        }
     }
 
     /// Tells the engine what has changed of the interfaces it knows.

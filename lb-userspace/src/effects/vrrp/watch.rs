@@ -3,7 +3,7 @@
 //! Kept as a table; whoever asks compares it with what it knew. So an announcement that says nothing new does nothing, and
 //! after an overrun of the socket's buffer a fresh list takes the table's place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -39,20 +39,14 @@ struct Interface {
     addresses: Vec<(IpNet, bool)>,
 }
 
-/// What came of reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct News {
-    /// There was something.
-    pub any: bool,
-    /// Nothing is left to read.
-    pub complete: bool,
-}
-
 /// The table, kept up to date.
 pub struct Watch {
     socket: Socket,
     datagram: Vec<u8>,
     interfaces: BTreeMap<u32, Interface>,
+    /// Addresses that went since that was last asked, whether or not they are back.
+    gone: BTreeSet<(u32, IpAddr)>,
+    has_news: bool,
     /// Times the socket's buffer was too small.
     pub overruns: u64,
 }
@@ -70,9 +64,15 @@ impl Watch {
         for group in [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr] {
             socket.add_membership(group as u32)?;
         }
-        let mut watch =
-            Self { socket, datagram: Vec::with_capacity(DATAGRAM_OCTETS), interfaces: BTreeMap::new(), overruns: 0 };
-        watch.interfaces = watch.take_stock()?;
+        let mut watch = Self {
+            socket,
+            datagram: Vec::with_capacity(DATAGRAM_OCTETS),
+            interfaces: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            has_news: false,
+            overruns: 0,
+        };
+        watch.interfaces = Self::take_stock()?;
         Ok(watch)
     }
 
@@ -86,22 +86,35 @@ impl Watch {
     ///
     /// # Errors
     /// When a fresh list was needed and could not be had.
-    pub fn catch_up(&mut self) -> io::Result<News> {
-        for count in 0..MOST_AT_A_TIME {
+    pub fn catch_up(&mut self) -> io::Result<()> {
+        for _ in 0..MOST_AT_A_TIME {
             self.datagram.clear();
             match self.socket.recv(&mut self.datagram, 0) {
-                Ok(_) => apply(&self.datagram, &mut self.interfaces),
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    self.overruns += 1;
-                    self.interfaces = self.take_stock()?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(News { any: count > 0, complete: true });
-                }
+                Ok(_) => apply(&self.datagram, &mut self.interfaces, &mut self.gone),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.start_over()?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
+            self.has_news = true;
         }
-        Ok(News { any: true, complete: false })
+        Ok(())
+    }
+
+    /// Whether anything was read since this was last asked.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// Addresses that were taken away since this was last asked, and are not back.
+    pub fn take_gone(&mut self) -> Vec<(u32, IpAddr)> {
+        let gone = std::mem::take(&mut self.gone);
+        gone.into_iter().filter(|(interface, address)| !self.has(*interface, *address)).collect()
+    }
+
+    /// An address is about to be added: that it went before does not matter any more. (An IPv6 address that is added is
+    /// announced a moment later, so its absence alone says nothing.)
+    pub fn forget_gone(&mut self, interface: u32, address: IpAddr) {
+        self.gone.remove(&(interface, address));
     }
 
     /// An interface as the engine is told of it.
@@ -133,9 +146,7 @@ impl Watch {
 
     /// Whether an address is there, usable or not.
     pub fn has(&self, index: u32, address: IpAddr) -> bool {
-        self.interfaces
-            .get(&index)
-            .is_some_and(|interface| interface.addresses.iter().any(|(present, _)| present.addr() == address))
+        has(&self.interfaces, index, address)
     }
 
     /// The address to ask `other` from: one of the same prefix, link-local for IPv6; else any but those to be left out.
@@ -151,8 +162,18 @@ impl Watch {
         best.map(IpNet::addr)
     }
 
+    fn start_over(&mut self) -> io::Result<()> {
+        self.overruns += 1;
+        let before = std::mem::replace(&mut self.interfaces, Self::take_stock()?);
+        for (index, interface) in before {
+            let went = interface.addresses.iter().map(|(address, _)| (index, address.addr()));
+            self.gone.extend(went.filter(|(index, address)| !has(&self.interfaces, *index, *address)));
+        }
+        Ok(())
+    }
+
     /// All there is, by a socket of its own: answers do not mix with announcements.
-    fn take_stock(&self) -> io::Result<BTreeMap<u32, Interface>> {
+    fn take_stock() -> io::Result<BTreeMap<u32, Interface>> {
         let socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_non_blocking(true)?;
         let mut interfaces = BTreeMap::new();
@@ -160,6 +181,12 @@ impl Watch {
         list(&socket, RouteNetlinkMessage::GetAddress(AddressMessage::default()), &mut interfaces)?;
         Ok(interfaces)
     }
+}
+
+fn has(interfaces: &BTreeMap<u32, Interface>, index: u32, address: IpAddr) -> bool {
+    interfaces
+        .get(&index)
+        .is_some_and(|interface| interface.addresses.iter().any(|(present, _)| present.addr() == address))
 }
 
 /// Asks for a list. The kernel fills its parts in while they are read, so there is nothing to wait for.
@@ -174,14 +201,14 @@ fn list(socket: &Socket, question: RouteNetlinkMessage, interfaces: &mut BTreeMa
     loop {
         datagram.clear();
         socket.recv(&mut datagram, 0)?;
-        apply(&datagram, interfaces);
+        apply(&datagram, interfaces, &mut BTreeSet::new());
         if messages(&datagram).any(|message| matches!(message.payload, NetlinkPayload::Done(_))) {
             return Ok(());
         }
     }
 }
 
-fn apply(datagram: &[u8], interfaces: &mut BTreeMap<u32, Interface>) {
+fn apply(datagram: &[u8], interfaces: &mut BTreeMap<u32, Interface>, gone: &mut BTreeSet<(u32, IpAddr)>) {
     for message in messages(datagram) {
         let NetlinkPayload::InnerMessage(message) = message.payload else { continue };
         match message {
@@ -191,7 +218,10 @@ fn apply(datagram: &[u8], interfaces: &mut BTreeMap<u32, Interface>) {
                 interfaces.remove(&link.header.index);
             }
             RouteNetlinkMessage::NewAddress(address) => set_address(&address, true, interfaces),
-            RouteNetlinkMessage::DelAddress(address) => set_address(&address, false, interfaces),
+            RouteNetlinkMessage::DelAddress(message) => {
+                set_address(&message, false, interfaces);
+                gone.extend(own_address(&message).map(|address| (message.header.index, address.addr())));
+            }
             _ => {}
         }
     }
