@@ -22,13 +22,14 @@ impl Router {
         if self.peer_serves_unheard(now, node, out) {
             return None;
         }
-        Some(Intent::TakeOver { why: self.why_take_over(now), preempting: self.preempts() })
+        Some(Intent::TakeOver { why: self.why_take_over(now), preempting: self.preempts(now) })
     }
 
-    /// The timer of a backup that discards the advertisements of a worse master is about to fire.
-    pub fn preempts(&self) -> bool {
+    /// The timer of a backup that discards the advertisements of a worse master is about to fire, and that master lives.
+    pub fn preempts(&self, now: Duration) -> bool {
         let Phase::Backup(backup) = &self.phase else { return false };
-        backup.preempts_from.is_some() && backup.timer.cause == Cause::Silence
+        let lives = self.master.is_some_and(|master| now < master.at + self.down(backup.interval));
+        lives && backup.preempts_from.is_some() && backup.timer.cause == Cause::Silence
     }
 
     /// Why the timer has fired, in words.
@@ -39,7 +40,7 @@ impl Router {
             None => format!("no advertisement for {}", span(now - self.since)),
         };
         match (&backup.timer.cause, self.master) {
-            (Cause::Silence, Some(master)) if self.preempts() => {
+            (Cause::Silence, Some(master)) if self.preempts(now) => {
                 format!("{} advertises priority {}, ours is {}", master.address, master.priority, self.priority)
             }
             (Cause::Silence, _) => silence,
@@ -128,11 +129,14 @@ impl Router {
         }
     }
 
-    /// We may have been taken for dead while we did not run: what others said meanwhile is read before any timer fires.
+    /// We did not run for a while: what others said meanwhile is read before a timer fires that is overdue by now.
     pub fn read_first(&mut self, now: Duration, least: Duration) {
         let wait = self.skew(self.interval()).max(least);
         let Phase::Backup(backup) = &mut self.phase else { return };
-        backup.timer.at = backup.timer.at.max(now + wait);
-        backup.suspicion = backup.suspicion.map(|until| until.max(now + wait));
+        for at in [Some(&mut backup.timer.at), backup.suspicion.as_mut()].into_iter().flatten() {
+            if *at <= now {
+                *at = now + wait;
+            }
+        }
     }
 }
