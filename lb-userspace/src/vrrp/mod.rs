@@ -8,12 +8,14 @@
 //! one, `priority`, `announcer` and `schedule` are the parts that stand for themselves.
 
 mod announcer;
+pub mod bfd;
 pub mod codec;
 pub mod effect;
 pub mod engine;
 pub mod event;
 pub mod happening;
 mod outbox;
+pub mod peer;
 mod priority;
 mod router;
 mod schedule;

@@ -30,6 +30,7 @@ impl Engine {
     /// What is configured, now.
     pub(super) fn configure(&mut self, now: Duration, mut settings: Settings) {
         self.node.ready_timeout = settings.ready_timeout;
+        self.configure_peer(now, settings.peer.take());
         self.limit(&mut settings);
         let present = std::mem::take(&mut self.routers).into_iter();
         let mut present: BTreeMap<Identity, Router> =
@@ -86,6 +87,8 @@ impl Engine {
             self.interface_verdicts(name);
         }
         self.index_packets();
+        self.bfd_is_stale = true;
+        self.reports_are_stale = true;
         self.touched.extend(0..self.routers.len());
         self.unsettled.extend(0..self.units.len());
     }

@@ -8,7 +8,7 @@ use super::Engine;
 use crate::vrrp::event::Link;
 use crate::vrrp::happening::Happening;
 use crate::vrrp::priority;
-use crate::vrrp::router::{HeldBack, Obstacle, Permission};
+use crate::vrrp::router::{HeldBack, HeldBy, Obstacle, Permission};
 use crate::vrrp::view::State;
 
 impl Engine {
@@ -42,6 +42,7 @@ impl Engine {
             let to = if router.is_owner() { priority::OWNER } else { least };
             let from = std::mem::replace(&mut router.priority, to);
             if from != to {
+                self.reports_are_stale = true;
                 let own = priority::in_words(router.config().priority, &router.standing.terms);
                 let reason = if to < router.standing.priority { format!("group: least is {to}") } else { own };
                 self.out.tell(Happening::Priority { router: router.name.to_string(), from, to, reason });
@@ -105,10 +106,13 @@ impl Engine {
 
     /// What held members back may be gone.
     fn retry(&mut self, now: Duration, members: &[usize]) {
-        let overdue = |member: &&usize| self.routers[**member].is_overdue();
-        let Some(member) = members.iter().find(overdue).copied() else { return };
+        let waits = |member: &&usize| {
+            let router = &self.routers[**member];
+            router.is_overdue() || router.is_offered(&self.node)
+        };
+        let Some(member) = members.iter().find(waits).copied() else { return };
         if self.held_back(now, &self.units[self.routers[member].unit].members, false).is_ok() {
-            self.routers[member].look_again(now);
+            self.routers[member].look_again(now, &self.node);
             self.fire(now, member);
         }
     }
@@ -119,7 +123,7 @@ impl Engine {
         for member in members {
             let router = &self.routers[*member];
             if preempting {
-                let held = |why| HeldBack { why, until: None, not_ready: false };
+                let held = |why| HeldBack { why, until: None, cause: HeldBy::Other };
                 router.may_preempt(now, &self.node).map_err(held)?;
             }
             let found = router.may_take_over(now, &self.node)?;
@@ -155,11 +159,14 @@ impl Engine {
 
     fn wait(&mut self, now: Duration, member: usize, held: HeldBack) {
         let router = &mut self.routers[member];
-        if held.not_ready && !router.is_overdue() {
+        if held.cause == HeldBy::Readiness && !router.is_overdue() {
             let router = router.name.to_string();
             self.out.tell(Happening::NotReady { router, reason: held.why.clone(), took_over: false });
         }
         router.hold_back(now, held.why, held.until);
+        if held.cause == HeldBy::Gateway {
+            self.ask_gateways_now(now);
+        }
     }
 
     /// One member has heard a better master: all leave it to the other.

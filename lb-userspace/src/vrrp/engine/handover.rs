@@ -41,6 +41,7 @@ impl Engine {
             self.touched.insert(index);
             let router = &mut self.routers[index];
             router.resigned = true;
+            self.reports_are_stale = true;
             router.hand_over(now, Purpose::Resign, &mut self.out);
         }
     }
@@ -51,6 +52,7 @@ impl Engine {
             self.touched.insert(index);
             let router = &mut self.routers[index];
             router.resigned = false;
+            self.reports_are_stale = true;
             if router.hands_over() && self.stopping.is_none() {
                 router.serve_on(now, "resumed".into(), &mut self.out);
             }
@@ -73,6 +75,7 @@ impl Engine {
             return;
         }
         self.stopping = Some(Stopping::HandingOver);
+        self.reports_are_stale = true;
         for index in 0..self.routers.len() {
             self.touched.insert(index);
             let router = &mut self.routers[index];
@@ -119,20 +122,22 @@ impl Engine {
                 if self.routers.iter().any(|router| router.lingers_until.is_some()) {
                     self.stopping = Some(Stopping::Lingering { until: now + AFTERGLOW });
                 } else {
-                    self.finish();
+                    self.finish(now);
                 }
             }
             Some(Stopping::Lingering { until }) if now < *until => {}
-            Some(Stopping::Lingering { .. }) => self.finish(),
+            Some(Stopping::Lingering { .. }) => self.finish(now),
         }
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, now: Duration) {
         for router in &mut self.routers {
             router.lingers_until = None;
             router.reconcile(&mut self.out);
         }
         self.schedule.clear();
+        self.bfd.admin_down(now);
+        self.bfd_timeout(now);
         self.stopping = Some(Stopping::Done);
         self.out.push(Effect::HandedOver);
     }

@@ -56,6 +56,7 @@ impl Engine {
         }
         let before = std::mem::replace(&mut router.place, place);
         router.moved = true;
+        self.bfd_is_stale = true;
         self.touched.insert(index);
         self.unsettled.insert(router.unit);
         let mac = |place: &Option<Place>| place.as_ref().map(|place| place.mac);

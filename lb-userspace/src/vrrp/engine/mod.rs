@@ -4,10 +4,12 @@
 //! follows: addresses, announcements, timers, testament. An event costs what the routers it concerns cost, however many
 //! there are. The shell (`effects::vrrp`) is the only caller.
 
+mod bfd;
 mod configure;
 mod group;
 mod handover;
 mod links;
+mod peer;
 mod receive;
 mod settle;
 mod snapshot;
@@ -20,7 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::announcer::Announcer;
-use super::effect::{Effect, Subscription};
+use super::bfd::Sessions;
+use super::effect::{Effect, Subscription, Testament};
 use super::event::{Event, Link};
 use super::outbox::Outbox;
 use super::router::{Node, Router};
@@ -33,7 +36,17 @@ pub const MOST_ROUTERS: usize = 1023;
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
+    node_name: Arc<str>,
+    /// A number that no other run has.
+    boot: u64,
     node: Node,
+    peer: Option<peer::Link>,
+    bfd: Sessions,
+    bfd_users: bfd::Users,
+    /// Which BFD sessions are wanted may have changed.
+    bfd_is_stale: bool,
+    /// What the peer is told of us may have changed.
+    reports_are_stale: bool,
     /// In the order of the file.
     routers: Vec<Router>,
     /// Routers that move together: a group, or one alone.
@@ -51,6 +64,7 @@ pub struct Engine {
     /// Units of which priority or obstacles may have changed.
     unsettled: BTreeSet<usize>,
     listening: BTreeSet<Subscription>,
+    testament: Testament,
     testament_is_stale: bool,
     stopping: Option<Stopping>,
     stray: BTreeMap<String, u64>,
@@ -70,9 +84,16 @@ struct Unit {
 impl Engine {
     /// An engine without virtual routers. `node_name` and `boot`, a number never used twice, are what the peer knows this
     /// run by. `now` is monotonic, as everywhere.
-    pub fn new(_node_name: Arc<str>, _boot: u64, now: Duration) -> Self {
+    pub fn new(node_name: Arc<str>, boot: u64, now: Duration) -> Self {
         Self {
+            node_name,
+            boot,
             node: Node::new(now),
+            peer: None,
+            bfd: Sessions::new(boot),
+            bfd_users: bfd::Users::new(),
+            bfd_is_stale: false,
+            reports_are_stale: false,
             routers: Vec::new(),
             units: Vec::new(),
             by_packet: BTreeMap::new(),
@@ -84,6 +105,7 @@ impl Engine {
             touched: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             listening: BTreeSet::new(),
+            testament: Testament::default(),
             testament_is_stale: false,
             stopping: None,
             stray: BTreeMap::new(),
@@ -106,10 +128,11 @@ impl Engine {
             Event::LinkGone { name } => self.link_gone(now, &name),
             Event::AddressLost { interface, address } => self.address_lost(now, interface, address),
             Event::Received(packet) => self.received(now, &packet),
-            Event::Heartbeat { .. } | Event::Bfd { .. } => {}
+            Event::Heartbeat { source, octets } => self.heartbeat(now, source, octets),
+            Event::Bfd { source, ttl, octets } => self.bfd(now, source, ttl, octets),
             Event::GatewayAnswered { interface, address } => self.gateway_answered(now, interface, address),
             Event::Track { router, track, verdict } => self.track(&router, &track, verdict),
-            Event::Ready(ready) => self.ready(now, ready),
+            Event::Ready(ready) => self.ready(ready),
             Event::Resign(name) => self.resign(now, name.as_deref()),
             Event::Resume(name) => self.resume(now, name.as_deref()),
             Event::Stop => self.stop(now),
@@ -125,7 +148,9 @@ impl Engine {
             return None;
         }
         let stopping = self.stopping.as_ref().and_then(|stopping| stopping.deadline());
-        let deadlines = [self.schedule.first(), self.announcer.deadline(), self.tracks.deadline(), stopping];
-        deadlines.into_iter().flatten().min()
+        let peer = self.peer.as_ref().map(|link| link.line.deadline());
+        let own = [self.schedule.first(), self.announcer.deadline(), self.tracks.deadline(), stopping];
+        let deadlines = own.into_iter().chain([peer, self.bfd.deadline()]);
+        deadlines.flatten().min()
     }
 }

@@ -21,8 +21,11 @@ impl Engine {
         let Some(advertisement) = router.admit(packet, &mut self.out) else { return };
         self.testament_is_stale |= router.form != form;
         self.touched.insert(index);
+        let suspected = router.suspects() && advertisement.priority > 0;
         let intent = router.hear(now, &self.node, &advertisement, packet.source, &mut self.out);
-        router.moved |= router.footprint.is_undecided();
+        if suspected {
+            self.peer_lives_unheard(now);
+        }
         if let Some(intent) = intent {
             self.carry_out(now, index, intent);
         }

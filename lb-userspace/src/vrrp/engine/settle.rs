@@ -11,16 +11,24 @@ use crate::vrrp::view::State;
 impl Engine {
     /// Brings everything that depends on states in line with them.
     pub(super) fn settle(&mut self, now: Duration) {
+        self.arrange_bfd(now);
+        self.settle_routers(now);
+        self.report(now);
+        // Sending the report, time has passed on the peer link too.
+        self.settle_routers(now);
+        self.announcer.turn(now).into_iter().for_each(|effect| self.out.push(effect));
+        self.conclude(now);
+        if std::mem::take(&mut self.testament_is_stale) {
+            self.bequeath();
+        }
+    }
+
+    fn settle_routers(&mut self, now: Duration) {
         while let Some(unit) = self.unsettled.pop_first() {
             self.assess(now, unit);
         }
         while let Some(index) = self.touched.pop_first() {
             self.settle_router(now, index);
-        }
-        self.announcer.turn(now).into_iter().for_each(|effect| self.out.push(effect));
-        self.conclude(now);
-        if std::mem::take(&mut self.testament_is_stale) {
-            self.out.push(Effect::Testament(self.testament()));
         }
     }
 
@@ -28,6 +36,7 @@ impl Engine {
         let router = &mut self.routers[index];
         if std::mem::take(&mut router.moved) {
             self.testament_is_stale = true;
+            self.reports_are_stale = true;
             if router.reconcile(&mut self.out) {
                 router.announce_anew(now);
             }
@@ -39,6 +48,15 @@ impl Engine {
             self.announcer.push(interface, router.id, mac, router.all_addresses());
         }
         self.schedule.set(index, router.deadline());
+    }
+
+    /// Says what is to be done in our name, if it is not what was said before.
+    fn bequeath(&mut self) {
+        let testament = self.testament();
+        if self.testament != testament {
+            self.testament.clone_from(&testament);
+            self.out.push(Effect::Testament(testament));
+        }
     }
 
     /// What is to be released should we die.

@@ -13,8 +13,8 @@ impl Engine {
         Snapshot {
             at: now,
             routers: self.routers.iter().map(|router| self.view(now, router)).collect(),
-            peer: None,
-            bfd: Vec::new(),
+            peer: self.peer.as_ref().map(|link| link.line.view(now)),
+            bfd: self.bfd.view(),
             not_ready: self.node.ready.clone().err(),
             stray: self.stray.clone(),
             stalls: self.stalls,

@@ -20,6 +20,10 @@ impl Engine {
     pub(super) fn stalled(&mut self, now: Duration, gap: Duration) {
         self.stalls += 1;
         self.longest_stall = self.longest_stall.max(gap);
+        if let Some(link) = &mut self.peer {
+            link.line.forgive(now);
+        }
+        self.bfd.forgive(now);
         let least = self.time_to_read();
         let mut told = false;
         for unit in 0..self.units.len() {

@@ -8,6 +8,8 @@ use crate::vrrp::router::{Intent, Phase};
 impl Engine {
     /// Everything that is due.
     pub(super) fn tick(&mut self, now: Duration) {
+        self.peer_timeout(now);
+        self.bfd_timeout(now);
         self.probe_gateways(now);
         for router in self.schedule.due(now) {
             self.fire(now, router);

@@ -159,6 +159,18 @@ impl Engine {
         self.tracks.gateways = gateways;
     }
 
+    /// The peer is silent: whether it is we who are cut off is to be known now, and does not count as a miss.
+    pub(super) fn ask_gateways_now(&mut self, now: Duration) {
+        for gateway in &self.tracks.gateways {
+            if gateway.next > now
+                && let Some(link) = self.link_of(&gateway.interface)
+            {
+                let probe = Effect::ProbeGateway { interface: link.index, address: gateway.address };
+                self.out.push(probe);
+            }
+        }
+    }
+
     fn ask(&mut self, now: Duration, gateway: &mut Gateway) {
         let late = now > gateway.next + gateway.interval;
         gateway.next = if late { now + gateway.interval } else { gateway.next + gateway.interval };
@@ -166,10 +178,10 @@ impl Engine {
         let interface = link.index;
         gateway.unanswered = gateway.unanswered.saturating_add(1);
         self.out.push(Effect::ProbeGateway { interface, address: gateway.address });
-        self.report(gateway);
+        self.tell_users(gateway);
     }
 
-    fn report(&mut self, gateway: &Gateway) {
+    fn tell_users(&mut self, gateway: &Gateway) {
         for (index, track) in &gateway.users {
             self.routers[*index].gateway_answered(gateway.address, gateway.answered);
             self.note(*index, *track, gateway.verdict());
@@ -184,7 +196,7 @@ impl Engine {
         for gateway in gateways.iter_mut().filter(asked) {
             gateway.unanswered = 0;
             gateway.answered = Some(now);
-            self.report(gateway);
+            self.tell_users(gateway);
             // Somebody may have waited for just this.
             self.unsettled.extend(gateway.users.iter().map(|(index, _)| self.routers[*index].unit));
         }
@@ -192,7 +204,7 @@ impl Engine {
     }
 
     /// Whether the data plane could take traffic.
-    pub(super) fn ready(&mut self, _now: Duration, ready: Result<(), String>) {
+    pub(super) fn ready(&mut self, ready: Result<(), String>) {
         if self.node.ready == ready {
             return;
         }
@@ -200,6 +212,7 @@ impl Engine {
             let message = format!("not ready any more: {why}; masters stay master");
             self.out.tell(Happening::Warning { router: None, message });
         }
+        self.reports_are_stale = true;
         self.node.was_ready |= ready.is_ok();
         self.node.ready = ready;
         self.unsettled.extend(self.routers.iter().filter(|router| router.settings.live.is_some()).map(|r| r.unit));

@@ -1,9 +1,11 @@
 //! A backup's timers: the master was not heard, or the peer.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Cause, Intent, Node, Phase, Router, Timer};
+use super::{Backup, Cause, Intent, Node, Phase, Router, Timer};
 use crate::vrrp::outbox::Outbox;
+use crate::vrrp::view::State;
 use crate::vrrp::words::span;
 
 impl Router {
@@ -64,11 +66,65 @@ impl Router {
         matches!(&self.phase, Phase::Backup(backup) if backup.overdue)
     }
 
-    /// What held it back may be gone: a timer that has fired fires again.
-    pub fn look_again(&mut self, now: Duration) {
+    /// What held it back may be gone: a timer that has fired fires again. What the peer offers is taken now.
+    pub fn look_again(&mut self, now: Duration, node: &Node) {
+        let offered = self.is_offered(node);
         let Phase::Backup(backup) = &mut self.phase else { return };
         if backup.overdue {
             backup.timer.at = now;
+        } else if offered {
+            backup.timer = Timer { at: now, cause: Cause::PeerSays("the peer hands over".into()) };
+        }
+    }
+
+    /// The peer, our master, is silent on every path. With only two nodes its advertisement, asked for just now, is waited
+    /// for one heartbeat; with more, Skew_Time orders them.
+    pub fn master_is_silent(&mut self, now: Duration, heartbeat: Duration, pair: bool) {
+        let skew = self.skew(self.interval());
+        let Phase::Backup(backup) = &mut self.phase else { return };
+        if pair {
+            backup.suspicion = Some(now + heartbeat);
+        } else {
+            backup.hasten(now + skew, Cause::PeerSilent);
+        }
+    }
+
+    /// Waiting for a sign that the silent peer lives.
+    pub fn suspects(&self) -> bool {
+        matches!(&self.phase, Phase::Backup(Backup { suspicion: Some(_), .. }))
+    }
+
+    /// The peer lives: what its silence on the peer link has set going is taken back. Whether there was anything.
+    pub fn trust_vrrp(&mut self, now: Duration) -> bool {
+        let down = self.down(self.interval());
+        let Phase::Backup(backup) = &mut self.phase else { return false };
+        let suspected = backup.suspicion.take().is_some();
+        let set_going = backup.timer.cause == Cause::PeerSilent;
+        if set_going {
+            backup.timer = Timer { at: now + down, cause: Cause::Silence };
+            backup.overdue = false;
+            backup.held_back = None;
+        }
+        suspected || set_going
+    }
+
+    /// The peer was master and says that it is no more.
+    pub fn peer_stepped_down(&mut self, now: Duration, state: State, pair: bool) {
+        let at = if pair { now } else { now + self.skew(self.interval()) };
+        let Phase::Backup(backup) = &mut self.phase else { return };
+        backup.suspicion = None;
+        let why = format!("the peer says that it is master no more but in state {state}");
+        backup.hasten(at, Cause::PeerSays(why));
+    }
+
+    /// The BFD session with a neighbour was lost. If that is the master, Skew_Time is all that is waited.
+    pub fn lost_sight_of(&mut self, now: Duration, neighbour: IpAddr) {
+        let skew = self.skew(self.interval());
+        let is_master = self.master.is_some_and(|master| master.address == neighbour);
+        if let Phase::Backup(backup) = &mut self.phase
+            && is_master
+        {
+            backup.hasten(now + skew, Cause::BfdLost(neighbour));
         }
     }
 

@@ -4,7 +4,7 @@
 //! stepping down) it returns as an [`Intent`], and the engine carries it out for every member.
 
 mod admit;
-mod advertise;
+pub mod advertise;
 mod backup;
 mod footprint;
 mod hear;
@@ -19,12 +19,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use advertise::{GROUP_V4, GROUP_V6};
 pub use footprint::Footprint;
 pub use node::{Node, PeerStanding};
 pub use phase::{Backup, Cause, Duty, Master, Phase, Purpose, Timer};
-pub use place::{Place, virtual_mac};
-pub use takeover::{HeldBack, Permission};
+pub use place::{Place, is_link_local, virtual_mac};
+pub use takeover::{HeldBack, HeldBy, Permission};
 
 use super::codec::Form;
 use super::event::{RouterSettings, Verdict};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Node, Phase, Router};
+use super::{Node, Phase, Remote, Router};
 use crate::vrrp::outbox::Outbox;
+use crate::vrrp::view::State;
 use crate::vrrp::words::span;
 
 /// May not take over now.
@@ -13,8 +14,19 @@ pub struct HeldBack {
     pub why: String,
     /// When it may be otherwise though nothing happens; `None`: not before something does.
     pub until: Option<Duration>,
-    /// It is because the node is not ready.
-    pub not_ready: bool,
+    /// What it waits for.
+    pub cause: HeldBy,
+}
+
+/// What a takeover waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBy {
+    /// The data plane.
+    Readiness,
+    /// An answer of a gateway.
+    Gateway,
+    /// Anything else.
+    Other,
 }
 
 /// May take over.
@@ -58,14 +70,14 @@ impl Router {
     pub fn may_take_over(&self, now: Duration, node: &Node) -> Result<Permission, HeldBack> {
         if let Some(track) = &self.standing.pending {
             let why = format!("first verdict of {track} pending");
-            return Err(HeldBack { why, until: Some(self.patient_until), not_ready: false });
+            return Err(HeldBack { why, until: Some(self.patient_until), cause: HeldBy::Other });
         }
         let permission = self.check_ready(now, node)?;
         if let (Some(since), Some(gateway)) = (node.silent_since(), self.unconfirmed_gateway(node)) {
             let heartbeat = node.peer.as_ref().map_or(Duration::ZERO, |peer| peer.heartbeat);
             let silent = span(now.saturating_sub(since));
-            let why = format!("the peer is silent since {silent} and the gateway {gateway} has not answered since");
-            return Err(HeldBack { why, until: Some(now + heartbeat), not_ready: false });
+            let why = format!("the peer is silent for {silent}, and the gateway {gateway} has not answered since");
+            return Err(HeldBack { why, until: Some(now + heartbeat), cause: HeldBy::Gateway });
         }
         Ok(permission)
     }
@@ -81,7 +93,20 @@ impl Router {
         if now >= until {
             return Ok(Permission { unready: Some(why.clone()) });
         }
-        Err(HeldBack { why: format!("not ready: {why}"), until: Some(until), not_ready: true })
+        Err(HeldBack { why: format!("not ready: {why}"), until: Some(until), cause: HeldBy::Readiness })
+    }
+
+    /// Whether it could serve at once.
+    pub fn is_ready(&self, node: &Node) -> bool {
+        self.settings.live.is_none() || node.ready.is_ok()
+    }
+
+    /// The peer serves and would rather not: it is resigned. We could serve as well.
+    pub fn is_offered(&self, node: &Node) -> bool {
+        let offers = |remote: &Remote| remote.state == State::Master && !remote.serves;
+        let heard = node.peer.as_ref().is_some_and(|peer| peer.alive && peer.pair);
+        let able = !self.resigned && self.standing.pending.is_none() && self.is_ready(node);
+        heard && able && self.state() == State::Backup && self.remote.as_ref().is_some_and(offers)
     }
 
     /// The peer says that it is master, but its advertisements do not get here: it is left to it, as long as it says so.

@@ -11,7 +11,7 @@ use crate::vrrp::effect::Effect;
 use crate::vrrp::engine::Engine;
 use crate::vrrp::event::{Event, Link, Received, RouterSettings, Settings};
 use crate::vrrp::happening::Happening;
-use crate::vrrp::router::{GROUP_V4, GROUP_V6};
+use crate::vrrp::router::advertise::{GROUP_V4, GROUP_V6};
 use crate::vrrp::view::{RouterView, State};
 
 /// Address of the node on the bench.

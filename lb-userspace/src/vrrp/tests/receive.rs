@@ -5,7 +5,7 @@ use crate::config::{ChecksumForm, VirtualRouter, VrrpVersion};
 use crate::vrrp::codec::{Form, decode, encode};
 use crate::vrrp::effect::{Advertise, Effect};
 use crate::vrrp::event::{Event, Received};
-use crate::vrrp::router::GROUP_V4;
+use crate::vrrp::router::advertise::GROUP_V4;
 use crate::vrrp::view::State;
 
 /// Octets that a better master sent, changed; whether they are taken, or why not.

@@ -1,0 +1,224 @@
+//! The peer link beside VRRP: who takes over when, and why a broken link does not make two masters.
+
+use std::time::Duration;
+
+use super::bench::{advertises, ip, ms, router, settings};
+use super::pair::{Pair, eth0, peer};
+use crate::config::{Condition, Consequence, Track, VirtualRouter};
+use crate::vrrp::effect::Effect;
+use crate::vrrp::event::{Event, Link, Settings};
+use crate::vrrp::happening::Happening;
+use crate::vrrp::view::State;
+
+/// Three intervals and the skew of priority 250, with 1-second advertisements.
+const DOWN: Duration = Duration::from_nanos(3_023_437_500);
+
+#[test]
+fn a_silent_peer_is_replaced_after_its_heartbeats_and_one_more() {
+    let mut pair = Pair::settled(&router("a", 51));
+    pair.kill(0);
+    let waited = pair.until(1, State::Master);
+    assert!((ms(150)..=ms(202)).contains(&waited), "{waited:?}");
+    assert!(pair.views()[1].why.starts_with("the peer is silent on every path, no advertisement of 10.0.0.1 for"));
+}
+
+#[test]
+fn a_blocked_port_does_not_make_two_masters() {
+    let mut pair = Pair::settled(&router("a", 51));
+    pair.heartbeats_cut = [true; 2];
+    pair.pass(ms(20_000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+    assert_eq!(pair.both, Duration::ZERO);
+    assert!(pair.warnings(1)[0].contains("the peer link is broken"));
+    pair.kill(0);
+    let waited = pair.until(1, State::Master);
+    assert!((DOWN - ms(1000)..=DOWN).contains(&waited), "VRRP's own timer decides: {waited:?}");
+}
+
+#[test]
+fn a_port_blocked_one_way_does_not_make_two_masters() {
+    for direction in 0..2 {
+        let mut pair = Pair::settled(&router("a", 51));
+        pair.heartbeats_cut[direction] = true;
+        pair.pass(ms(20_000));
+        assert_eq!(pair.states(), [State::Master, State::Backup], "from {direction}");
+        assert_eq!(pair.both, Duration::ZERO);
+    }
+}
+
+#[test]
+fn a_peer_that_is_heard_again_is_trusted_again() {
+    let mut pair = Pair::settled(&router("a", 51));
+    pair.heartbeats_cut = [true; 2];
+    pair.pass(ms(5000));
+    pair.heartbeats_cut = [false; 2];
+    pair.pass(ms(5000));
+    pair.kill(0);
+    assert!(pair.until(1, State::Master) < ms(205));
+}
+
+#[test]
+fn with_three_nodes_a_silent_peer_leaves_skew_to_decide() {
+    let a = router("a", 51);
+    let of = |index, priority| Settings {
+        peer: Some((crate::config::Peer { nodes: 3, ..peer(index) }, vec![7; 32])),
+        ..settings(&[VirtualRouter { priority, ..a.clone() }], false)
+    };
+    let mut pair = Pair::with([of(0, 254), of(1, 100)]);
+    pair.pass(ms(70_000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+    pair.kill(0);
+    let waited = pair.until(1, State::Master);
+    let skew = ms(609);
+    assert!((skew + ms(100)..=skew + ms(151)).contains(&waited), "{waited:?}");
+}
+
+#[test]
+fn a_master_whose_interface_goes_down_says_so_and_is_replaced_at_once() {
+    let mut pair = Pair::settled(&router("a", 51));
+    pair.give(0, Event::Link(Link { running: false, ..eth0(0) }));
+    assert_eq!(pair.states()[0], State::Fault);
+    assert!(pair.until(1, State::Master) < ms(1));
+    assert_eq!(pair.views()[1].why, "the peer says that it is master no more but in state fault");
+}
+
+#[test]
+fn advertisements_that_do_not_arrive_do_not_make_two_masters_while_the_peer_says_it_serves() {
+    let mut pair = Pair::settled(&router("a", 51));
+    pair.vrrp_cut = [true; 2];
+    pair.pass(ms(30_000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+    let expected = "advertisements of the master are not heard, the peer link says it is alive";
+    assert_eq!(pair.warnings(1), [expected], "once an episode");
+    assert_eq!(pair.views()[1].held_back.as_deref(), Some(expected));
+    pair.kill(0);
+    assert!(pair.until(1, State::Master) < ms(205), "as long as the peer link is alive, and no longer");
+}
+
+#[test]
+fn a_node_that_comes_back_does_not_preempt_while_it_holds() {
+    let a = router("a", 51);
+    let mut pair = Pair::settled(&a);
+    pair.kill(0);
+    pair.until(1, State::Master);
+    pair.restart(0, &[VirtualRouter { priority: 254, ..a }]);
+    pair.pass(ms(59_000));
+    assert_eq!(pair.states(), [State::Backup, State::Master]);
+    assert!(pair.views()[0].held_back.as_ref().unwrap().starts_with("hold, for"), "{:?}", pair.views()[0].held_back);
+    pair.pass(ms(6000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+}
+
+#[test]
+fn a_node_that_holds_takes_over_from_a_dead_master_all_the_same() {
+    let a = router("a", 51);
+    let mut pair = Pair::settled(&a);
+    pair.kill(0);
+    pair.until(1, State::Master);
+    pair.restart(0, &[VirtualRouter { priority: 254, ..a }]);
+    pair.pass(ms(10_000));
+    pair.kill(1);
+    assert!(pair.until(0, State::Master) < ms(205));
+}
+
+#[test]
+fn a_master_that_restarts_quickly_is_replaced_when_its_new_life_says_that_it_does_not_serve() {
+    let a = router("a", 51);
+    let mut pair = Pair::settled(&a);
+    pair.restart(0, &[VirtualRouter { priority: 254, ..a }]);
+    assert!(pair.until(1, State::Master) < ms(60));
+}
+
+#[test]
+fn a_master_that_is_not_heard_advertises_at_once() {
+    let mut pair = Pair::settled(&router("a", 51));
+    pair.pass(ms(100));
+    pair.done.clear();
+    let start = pair.now;
+    pair.heartbeats_cut[0] = true;
+    pair.pass(ms(400));
+    let at = pair.when(0, |effect| advertises(effect, 254)).unwrap();
+    assert!(at - start < ms(160), "told by the peer's urgent heartbeat, not by its own timer: {:?}", at - start);
+}
+
+/// A router that looks at a gateway.
+fn with_gateway(consequence: Consequence) -> VirtualRouter {
+    let condition = Condition::Gateway { address: ip("10.0.0.254"), interval: ms(1000), misses: 3 };
+    VirtualRouter { tracks: vec![Track { name: "gateway".into(), condition, consequence }], ..router("a", 51) }
+}
+
+#[test]
+fn a_cut_between_the_nodes_is_decided_by_who_reaches_the_gateway() {
+    let mut pair = Pair::settled(&with_gateway(Consequence::Weight(0)));
+    pair.vrrp_cut = [true; 2];
+    pair.heartbeats_cut = [true; 2];
+    pair.gateway[1] = false;
+    pair.pass(ms(60_000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+    let held = pair.views()[1].held_back.clone().unwrap();
+    assert!(held.contains("the gateway 10.0.0.254 has not answered since"), "{held}");
+}
+
+#[test]
+fn a_master_that_hears_neither_peer_nor_gateway_releases_and_the_other_takes_over() {
+    for consequence in [Consequence::Weight(0), Consequence::Fault] {
+        let mut pair = Pair::settled(&with_gateway(consequence));
+        pair.vrrp_cut = [true; 2];
+        pair.heartbeats_cut = [true; 2];
+        pair.gateway[0] = false;
+        pair.pass(ms(20_000));
+        let expected = if consequence == Consequence::Fault { State::Fault } else { State::Backup };
+        assert_eq!(pair.states(), [expected, State::Master]);
+        assert!(pair.when(0, |effect| matches!(effect, Effect::RemoveAddresses { .. })).is_some());
+    }
+}
+
+#[test]
+fn a_gateway_that_answers_lets_the_backup_take_over_from_a_dead_peer_without_delay() {
+    let mut pair = Pair::settled(&with_gateway(Consequence::Fault));
+    pair.kill(0);
+    assert!(pair.until(1, State::Master) < ms(205));
+}
+
+#[test]
+fn the_loss_of_the_bfd_session_with_the_master_makes_the_backup_take_over() {
+    let bfd = |neighbour: &str| Condition::Bfd {
+        neighbour: ip(neighbour),
+        source: None,
+        transmit_interval: ms(10),
+        receive_interval: ms(10),
+        multiplier: 3,
+    };
+    let of = |neighbour, priority| VirtualRouter {
+        priority,
+        tracks: vec![Track { name: "bfd".into(), condition: bfd(neighbour), consequence: Consequence::Weight(0) }],
+        ..router("a", 51)
+    };
+    // Without a peer link.
+    let both = [settings(&[of("10.0.0.2", 254)], false), settings(&[of("10.0.0.1", 250)], false)];
+    let mut pair = Pair::with(both);
+    pair.pass(ms(10_000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+    assert_eq!(pair.views()[1].terms[0].holds, Some(true));
+    pair.kill(0);
+    assert!(pair.until(1, State::Master) < ms(60));
+    assert_eq!(pair.views()[1].why, "BFD session with the master 10.0.0.1 lost");
+    assert_eq!(pair.views()[1].terms[0].holds, Some(false));
+}
+
+#[test]
+fn what_the_peer_link_finds_is_told() {
+    let mut pair = Pair::settled(&router("a", 51));
+    pair.kill(0);
+    pair.pass(ms(1000));
+    let told: Vec<String> = pair
+        .done
+        .iter()
+        .filter_map(|(_, _, effect)| match effect {
+            Effect::Happened(Happening::Peer { alive, reason }) => Some(format!("{alive}: {reason}")),
+            Effect::Happened(Happening::PeerPath { address, alive }) => Some(format!("{alive}: {address}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["false: 10.9.0.1", "false: no heartbeat on any path for 150 ms"]);
+}
