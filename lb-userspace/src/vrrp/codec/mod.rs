@@ -18,8 +18,12 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod fuzz;
 mod rejected;
 mod sum;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -175,6 +175,7 @@ impl Engine {
             if self.routers[member].state() == State::Master {
                 self.touched.insert(member);
                 let why = self.why_of(initiator, member, why);
+                self.routers[member].say_parting(&mut self.out);
                 self.routers[member].become_backup(now, &self.node, why, &mut self.out);
             }
         }

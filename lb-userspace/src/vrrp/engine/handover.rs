@@ -33,6 +33,10 @@ impl Stopping {
 impl Engine {
     /// An operator wants others to serve.
     pub(super) fn resign(&mut self, now: Duration, name: Option<&str>) {
+        if self.stopping.is_some() {
+            // Handed over already, and for good.
+            return;
+        }
         for index in self.units_of(name) {
             self.touched.insert(index);
             let router = &mut self.routers[index];

@@ -32,7 +32,7 @@ impl Engine {
             for member in members.clone() {
                 self.touched.insert(member);
                 let router = &mut self.routers[member];
-                router.read_first(now, TIME_TO_READ);
+                router.read_first(now, gap, TIME_TO_READ);
                 if lost && router.state() == State::Master {
                     let why = format!("did not run for {}: another may have taken over", span(gap));
                     router.step_back(now, &self.node, why, least, &mut self.out);

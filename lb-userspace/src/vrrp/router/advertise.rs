@@ -14,6 +14,8 @@ pub const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
 /// RFC 9568 section 5.1.2.2.
 pub const GROUP_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
 
+/// The lowest priority of a router that takes part.
+const LOWEST: u8 = 1;
 /// Answers to foreign advertisements do not come closer than this, so that a flood is not answered with a flood.
 const CLOSEST: Duration = Duration::from_millis(1);
 
@@ -73,6 +75,20 @@ impl Router {
         }
         self.counters.priority_zero_sent += 1;
         self.advertisements(0).into_iter().for_each(|packet| out.push(Effect::Advertise(packet)));
+    }
+
+    /// Says once that we *were* master, to a better one that may not know: if it never heard us, clients and switches that
+    /// learned us meanwhile would stay with us until its next refresh. RFC 9568 section 6.4.3 has it answer a lower
+    /// priority at once, and it announces its addresses anew (as keepalived does). Priority 1, the lowest there is,
+    /// contests nothing: not the master, should its own priority have dropped just now, nor a third node's timer.
+    ///
+    /// Not from the virtual MAC address: that would bring the switches back to us, and clients have nothing else to learn.
+    pub fn say_parting(&mut self, out: &mut Outbox) {
+        if self.config().virtual_mac {
+            return;
+        }
+        self.counters.sent += 1;
+        self.advertisements(LOWEST).into_iter().for_each(|packet| out.push(Effect::Advertise(packet)));
     }
 
     /// Says at once that we are master, and again one interval later; nothing unless we serve.

@@ -129,14 +129,15 @@ impl Router {
         }
     }
 
-    /// We did not run for a while: what others said meanwhile is read before a timer fires that is overdue by now.
-    pub fn read_first(&mut self, now: Duration, least: Duration) {
-        let wait = self.skew(self.interval()).max(least);
+    /// We did not run for `gap`: no silence of the others follows from that. What they said meanwhile lies in the queue and
+    /// is read before any timer fires; but a machine that was paused as a whole had no queue, so a living master gets the
+    /// time to be heard again, with one advertisement lost. A short gap costs no more than itself.
+    pub fn read_first(&mut self, now: Duration, gap: Duration, least: Duration) {
+        let latest = now + (self.interval() * 2).max(least);
         let Phase::Backup(backup) = &mut self.phase else { return };
         for at in [Some(&mut backup.timer.at), backup.suspicion.as_mut()].into_iter().flatten() {
-            if *at <= now {
-                *at = now + wait;
-            }
+            let excused = if *at <= now { latest } else { (*at + gap).min(latest) };
+            *at = excused.max(*at);
         }
     }
 }

@@ -97,10 +97,12 @@ impl Router {
         }
         self.assert_master(now, out);
         let lasts = self.down(interval);
+        // What we have just relieved of its mastership says so, or has not heard us yet.
+        let is_settled = now > self.since + interval;
         let Phase::Master(master) = &mut self.phase else { return None };
         // Switches and clients may have learned the other one.
         master.announcements.restart(now);
-        if heard.priority > 0 {
+        if heard.priority > 0 && is_settled {
             let is_new = master.foreign.is_none_or(|foreign| foreign.at + lasts < now);
             master.foreign = Some(heard);
             if is_new {

@@ -3,6 +3,7 @@
 mod groups;
 mod handover;
 mod histories;
+mod pauses;
 mod peer;
 mod ready;
 mod receive;
@@ -10,6 +11,7 @@ mod reload;
 mod scale;
 mod stall;
 mod states;
+mod stopping;
 mod tracks;
 
 mod bench;

@@ -66,7 +66,7 @@ fn another_address_list_is_accepted_and_told_once_a_change() {
     other.addresses = vec![ip("10.0.0.52")];
     let effects = bench.hear(&other);
     assert_eq!(bench.state(), State::Backup);
-    assert_eq!(words(&effects), ["remove", "testament", "differ", "transition"]);
+    assert_eq!(words(&effects), ["remove", "advertise", "testament", "differ", "transition"]);
     assert_eq!(words(&bench.hear(&other)), [""; 0]);
     let view = bench.view();
     assert_eq!(view.address_difference.unwrap(), "10.0.0.2 lacks 10.0.0.51 and has 10.0.0.52 besides");

@@ -52,6 +52,18 @@ fn s03_a_backup_holds_nothing_and_what_an_earlier_run_left_is_removed() {
     assert!(!bench.done.iter().any(held));
 }
 
+/// What an earlier run held and was to keep is given up as soon as another is heard to be master.
+#[test]
+fn s03_what_was_kept_over_a_crash_goes_when_another_is_master() {
+    let keep = crate::config::VirtualRouter { on_crash: crate::config::OnCrash::Keep, ..router("a", 51) };
+    let mut bench = Bench::new(std::slice::from_ref(&keep));
+    bench.pass(ms(1000));
+    assert!(!bench.done.iter().any(|(_, effect)| matches!(effect, Effect::RemoveAddresses { .. })));
+    let effects = bench.hear(&advertisement(&keep, 200));
+    assert_eq!(words(&effects), ["remove"]);
+    assert_eq!(words(&bench.hear(&advertisement(&keep, 200))), [""; 0]);
+}
+
 #[test]
 fn s04_priority_zero_sets_the_timer_to_skew() {
     for (learned, skew) in [(ms(1000), SKEW), (ms(100), SKEW / 10)] {
@@ -157,7 +169,7 @@ fn s09_a_master_answers_priority_zero_at_once_and_stays() {
 }
 
 #[test]
-fn s10_a_master_that_hears_a_better_one_removes_its_addresses_and_says_nothing_more() {
+fn s10_a_master_that_hears_a_better_one_removes_its_addresses_and_announces_nothing_more() {
     let a = router("a", 51);
     let mut bench = Bench::new(std::slice::from_ref(&a));
     bench.until(|effect| advertises(effect, 100));
@@ -165,11 +177,27 @@ fn s10_a_master_that_hears_a_better_one_removes_its_addresses_and_says_nothing_m
     let mut better = advertisement(&a, 200);
     better.interval = ms(500);
     let effects = bench.hear(&better);
-    assert_eq!(words(&effects), ["remove", "testament", "transition"]);
+    assert_eq!(words(&effects), ["remove", "advertise", "testament", "transition"]);
     bench.pass(ms(1500));
     assert!(!bench.done.iter().any(|(_, effect)| is_announcement(effect)));
     assert_eq!(bench.view().interval, ms(500));
     assert_eq!(bench.view().why, "10.0.0.2 advertises priority 200, ours is 100");
+}
+
+/// The better master may never have heard this one: it is told, so that it announces its addresses anew, by an advertisement
+/// that contests nothing.
+#[test]
+fn s10_a_master_that_yields_says_once_that_it_was_master() {
+    for (virtual_mac, expected) in [(false, 1), (true, 0)] {
+        let a = crate::config::VirtualRouter { virtual_mac, ..router("a", 51) };
+        let mut bench = Bench::master(&a);
+        bench.hear(&advertisement(&a, 200));
+        bench.pass(ms(2000));
+        let sent: Vec<&Effect> =
+            bench.done.iter().map(|(_, effect)| effect).filter(|e| matches!(e, Effect::Advertise(_))).collect();
+        assert_eq!(sent.len(), expected, "virtual MAC: {virtual_mac}");
+        assert!(sent.iter().all(|effect| advertises(effect, 1)));
+    }
 }
 
 #[test]
@@ -210,6 +238,18 @@ fn s11_a_foreign_master_is_told_of_once_an_episode() {
     bench.hear(&advertisement(&a, 50));
     let effects: Vec<Effect> = bench.done.iter().map(|(_, effect)| effect.clone()).collect();
     assert_eq!(words(&effects).iter().filter(|word| **word == "foreign").count(), 2);
+}
+
+#[test]
+fn s11_the_master_that_was_relieved_is_no_foreign_one() {
+    let a = router("a", 51);
+    let mut bench = Bench::new(std::slice::from_ref(&a));
+    bench.until(|effect| advertises(effect, 100));
+    bench.done.clear();
+    bench.pass(ms(500));
+    let effects = bench.hear(&advertisement(&a, 50));
+    assert_eq!(words(&effects), ["advertise", "announce"]);
+    assert_eq!(bench.view().foreign_master, None);
 }
 
 #[test]

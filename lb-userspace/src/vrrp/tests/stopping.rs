@@ -1,0 +1,15 @@
+//! Once told to stop, a daemon stops, whatever it is told besides.
+
+use super::bench::{Bench, ms, router, words};
+use crate::vrrp::event::Event;
+
+#[test]
+fn a_daemon_that_stops_does_not_resign_instead() {
+    let mut bench = Bench::master(&router("a", 51));
+    bench.give(Event::Stop);
+    bench.give(Event::Resign(None));
+    bench.give(Event::Resume(None));
+    bench.pass(ms(10_000));
+    let effects: Vec<_> = bench.done.iter().map(|(_, effect)| effect.clone()).collect();
+    assert_eq!(words(&effects), ["farewell", "remove", "testament", "transition", "handed over"]);
+}
