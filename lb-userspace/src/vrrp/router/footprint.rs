@@ -57,8 +57,8 @@ impl Footprint {
         Self { inherited: true, kept: false, live: settings.live, holding: None }
     }
 
-    /// What an earlier run left behind waits until it is clear who is master.
-    pub fn is_undecided(&self) -> bool {
+    /// Whether what an earlier run may have left behind was not looked at yet.
+    pub fn is_inherited(&self) -> bool {
         self.inherited
     }
 
