@@ -75,8 +75,8 @@ pub struct Shell<M> {
     links: BTreeMap<Arc<str>, Option<Link>>,
     routers: Vec<VirtualRouter>,
     inherited: Inherited,
-    /// When a stall was last told, so that each is told once.
-    stall_told: Duration,
+    /// When the engine was last called: a stall is told once, and none began before.
+    ran: Duration,
     suspended: Duration,
     /// When it was last looked for arrivals: whatever came before that has been read, once a round is over.
     looked: Duration,
@@ -105,7 +105,7 @@ impl<M: Machine> Shell<M> {
             links: BTreeMap::new(),
             routers: Vec::new(),
             inherited: Inherited::default(),
-            stall_told: Duration::ZERO,
+            ran: Duration::ZERO,
             suspended: suspended(),
             looked: Duration::ZERO,
             mend_at: None,
@@ -127,7 +127,7 @@ impl<M: Machine> Shell<M> {
             }
         }
         (self.view.realtime, self.view.locked) = (granted.realtime, granted.locked);
-        self.stall_told = now();
+        self.ran = now();
         while !self.has_ended() {
             let arrivals = self.sleep();
             self.round(&arrivals);
@@ -394,24 +394,25 @@ impl<M: Machine> Shell<M> {
             }
         }
         if let Some(gap) = self.stall(now) {
-            self.stall_told = now;
             self.handle(now, Event::Stalled { gap });
             now = self::now();
         }
         now
     }
 
-    /// How long ago a deadline was due, or for how long the machine was suspended.
+    /// How long ago a deadline was due, or for how long the machine was suspended. The engine may ask to be called at once by
+    /// a deadline long past: we were not late for that before it asked.
     fn stall(&mut self, now: Duration) -> Option<Duration> {
         // Two clocks, one after the other: the difference is at times too small, never too large.
         let asleep = suspended().max(self.suspended);
         let slept = asleep - std::mem::replace(&mut self.suspended, asleep);
-        let overdue = self.machine.deadline().and_then(|deadline| now.checked_sub(deadline.max(self.stall_told)));
+        let overdue = self.machine.deadline().and_then(|deadline| now.checked_sub(deadline.max(self.ran)));
         let gap = overdue.unwrap_or_default() + slept;
         (gap > LATE).then_some(gap)
     }
 
     fn handle(&mut self, now: Duration, event: Event<'_>) {
+        self.ran = now;
         let effects = self.machine.handle(now, event);
         let mut moved = false;
         for effect in effects {
