@@ -42,11 +42,15 @@ impl Fairway {
 
     /// The same on any balancer, counted from 0.
     pub fn start_on(lab: &Lab, index: usize, config_text: &str) -> Self {
+        Self::start_through(lab, index, config_text, Command::new(fairway_binary()))
+    }
+
+    /// The same by a command that becomes it: `setpriv` with its options, and the binary.
+    pub fn start_through(lab: &Lab, index: usize, config_text: &str, mut command: Command) -> Self {
         let file = |name: &str| file_of(lab, index, name);
         let (config, socket, log) = (file("fairway.toml"), admin_socket(lab, index), file("fairway.log"));
         fs::write(&config, config_text).expect("the lab's directory is writable");
         let output = File::create(&log).expect("the lab's directory is writable");
-        let mut command = Command::new(fairway_binary());
         command.arg("run").arg("--config").arg(&config);
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("a file can be cloned")).stderr(output);
         let namespace = lab.balancer(index);
@@ -176,6 +180,11 @@ impl Fairway {
     /// Its process number.
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal).expect("fairway runs");
     }
 
     /// Ends it by SIGTERM and says how it ended.

@@ -170,6 +170,18 @@ pub fn link(namespace: &Namespace, interface: &str) -> serde_json::Value {
     links[0].take()
 }
 
+/// What `ip -json` says in a namespace.
+pub fn ip_says(namespace: &Namespace, arguments: &[&str]) -> serde_json::Value {
+    let output = Command::new(tool("ip", "iproute2"))
+        .args(["-netns", namespace.name(), "-json"])
+        .args(arguments)
+        .output()
+        .expect("ip starts");
+    let text = if output.stdout.is_empty() { b"[]".as_slice() } else { &output.stdout };
+    serde_json::from_slice(text)
+        .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
 /// The binary under test.
 pub fn fairway_binary() -> PathBuf {
     if let Some(path) = env::var_os("FAIRWAY_BIN") {

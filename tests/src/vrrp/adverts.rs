@@ -30,6 +30,8 @@ pub struct Advert {
     pub vrid: u8,
     /// 0 says that the sender stops.
     pub priority: u8,
+    /// Whether the checksum is right over the message alone (RFC 9568, section 5.2.8), without a pseudo-header.
+    pub has_plain_checksum: bool,
 }
 
 /// The listener; dropped, it ends.
@@ -94,9 +96,7 @@ fn hear(socket: &UdpSocket, has_ip_header: bool, heard: &Mutex<Vec<Advert>>, eno
         match socket.recv_from(&mut packet) {
             Ok((length, from)) => {
                 let header = if has_ip_header { usize::from(packet[0] & 0xf) * 4 } else { 0 };
-                if let Some([version_and_type, vrid, priority, ..]) = packet.get(header..length) {
-                    let version = version_and_type >> 4;
-                    let advert = Advert { from: from.ip(), version, vrid: *vrid, priority: *priority };
+                if let Some(advert) = packet.get(header..length).and_then(|message| read(from.ip(), message)) {
                     heard.lock().unwrap_or_else(PoisonError::into_inner).push(advert);
                 }
             }
@@ -104,4 +104,20 @@ fn hear(socket: &UdpSocket, has_ip_header: bool, heard: &Mutex<Vec<Advert>>, eno
             Err(error) => panic!("listening to advertisements: {error}"),
         }
     }
+}
+
+fn read(from: IpAddr, message: &[u8]) -> Option<Advert> {
+    let [version_and_type, vrid, priority, ..] = *message else { return None };
+    let has_plain_checksum = plain_checksum(message) == 0;
+    Some(Advert { from, version: version_and_type >> 4, vrid, priority, has_plain_checksum })
+}
+
+/// The checksum of a message whose checksum field is 0; of one that bears its own: 0 (RFC 1071).
+pub fn plain_checksum(message: &[u8]) -> u16 {
+    let pairs = message.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u32::from));
+    let mut sum: u32 = pairs.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).expect("it was folded")
 }

@@ -41,7 +41,7 @@ impl Frr {
     }
 }
 
-const ZEBRA_SOCKET: &str = "zserv.api";
+pub(super) const ZEBRA_SOCKET: &str = "zserv.api";
 
 fn make_macvlan(namespace: &Namespace, router: &Router) -> String {
     let (name, family) = (router.name(), if router.is_v6() { 2 } else { 1 });
@@ -61,7 +61,8 @@ fn configuration(routers: &[Router]) -> String {
     "log timestamp precision 3\ninterface eth0\n".to_owned() + &routers.iter().map(Router::for_frr).collect::<String>()
 }
 
-fn spawn(namespace: &Namespace, directory: &Path, program: &str) -> Process {
+/// Starts one of FRR's daemons with `PROGRAM.conf` of that directory.
+pub(super) fn spawn(namespace: &Namespace, directory: &Path, program: &str) -> Process {
     let file = |name: &str| directory.join(name);
     let log = File::create(file(&format!("{program}.log"))).expect("the lab's directory is writable");
     let mut command = Command::new(tool(program, "frr"));
@@ -73,8 +74,9 @@ fn spawn(namespace: &Namespace, directory: &Path, program: &str) -> Process {
     namespace.spawn(&mut command).unwrap_or_else(|error| panic!("{program} starts: {error:#}"))
 }
 
-/// Gives a daemon a command as vtysh does: the text and a zero; the answer ends with three zeros and a verdict.
-fn command(vty: &mut UnixStream, text: &str) {
+/// Gives a daemon a command as vtysh does: the text and a zero; the answer ends with three zeros and a verdict. Returns the
+/// answer.
+pub(super) fn command(vty: &mut UnixStream, text: &str) -> String {
     vty.write_all(format!("{text}\0").as_bytes()).expect("the daemon reads");
     let mut answer = Vec::new();
     while answer.len() < 4 || answer[answer.len() - 4..answer.len() - 1] != [0, 0, 0] {
@@ -83,6 +85,7 @@ fn command(vty: &mut UnixStream, text: &str) {
         answer.push(octet[0]);
     }
     assert_eq!(answer.last(), Some(&0), "{text}: {}", String::from_utf8_lossy(&answer));
+    String::from_utf8_lossy(&answer[..answer.len() - 4]).into_owned()
 }
 
 impl Node for Frr {

@@ -2,9 +2,11 @@
 //! is seen of them from outside. For the interop tests and the failover bench.
 //!
 //! [`Router`] is a virtual router as one node has it, and writes itself in each program's own language. [`Kind`] starts
-//! a [`Node`]: Fairway, [`keepalived`](Keepalived) or [`FRR`](Frr). [`Adverts`] listens; [`Cable`] is what can be pulled.
+//! a [`Node`]: Fairway, [`keepalived`](Keepalived) or [`FRR`](Frr). [`Adverts`] listens; [`Cable`] is what can be pulled, [`Bfdd`] the other end
+//! of a BFD session.
 
 mod adverts;
+mod bfdd;
 mod cable;
 mod fairway_node;
 mod family;
@@ -13,7 +15,8 @@ mod keepalived;
 mod node;
 mod router;
 
-pub use adverts::{Advert, Adverts};
+pub use adverts::{Advert, Adverts, plain_checksum};
+pub use bfdd::Bfdd;
 pub use cable::Cable;
 pub use fairway_node::{FairwayNode, preamble};
 pub use family::Family;

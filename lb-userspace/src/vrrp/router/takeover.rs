@@ -116,13 +116,9 @@ impl Router {
         let down = self.down(self.interval());
         let preempts = self.preempts(now);
         let Phase::Backup(backup) = &mut self.phase else { return false };
-<<<<<<< Updated upstream
-        if !alive || !says_master || preempts {
-=======
         // What it said by its last heartbeat is older than its farewell: the supervisor of a dead daemon says no more.
         let farewell = matches!(backup.timer.cause, Cause::Leaving(_) | Cause::PeerSays(_));
-        if !alive || !says_master || farewell || preempts && heard_lately {
->>>>>>> Stashed changes
+        if !alive || !says_master || farewell || preempts {
             return false;
         }
         backup.timer.at = now + down;

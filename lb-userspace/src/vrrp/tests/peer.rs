@@ -62,11 +62,11 @@ fn the_farewell_of_a_dead_daemons_supervisor_counts_though_its_heartbeats_were_j
     let of = |priority| VirtualRouter { priority, ..router("a", 51) };
     let mut pair = Pair::new(&[of(254)], &[of(250)]);
     pair.pass(ms(70_000));
-    let testaments = pair.done.iter().filter(|(_, node, _)| *node == 0).filter_map(|(.., effect)| match effect {
+    let mut testaments = pair.done.iter().filter(|(_, node, _)| *node == 0).filter_map(|(.., effect)| match effect {
         Effect::Testament(testament) => testament.release.first().map(|bequest| bequest.farewell.clone()),
         _ => None,
     });
-    let farewell = testaments.last().expect("a master has a testament");
+    let farewell = testaments.next_back().expect("a master has a testament");
     pair.kill(0);
     let received = Received {
         interface: farewell.interface,

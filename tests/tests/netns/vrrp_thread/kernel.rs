@@ -96,6 +96,37 @@ fn an_address_that_somebody_removes_is_told() {
 }
 
 #[test]
+fn an_address_of_which_the_kernel_has_not_told_yet_is_not_lost() {
+    let lab = two_balancers();
+    let node = Node::start(lab.balancer(0));
+    node.send(settings(|_| {}));
+    let interface = node.interface;
+    let addresses = |number: u16| vec![IpNet::from(IpAddr::from([0xfd02, 0, 0, 0, 0, 0, 1, number]))];
+    // Of an IPv6 address the kernel tells some time after it has it, and in between of others.
+    let other = vec![IpNet::from(address(VIRTUAL_V4))];
+    for number in 0..200 {
+        node.perform(vec![
+            Effect::AddAddresses { interface, addresses: addresses(number) },
+            Effect::AddAddresses { interface, addresses: other.clone() },
+            Effect::RemoveAddresses { interface, addresses: other.clone() },
+        ]);
+    }
+    let last = addresses(199)[0].addr().to_string();
+    await_that("all are there", || times_held(&node.namespace, "eth0", &last) == 1);
+    // They go and come back at once.
+    for number in 0..200 {
+        let addresses = addresses(number);
+        node.perform(vec![
+            Effect::RemoveAddresses { interface, addresses: addresses.clone() },
+            Effect::AddAddresses { interface, addresses },
+        ]);
+    }
+    await_that("all are back", || times_held(&node.namespace, "eth0", &last) == 1);
+    let lost: Vec<Seen> = node.seen().into_iter().filter(|seen| matches!(seen, Seen::Lost(_))).collect();
+    assert_eq!(lost, [], "nobody took them");
+}
+
+#[test]
 fn interfaces_are_told_with_their_addresses_as_they_come_and_go() {
     let lab = two_balancers();
     let node = Node::start(lab.balancer(0));
