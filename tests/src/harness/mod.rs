@@ -192,15 +192,3 @@ pub fn fairway_binary() -> PathBuf {
     assert!(beside.is_file(), "no {}: build it (cargo build -p lb-userspace) or set FAIRWAY_BIN", beside.display());
     beside
 }
-
-/// What `ip -json` says in a namespace.
-pub fn ip_says(namespace: &Namespace, arguments: &[&str]) -> serde_json::Value {
-    let output = Command::new(tool("ip", "iproute2"))
-        .args(["-netns", namespace.name(), "-json"])
-        .args(arguments)
-        .output()
-        .expect("ip starts");
-    let text = if output.stdout.is_empty() { b"[]".as_slice() } else { &output.stdout };
-    serde_json::from_slice(text)
-        .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)))
-}
