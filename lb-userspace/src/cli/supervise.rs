@@ -12,6 +12,8 @@ use crate::runtime::LogFormat;
 pub struct SuperviseOptions {
     /// Realtime priority
     priority: i32,
+    /// Name of the node
+    node: String,
     /// How it logs, to standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -20,5 +22,5 @@ pub struct SuperviseOptions {
 /// Watches the daemon at the other end of standard input until it has ended.
 pub fn supervise(options: &SuperviseOptions) -> Result<(), Failure> {
     log_to_stderr(options.log_format);
-    Ok(supervisor::supervise(options.priority)?)
+    Ok(supervisor::supervise(options.priority, &options.node)?)
 }

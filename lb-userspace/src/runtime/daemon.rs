@@ -31,6 +31,8 @@ const TICK: Duration = Duration::from_secs(1);
 const NEXT_HOP_PATIENCE: Duration = Duration::from_millis(2500);
 /// While every slot is settled, the flow tables are counted only every so many ticks, to delete old records.
 const QUIET_TICKS: u32 = 10;
+/// By then every interface that is there was attached to.
+const DISOWN_TICKS: u32 = 10;
 
 /// The daemon's parts.
 pub(super) struct Daemon {
@@ -46,6 +48,8 @@ pub(super) struct Daemon {
     state: ConfigStatus,
     started: f64,
     quiet_ticks: u32,
+    /// Ticks until what an earlier daemon left attached, and nobody has adopted, is detached.
+    disown_in: u32,
     trace: Option<TraceSession>,
     pending: Option<Pending>,
 }
@@ -95,6 +99,7 @@ impl Daemon {
             state,
             started: now,
             quiet_ticks: 0,
+            disown_in: DISOWN_TICKS,
             trace: None,
             pending: None,
         };
@@ -294,6 +299,12 @@ impl Daemon {
         self.reload_if_ready();
         self.virtual_routers.send_waiting();
         self.virtual_routers.observe(&self.controller);
+        self.disown_in = self.disown_in.saturating_sub(1);
+        if self.disown_in == 0
+            && let Some(dataplane) = self.dataplane.get_mut()
+        {
+            dataplane.disown();
+        }
         self.quiet_ticks += 1;
         if self.controller.is_settled() && self.quiet_ticks < QUIET_TICKS {
             return;

@@ -10,6 +10,7 @@ use crate::controller::status::Telemetry;
 use crate::controller::view::Problem;
 use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::{Account, Dataplane, Sender};
+use crate::effects::supervisor::heritage;
 use crate::reconcile::rows::RowIndex;
 use crate::reconcile::write::Write;
 
@@ -50,6 +51,7 @@ impl Forwarding {
                 }
             });
         }
+        dataplane.inherit(heritage::claim(&config.node.name));
         self.dataplane = Some(dataplane);
         (self.deferred, self.vlans) = (Vec::new(), Vec::new());
         Ok(())

@@ -36,6 +36,7 @@ impl Daemon {
                 let dataplane = self.dataplane.get_mut().context("the data plane is not open")?;
                 let outcome = dataplane.attach(interface, mode).map_err(|why| name_foreign(interface, why));
                 self.report_attachment(&name, &outcome);
+                self.virtual_routers.hold(self.controller.config(), self.dataplane.get());
                 let effects = self.controller.handle(clock::now(), Event::Attached { interface, outcome });
                 self.perform(effects);
             }
@@ -43,6 +44,7 @@ impl Daemon {
                 if let Some(dataplane) = self.dataplane.get_mut() {
                     dataplane.detach(interface);
                 }
+                self.virtual_routers.hold(self.controller.config(), self.dataplane.get());
             }
             Effect::Vlan { interface, below, tags_wire } => self.dataplane.set_vlan(interface, below, tags_wire)?,
         }

@@ -22,7 +22,12 @@ const POLL: Duration = Duration::from_millis(1);
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let fairway = arguments.first().context("which fairway?")?.into();
-    let handle = supervisor::start(Options { fairway, priority: PRIORITY + 1, log_format: LogFormat::Text })?;
+    let handle = supervisor::start(Options {
+        fairway,
+        priority: PRIORITY + 1,
+        log_format: LogFormat::Text,
+        node: format!("supervised-{}", std::process::id()),
+    })?;
     if let [_, pid, descriptor] = &arguments[..] {
         handle.set_live_words(descriptor_of(pid.parse()?, descriptor.parse()?)?);
     }

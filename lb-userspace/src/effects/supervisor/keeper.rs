@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 
 use super::pulse::Pulse;
 use super::{apart, message};
+use crate::effects::dataplane::Held;
 use crate::effects::pidfd;
 use crate::runtime::LogFormat;
 use crate::vrrp::effect::Testament;
@@ -49,6 +50,8 @@ pub struct Options {
     pub priority: i32,
     /// How it logs, to our standard error.
     pub log_format: LogFormat,
+    /// Name of the node, by which the next daemon finds what this one left.
+    pub node: String,
 }
 
 /// The running supervisor. When it is dropped without [`Self::clean_stop`] nothing ends: a daemon that ends like that
@@ -64,6 +67,7 @@ pub struct Handle {
 struct Shared {
     testament: ArcSwap<Testament>,
     live_words: Mutex<Option<OwnedFd>>,
+    held: ArcSwap<Attachments>,
     stop: AtomicBool,
     started: AtomicU64,
     /// Number of the testament.
@@ -85,6 +89,7 @@ pub fn start(options: Options) -> Result<Handle> {
     let shared = Arc::new(Shared {
         testament: ArcSwap::default(),
         live_words: Mutex::default(),
+        held: ArcSwap::default(),
         stop: AtomicBool::new(false),
         started: AtomicU64::new(0),
         written: AtomicU64::new(1), // the empty one
@@ -124,6 +129,13 @@ impl Handle {
         self.shared.confirmed.load(Ordering::Acquire) == self.shared.written.load(Ordering::Acquire)
     }
 
+    /// Where the program is attached: there it stays when this process dies, until another daemon asks for it, or, unless
+    /// `for_ever`, for a minute.
+    pub fn set_held(&self, held: Vec<Held>, for_ever: bool) {
+        self.shared.held.store(Arc::new(Attachments { held, for_ever }));
+        self.shared.ring();
+    }
+
     /// How many supervisors were started: 1 unless some have died.
     pub fn started(&self) -> u64 {
         self.shared.started.load(Ordering::Relaxed)
@@ -156,6 +168,13 @@ impl Shared {
     }
 }
 
+/// What the supervisor shall keep attached.
+#[derive(Debug, Default)]
+struct Attachments {
+    held: Vec<Held>,
+    for_ever: bool,
+}
+
 struct Keeper {
     options: Options,
     pulse: Pulse,
@@ -173,6 +192,7 @@ struct Supervisor {
     /// Numbers of those that it has not confirmed yet.
     unconfirmed: VecDeque<u64>,
     has_live_words: bool,
+    held: Option<Arc<Attachments>>,
 }
 
 impl Keeper {
@@ -219,6 +239,11 @@ impl Keeper {
         }
         // The number first: should another be written in between, it has a higher one and is sent next.
         let number = self.shared.written.load(Ordering::Acquire);
+        let held = self.shared.held.load_full();
+        if supervisor.held.as_ref().is_none_or(|told| !Arc::ptr_eq(told, &held)) {
+            message::held(&supervisor.socket, &held.held, held.for_ever).context("handing over the attachments")?;
+            supervisor.held = Some(held);
+        }
         let testament = self.shared.testament.load_full();
         if supervisor.testament.as_ref().is_none_or(|told| !Arc::ptr_eq(told, &testament)) {
             message::testament(&supervisor.socket, &testament).context("handing over the testament")?;
@@ -265,7 +290,14 @@ impl Supervisor {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_write_timeout(Some(PATIENCE))?;
         let child = command(options).stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
-        Ok(Self { child, socket: ours, testament: None, unconfirmed: VecDeque::new(), has_live_words: false })
+        Ok(Self {
+            child,
+            socket: ours,
+            testament: None,
+            unconfirmed: VecDeque::new(),
+            has_live_words: false,
+            held: None,
+        })
     }
 
     fn stop(mut self) -> Result<()> {
@@ -294,7 +326,10 @@ impl Drop for Supervisor {
 fn command(options: &Options) -> Command {
     let mut command = Command::new(&options.fairway);
     let log_format = options.log_format.to_possible_value().expect("every format has a name");
-    command.args(["supervise", "--log-format", log_format.get_name()]).arg(options.priority.to_string());
+    command
+        .args(["supervise", "--log-format", log_format.get_name()])
+        .arg(options.priority.to_string())
+        .arg(&options.node);
     command.process_group(0).stdout(Stdio::null());
     command
 }

@@ -9,6 +9,8 @@ use std::os::unix::net::UnixStream;
 use nix::errno::Errno;
 use nix::sys::socket::{self, ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
+use crate::effects::dataplane::Held;
+use crate::nexthop::ProgramMode;
 use crate::vrrp::effect::Testament;
 
 /// Kind, three octets of nothing, length in host order.
@@ -18,7 +20,10 @@ const HEADER: usize = 8;
 const LONGEST: usize = 64 << 20;
 
 /// Descriptors that wait for the message they belong to.
-const MOST_DESCRIPTORS: usize = 8;
+const MOST_DESCRIPTORS: usize = MOST_HELD + 8;
+
+/// Attachments in one message. The kernel takes 253 descriptors at once; a balancer has a handful of interfaces.
+pub const MOST_HELD: usize = 64;
 
 const PIECE: usize = 64 << 10;
 
@@ -27,6 +32,7 @@ const TESTAMENT: u8 = 2;
 const LIVE_WORDS: u8 = 3;
 const CLEAN_STOP: u8 = 4;
 const CONFIRMED: u8 = 5;
+const HELD: u8 = 6;
 
 /// Something said.
 #[derive(Debug)]
@@ -42,6 +48,13 @@ pub enum Message {
     Testament(Testament),
     /// The map of live words.
     LiveWords(OwnedFd),
+    /// Where the program is attached; in place of what was said before.
+    Held {
+        /// The attachments.
+        held: Vec<Held>,
+        /// They are held until another daemon asks for them. Otherwise for as long as the other nodes need to be found.
+        for_ever: bool,
+    },
     /// The daemon ends, has released everything itself, and needs nobody any more.
     CleanStop,
 }
@@ -59,6 +72,15 @@ pub fn testament(to: &UnixStream, testament: &Testament) -> io::Result<()> {
 /// Hands over the live words.
 pub fn live_words(to: &UnixStream, map: BorrowedFd<'_>) -> io::Result<()> {
     send(to, LIVE_WORDS, &[], &[map.as_raw_fd()])
+}
+
+/// Hands over attachments, of which at most [`MOST_HELD`] go.
+pub fn held(to: &UnixStream, held: &[Held], for_ever: bool) -> io::Result<()> {
+    let held = &held[..held.len().min(MOST_HELD)];
+    let places: Vec<(u32, bool)> =
+        held.iter().map(|held| (held.interface, held.mode == ProgramMode::Generic)).collect();
+    let descriptors: Vec<RawFd> = held.iter().map(|held| held.link.as_raw_fd()).collect();
+    send(to, HELD, &serde_json::to_vec(&(places, for_ever))?, &descriptors)
 }
 
 /// Says goodbye.
@@ -172,6 +194,15 @@ impl Inbox {
             HELLO => Ok(Message::Hello { pulse: descriptor()?, daemon: descriptor()? }),
             TESTAMENT => Ok(Message::Testament(serde_json::from_slice(body)?)),
             LIVE_WORDS => Ok(Message::LiveWords(descriptor()?)),
+            HELD => {
+                let (places, for_ever): (Vec<(u32, bool)>, bool) = serde_json::from_slice(body)?;
+                let mut held = Vec::new();
+                for (interface, generic) in places {
+                    let mode = if generic { ProgramMode::Generic } else { ProgramMode::Native };
+                    held.push(Held { interface, mode, link: descriptor()? });
+                }
+                Ok(Message::Held { held, for_ever })
+            }
             CLEAN_STOP => Ok(Message::CleanStop),
             _ => Err(nonsense()),
         }
@@ -208,16 +239,24 @@ mod tests {
         hello(&ours, first.as_fd(), second.as_fd()).unwrap();
         testament(&ours, &of_addresses(2)).unwrap();
         live_words(&ours, first.as_fd()).unwrap();
+        let link = Held { interface: 7, mode: ProgramMode::Generic, link: second.try_clone().unwrap().into() };
+        held(&ours, &[link], true).unwrap();
         clean_stop(&ours).unwrap();
         drop(ours);
         let mut inbox = Inbox::new(theirs);
         let messages = inbox.receive().unwrap();
-        let [Message::Hello { .. }, Message::Testament(testament), Message::LiveWords(_), Message::CleanStop] =
-            &messages[..]
+        let [
+            Message::Hello { .. },
+            Message::Testament(testament),
+            Message::LiveWords(_),
+            Message::Held { held, for_ever: true },
+            Message::CleanStop,
+        ] = &messages[..]
         else {
             panic!("not what was said: {messages:?}");
         };
         assert_eq!(testament, &of_addresses(2));
+        assert_eq!((held[0].interface, held[0].mode), (7, ProgramMode::Generic));
         assert!(inbox.ended);
     }
 

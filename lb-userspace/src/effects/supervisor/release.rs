@@ -2,7 +2,8 @@
 //! row of system calls.
 //!
 //! The order: farewells first, of all virtual routers, since each millisecond until another node takes over begins with
-//! them. Then the addresses, then the live words. Then the farewells again, twice: one frame may be lost, and without any
+//! them. Then the addresses. The live words stay for a while: what still reaches this node's MAC address is forwarded and
+//! not reset, until the others have heard where the addresses are now. Then the farewells again, twice: one frame may be lost, and without any
 //! the others would wait for the master-down timer.
 
 use std::io;
@@ -27,7 +28,7 @@ const AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(15
 const BATCH: usize = 64;
 
 /// The kernel answers within microseconds, unless somebody else holds its lock for routes and addresses.
-const PATIENCE: libc::timeval = libc::timeval { tv_sec: 1, tv_usec: 0 };
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An address that is not there (any more) is no failure.
 const NOT_THERE: i32 = -libc::EADDRNOTAVAIL;
@@ -72,6 +73,11 @@ impl Prepared {
         self.routers.is_empty()
     }
 
+    /// The live words, to be turned off once nothing comes to this node any more.
+    pub fn live(&self) -> &[u32] {
+        &self.live
+    }
+
     /// The virtual routers, for the log.
     pub fn routers(&self) -> &[String] {
         &self.routers
@@ -95,23 +101,16 @@ impl Executor {
         netlink.set_cap_ack(true)?;
         netlink.bind_auto()?;
         let socket = socket2::SockRef::from(&netlink);
-        let patience = Duration::from_secs(u64::try_from(PATIENCE.tv_sec).expect("positive"));
-        socket.set_read_timeout(Some(patience))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
         Ok(Self { frames: FrameSocket::open()?, netlink })
     }
 
-    /// Carries it out. `set_dark` turns a live word off. Returns what failed, in words: each failure leaves the rest to be
-    /// done all the same.
-    pub fn carry_out(&self, prepared: &Prepared, set_dark: impl Fn(u32) -> anyhow::Result<()>) -> Vec<String> {
+    /// Carries it out. Returns what failed, in words: each failure leaves the rest to be done all the same.
+    pub fn carry_out(&self, prepared: &Prepared) -> Vec<String> {
         let mut failures = Vec::new();
         self.say_farewell(prepared, &mut failures);
         for batch in &prepared.removals {
             self.remove(batch, &mut failures);
-        }
-        for index in &prepared.live {
-            if let Err(error) = set_dark(*index) {
-                failures.push(format!("live word {index} is not turned off: {error:#}"));
-            }
         }
         failures
     }

@@ -14,17 +14,23 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use tracing::{error, info, warn};
 
 use super::apart;
+use super::heritage;
 use super::message::{self, Inbox, Message};
 use super::pulse::Pulse;
 use super::release::{Executor, Prepared};
 use super::vigil::{Found, LENIENT_LIMIT, LIMIT, PERIOD, Vigil};
-use crate::effects::dataplane::LiveWords;
+use crate::effects::dataplane::{Held, LiveWords};
 
-/// Runs until the daemon has ended. Its socket is our standard input; `priority` is the realtime priority.
+/// What still comes to this node after it released its addresses is forwarded for so long: caches of MAC addresses are
+/// corrected within milliseconds, but not all of them.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// Runs until the daemon has ended, and longer if its program stays attached. Its socket is our standard input; `priority`
+/// is the realtime priority, `node` the name by which the next daemon finds us.
 ///
 /// # Errors
 /// When it cannot do its work at all.
-pub fn supervise(priority: i32) -> Result<()> {
+pub fn supervise(priority: i32, node: &str) -> Result<()> {
     ignore_signals().context("blocking signals")?;
     let socket = io::stdin().as_fd().try_clone_to_owned().context("taking the daemon's socket")?;
     let executor = Executor::open().context("opening the sockets of the supervisor")?;
@@ -33,7 +39,9 @@ pub fn supervise(priority: i32) -> Result<()> {
         warn!("supervisor: {notice}");
     }
     let limit = if standing.realtime { LIMIT } else { LENIENT_LIMIT };
-    Sentry { inbox: Inbox::new(UnixStream::from(socket)), executor, limit, watched: None, live: None }.run()
+    let (inbox, node) = (Inbox::new(UnixStream::from(socket)), node.to_owned());
+    let (held, dark) = ((Vec::new(), false), Vec::new());
+    Sentry { inbox, node, executor, limit, watched: None, live: None, held, dark }.run()
 }
 
 /// A signal that ends the daemon is sent to everybody around it, and we are needed just then. SIGKILL remains.
@@ -49,6 +57,11 @@ struct Sentry {
     limit: Duration,
     watched: Option<Watched>,
     live: Option<LiveWords>,
+    node: String,
+    /// Where the daemon's program is attached, and whether it stays until another daemon comes.
+    held: (Vec<Held>, bool),
+    /// Live words to turn off, each at its time.
+    dark: Vec<(Instant, Vec<u32>)>,
 }
 
 /// The daemon, from its first word on.
@@ -119,6 +132,7 @@ impl Sentry {
                 Message::LiveWords(map) => {
                     self.live = Some(LiveWords::from_fd(map).context("mapping the live words")?);
                 }
+                Message::Held { held, for_ever } => self.held = (held, for_ever),
                 Message::CleanStop => return Ok(Turn::Done),
             }
         }
@@ -146,6 +160,7 @@ impl Sentry {
     }
 
     fn look(&mut self) {
+        self.darken();
         let Some(Watched { pulse, vigil: Some(vigil), looked, .. }) = &mut self.watched else { return };
         let (now, before) = (now(), *looked);
         *looked = now;
@@ -172,6 +187,47 @@ impl Sentry {
 
     fn daemon_has_died(&mut self) {
         self.release("the daemon has died");
+        if !self.held.0.is_empty() {
+            self.forward_on();
+        }
+    }
+
+    /// The program stays attached until another daemon asks for it, or nobody needs it any more.
+    fn forward_on(&mut self) {
+        let listener = match heritage::listen(&self.node) {
+            Ok(listener) => listener,
+            Err(error) => return error!("supervisor: nothing is forwarded any more: {error}"),
+        };
+        let (held, for_ever) = std::mem::take(&mut self.held);
+        let until = now() + LINGER;
+        loop {
+            let left = until.saturating_duration_since(now());
+            let wait =
+                if for_ever { PollTimeout::NONE } else { PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX) };
+            let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut asked, wait) {
+                Ok(0) => return info!("supervisor: nothing is forwarded any more"),
+                Err(Errno::EINTR) => {}
+                Err(error) => return error!("supervisor: nothing is forwarded any more: {error}"),
+                Ok(_) => match heritage::give(&listener, &held) {
+                    Ok(()) => return info!("supervisor: another daemon goes on with the attached program"),
+                    Err(error) => warn!("supervisor: somebody asked for the attached program: {error}"),
+                },
+            }
+        }
+    }
+
+    /// A daemon that hangs for long forwards what nobody should send it any more.
+    fn darken(&mut self) {
+        let now = now();
+        for (_, words) in self.dark.extract_if(.., |(at, _)| *at <= now) {
+            for index in words {
+                let dark = self.live.as_ref().map_or(Ok(()), |live| live.set(index, false));
+                if let Err(error) = dark {
+                    error!("supervisor: live word {index} is not turned off: {error:#}");
+                }
+            }
+        }
     }
 
     fn release(&mut self, why: &str) {
@@ -183,10 +239,8 @@ impl Sentry {
         // Before anything else: should it go on at this very moment it must know.
         watched.pulse.depose();
         let began = now();
-        let failures = self.executor.carry_out(&testament, |index| match &self.live {
-            Some(live) => live.set(index, false),
-            None => anyhow::bail!("the live words were not handed over"),
-        });
+        let failures = self.executor.carry_out(&testament);
+        self.dark.push((began + LINGER, testament.live().to_vec()));
         let took = began.elapsed();
         self.executor.repeat(&testament);
         // Only now, since a log may be slow to take it.

@@ -3,6 +3,7 @@
 //! One for each interface, because a socket can only be in some twenty groups (`igmp_max_memberships`), and so that an
 //! interface's packets have a queue of their own. Nothing is checked here: what arrives goes to the engine.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -102,10 +103,10 @@ impl Advertisements {
     /// The kernel's.
     pub fn send(&mut self, advertise: &Advertise, destination: IpAddr) -> io::Result<()> {
         let is_ipv4 = destination.is_ipv4();
-        if !self.senders.contains_key(&is_ipv4) {
-            self.senders.insert(is_ipv4, sender(is_ipv4)?);
-        }
-        let socket = &self.senders[&is_ipv4];
+        let socket = match self.senders.entry(is_ipv4) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => place.insert(sender(is_ipv4)?),
+        };
         let interface = if is_on_link(destination) { advertise.interface } else { 0 };
         let scoped = match destination {
             IpAddr::V4(to) => SocketAddr::from((to, 0)),

@@ -6,31 +6,40 @@
 //! So the VRRP thread waits for an order for [`PATIENCE`] only, which is hundreds of times what an undisturbed kernel
 //! needs: then addresses are there before the link is told of them. Beyond that it goes on, and hears the outcome later.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::orders::{Kernel, Order, Refused};
 use super::realtime;
+use super::watch::Watch;
 
 /// How long an order is waited for. A tenth of what the supervisor takes for a hang.
 const PATIENCE: Duration = Duration::from_millis(4);
-/// Lots of orders that may wait. Then whoever orders waits, too: so many are only behind if the kernel does nothing at all.
+/// Tasks that may wait. Then whoever orders waits, too: so many are only behind if the kernel does nothing at all.
 const MOST_WAITING: usize = 256;
 
-/// What became of a lot of orders.
-pub struct Done {
-    /// The orders.
-    pub orders: Vec<Order>,
-    /// Those of them that failed.
-    pub refused: Vec<Refused>,
+/// What is done.
+pub enum Done {
+    /// Orders, and those of them that failed.
+    Orders { orders: Vec<Order>, refused: Vec<Refused> },
+    /// The addresses that there are after all orders before, each with the index of its interface.
+    Listed(io::Result<BTreeSet<(u32, IpAddr)>>),
+}
+
+/// What is to be done.
+enum Task {
+    Orders(Vec<Order>),
+    List,
 }
 
 /// Who carries out. Dropped, it does what it was told, and ends.
 pub struct Clerk {
     /// None when it is to end.
-    orders: Option<SyncSender<Vec<Order>>>,
+    tasks: Option<SyncSender<Task>>,
     done: Receiver<Done>,
     open: usize,
     thread: Option<JoinHandle<()>>,
@@ -42,18 +51,27 @@ impl Clerk {
     /// # Errors
     /// When the system has no room for it.
     pub fn employ(kernel: Kernel) -> io::Result<Self> {
-        let (orders, ordered) = sync_channel(MOST_WAITING);
+        let (tasks, given) = sync_channel(MOST_WAITING);
         let (report, done) = channel();
         let thread =
-            thread::Builder::new().name("vrrp-orders".to_owned()).spawn(move || work(kernel, &ordered, &report))?;
-        Ok(Self { orders: Some(orders), done, open: 0, thread: Some(thread) })
+            thread::Builder::new().name("vrrp-orders".to_owned()).spawn(move || work(kernel, &given, &report))?;
+        Ok(Self { tasks: Some(tasks), done, open: 0, thread: Some(thread) })
     }
 
-    /// Has orders carried out, in the order of the calls. Returns those that are done by now, of earlier calls too. Does
-    /// not wait while earlier ones are not: they wait for the same.
+    /// Has orders carried out, in the order of the calls. Returns what is done by now, of earlier calls too.
     pub fn carry_out(&mut self, orders: Vec<Order>) -> Vec<Done> {
+        self.give(Task::Orders(orders))
+    }
+
+    /// Has all addresses listed when all that was ordered before is carried out.
+    pub fn list(&mut self) -> Vec<Done> {
+        self.give(Task::List)
+    }
+
+    /// Does not wait while earlier tasks are not done: they wait for the same.
+    fn give(&mut self, task: Task) -> Vec<Done> {
         let is_idle = self.open == 0;
-        let taken = self.orders.as_ref().is_some_and(|to| to.send(orders).is_ok());
+        let taken = self.tasks.as_ref().is_some_and(|to| to.send(task).is_ok());
         // It ends before us only by a panic; then nothing is carried out any more, and we must not go on as if it were.
         assert!(taken, "the thread that carries out orders has died");
         self.open += 1;
@@ -76,19 +94,25 @@ impl Clerk {
 
 impl Drop for Clerk {
     fn drop(&mut self) {
-        self.orders = None;
+        self.tasks = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // a panic has been printed already
         }
     }
 }
 
-fn work(mut kernel: Kernel, ordered: &Receiver<Vec<Order>>, report: &Sender<Done>) {
+fn work(mut kernel: Kernel, given: &Receiver<Task>, report: &Sender<Done>) {
     // As punctual as the thread that waits for it. What was not granted that one has told.
     let _ = realtime::settle();
-    for orders in ordered {
-        let refused = kernel.carry_out(&orders);
+    for task in given {
+        let done = match task {
+            Task::Orders(orders) => {
+                let refused = kernel.carry_out(&orders);
+                Done::Orders { orders, refused }
+            }
+            Task::List => Done::Listed(Watch::list_addresses()),
+        };
         // Nobody listens any more when the thread is about to end; the rest is to be done all the same.
-        let _ = report.send(Done { orders, refused });
+        let _ = report.send(done);
     }
 }

@@ -13,7 +13,7 @@ use super::clerk::{Clerk, Done};
 use super::companions::Companions;
 use super::frames::{self, Mac, Said};
 use super::link_layer::{Listener, Purpose, Transmitter};
-use super::orders::{self, Kernel, Order};
+use super::orders::{self, Kernel, Order, Refused};
 use super::troubles::Troubles;
 use super::virtual_mac::VirtualMacs;
 use super::watch::Watch;
@@ -24,6 +24,8 @@ use crate::vrrp::effect::Advertise;
 const MOST_GATEWAYS: usize = 256;
 /// Where the priority is in an advertisement of any version (RFC 9568 section 5.1, RFC 3768 section 5.1).
 const PRIORITY_OCTET: usize = 2;
+/// What is attempted when the kernel's announcements are read.
+pub const FOLLOW: &str = "follow the kernel's interfaces";
 /// The loopback interface's index in every network namespace.
 pub const LOOPBACK: u32 = 1;
 
@@ -44,6 +46,10 @@ pub struct Hands {
     clerk: Clerk,
     virtual_macs: VirtualMacs,
     held: BTreeMap<(u32, IpAddr), IpNet>,
+    /// Of those held, the ones that the kernel said are gone, until a list decides.
+    suspects: BTreeSet<(u32, IpAddr)>,
+    /// Those found to be gone, until they are told.
+    lost: Vec<(u32, IpAddr)>,
     gateways: BTreeSet<(u32, IpAddr)>,
 }
 
@@ -63,6 +69,8 @@ impl Hands {
             clerk: Clerk::employ(Kernel::connect()?)?,
             virtual_macs: VirtualMacs::default(),
             held: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            lost: Vec::new(),
             gateways: BTreeSet::new(),
         })
     }
@@ -107,6 +115,7 @@ impl Hands {
         self.transmitter.forget_claims();
         for address in addresses {
             self.held.remove(&(interface, address.addr()));
+            self.suspects.remove(&(interface, address.addr()));
         }
         self.order(addresses.iter().map(|address| orders::remove_address(interface, *address)).collect());
     }
@@ -116,19 +125,20 @@ impl Hands {
         self.held.contains_key(&(interface, address))
     }
 
-    /// Addresses that we hold and that somebody took away; each is told once, and held no more.
+    /// Addresses that we hold and that somebody has taken away; each is told once, and held no more.
+    ///
+    /// That the kernel announces that one is gone raises a suspicion, and no more: it may be back by an order of ours, of
+    /// which the kernel tells later (IPv6), or which is not carried out yet. A list that is made after all orders decides.
     pub fn take_lost(&mut self) -> Vec<(u32, IpAddr)> {
-        let held = &mut self.held;
-        match self.watch.take_gone(|known| held.contains_key(known)) {
-            Ok(lost) => {
-                held.retain(|known, _| !lost.contains(known));
-                lost
-            }
-            Err(error) => {
-                self.troubles.count("list the kernel's addresses", &error);
-                Vec::new()
-            }
+        let held = &self.held;
+        let suspects: Vec<(u32, IpAddr)> =
+            self.watch.take_gone().into_iter().filter(|it| held.contains_key(it)).collect();
+        if !suspects.is_empty() {
+            self.suspects.extend(suspects);
+            let done = self.clerk.list();
+            self.note_all(done);
         }
+        std::mem::take(&mut self.lost)
     }
 
     /// Tells the link where addresses are.
@@ -197,10 +207,10 @@ impl Hands {
     /// What was said on a link: answered where it asks for an address with a virtual MAC; a gateway that was asked and
     /// has spoken is returned.
     pub fn hear(&mut self, interface: u32, sender: Mac, said: &Said) -> Option<(u32, IpAddr)> {
-        if let Some(frame) = self.virtual_macs.answer(interface, sender, said) {
-            if let Err(error) = self.transmitter.send(interface, frame, Purpose::AsMaster, &mut self.troubles) {
-                self.troubles.count("answer for a virtual MAC address", &error);
-            }
+        if let Some(frame) = self.virtual_macs.answer(interface, sender, said)
+            && let Err(error) = self.transmitter.send(interface, frame, Purpose::AsMaster, &mut self.troubles)
+        {
+            self.troubles.count("answer for a virtual MAC address", &error);
         }
         let speaker = match said {
             Said::Arp(arp) if arp.is_reply => IpAddr::V4(arp.sender),
@@ -235,30 +245,50 @@ impl Hands {
         }
     }
 
-    /// Takes note of orders that have been carried out or refused since.
-    pub fn note_orders(&mut self) {
-        for done in self.clerk.done() {
-            self.note(&done);
-        }
+    /// Takes note of what has been carried out since. Whether addresses turned out to be lost.
+    pub fn note_orders(&mut self) -> bool {
+        let done = self.clerk.done();
+        self.note_all(done);
+        !self.lost.is_empty()
     }
 
     fn order(&mut self, orders: Vec<Order>) {
-        for done in self.clerk.carry_out(orders) {
-            self.note(&done);
+        let done = self.clerk.carry_out(orders);
+        self.note_all(done);
+    }
+
+    fn note_all(&mut self, all: Vec<Done>) {
+        for done in all {
+            match done {
+                Done::Orders { orders, refused } => self.note(&orders, &refused),
+                Done::Listed(Ok(there)) => self.judge(&there),
+                Done::Listed(Err(error)) => {
+                    self.suspects.clear();
+                    self.troubles.count(FOLLOW, &error);
+                }
+            }
         }
     }
 
-    fn note(&mut self, done: &Done) {
-        let refused: BTreeSet<&str> = done.refused.iter().map(|refusal| refusal.what.as_str()).collect();
-        for order in &done.orders {
-            if !refused.contains(order.what.as_str()) {
+    fn note(&mut self, orders: &[Order], refused: &[Refused]) {
+        let by_name: BTreeSet<&str> = refused.iter().map(|refusal| refusal.what.as_str()).collect();
+        for order in orders {
+            if !by_name.contains(order.what.as_str()) {
                 self.troubles.over(&order.what);
             } else if let Some(added) = &order.adds {
                 self.held.remove(added);
             }
         }
-        for refusal in &done.refused {
+        for refusal in refused {
             self.troubles.tell(&refusal.what, &refusal.error, advice(&refusal.error));
+        }
+    }
+
+    fn judge(&mut self, there: &BTreeSet<(u32, IpAddr)>) {
+        for suspect in std::mem::take(&mut self.suspects) {
+            if !there.contains(&suspect) && self.held.remove(&suspect).is_some() {
+                self.lost.push(suspect);
+            }
         }
     }
 }

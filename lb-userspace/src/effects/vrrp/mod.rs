@@ -64,26 +64,31 @@ pub trait Machine: Send + 'static {
 
 impl Machine for Engine {
     fn handle(&mut self, now: Duration, event: Event<'_>) -> Vec<Effect> {
-        Engine::handle(self, now, event)
+        self.handle(now, event)
     }
 
     fn deadline(&self) -> Option<Duration> {
-        Engine::deadline(self)
+        self.deadline()
     }
 
     fn snapshot(&self, now: Duration) -> Snapshot {
-        Engine::snapshot(self, now)
+        self.snapshot(now)
     }
 }
+
+/// Stores into a live word: its index, and whether this node serves.
+pub type SetLive = Box<dyn Fn(u32, bool) + Send>;
+/// Takes a testament without waiting.
+pub type TakeTestament = Box<dyn FnMut(&Testament) + Send>;
 
 /// What the thread is started with.
 pub struct Start<M> {
     /// What it drives.
     pub machine: M,
     /// Stores into live words (index, live). `None`: there are none.
-    pub live: Option<Box<dyn Fn(u32, bool) + Send>>,
+    pub live: Option<SetLive>,
     /// Takes each testament at once; called on the thread, so it must not wait.
-    pub testament: Option<Box<dyn FnMut(&Testament) + Send>>,
+    pub testament: Option<TakeTestament>,
     /// The supervisor, if there is one.
     pub supervision: Option<Supervision>,
 }

@@ -86,7 +86,7 @@ impl Kernel {
             serialize(order, sequence, &mut octets);
         }
         if let Err(error) = self.socket.send(&octets, 0) {
-            return batch.iter().map(|order| refused(order, io::Error::from(error.kind()))).collect();
+            return batch.iter().map(|order| refused(order, again(&error))).collect();
         }
         self.failures(batch, first)
     }
@@ -98,7 +98,7 @@ impl Kernel {
             self.answers.clear();
             if let Err(error) = self.socket.recv(&mut self.answers, 0) {
                 // Answers were lost: whether it was done is not known, and is seen by the watch.
-                failed.extend(open.iter().map(|index| refused(&batch[*index], io::Error::from(error.kind()))));
+                failed.extend(open.iter().map(|index| refused(&batch[*index], again(&error))));
                 break;
             }
             for (sequence, code) in answers(&self.answers) {
@@ -271,4 +271,9 @@ fn answers(mut datagram: &[u8]) -> Vec<(u32, i32)> {
 
 fn refused(order: &Order, error: io::Error) -> Refused {
     Refused { what: order.what.clone(), error }
+}
+
+/// The same error once more: each order that it concerns needs one.
+fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }

@@ -19,12 +19,12 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::advertisements::Place;
 use super::companions::Use;
-use super::hands::Hands;
+use super::hands::{FOLLOW, Hands};
 use super::leftovers::{self, Inherited};
 use super::link_layer::next_said;
-use super::{Command, LATE, Machine, Output, Start, Supervision, ThreadView, realtime};
+use super::{Command, LATE, Machine, Output, SetLive, Start, Supervision, TakeTestament, ThreadView, realtime};
 use crate::config::{Condition, VirtualRouter};
-use crate::vrrp::effect::{Effect, Testament};
+use crate::vrrp::effect::Effect;
 use crate::vrrp::event::{Event, Link, Settings};
 use crate::vrrp::happening::Happening;
 use crate::vrrp::view::Snapshot;
@@ -66,8 +66,8 @@ pub struct Shell<M> {
     machine: M,
     hands: Hands,
     wires: Wires,
-    live: Option<Box<dyn Fn(u32, bool) + Send>>,
-    testament: Option<Box<dyn FnMut(&Testament) + Send>>,
+    live: Option<SetLive>,
+    testament: Option<TakeTestament>,
     supervision: Option<Supervision>,
     view: ThreadView,
     buffer: Vec<u8>,
@@ -75,9 +75,11 @@ pub struct Shell<M> {
     links: BTreeMap<Arc<str>, Option<Link>>,
     routers: Vec<VirtualRouter>,
     inherited: Inherited,
-    /// When a stall was last told, so that each is told once.
-    stall_told: Duration,
+    /// When the engine was last called: a stall is told once, and none began before.
+    ran: Duration,
     suspended: Duration,
+    /// When it was last looked for arrivals: whatever came before that has been read, once a round is over.
+    looked: Duration,
     mend_at: Option<Duration>,
     retry_at: Option<Duration>,
     /// When the snapshot is to be replaced, if anything has happened since the last.
@@ -103,8 +105,9 @@ impl<M: Machine> Shell<M> {
             links: BTreeMap::new(),
             routers: Vec::new(),
             inherited: Inherited::default(),
-            stall_told: Duration::ZERO,
+            ran: Duration::ZERO,
             suspended: suspended(),
+            looked: Duration::ZERO,
             mend_at: None,
             retry_at: None,
             publish_at: Some(Duration::ZERO),
@@ -124,7 +127,7 @@ impl<M: Machine> Shell<M> {
             }
         }
         (self.view.realtime, self.view.locked) = (granted.realtime, granted.locked);
-        self.stall_told = now();
+        self.ran = now();
         while !self.has_ended() {
             let arrivals = self.sleep();
             self.round(&arrivals);
@@ -141,7 +144,9 @@ impl<M: Machine> Shell<M> {
         for arrival in arrivals {
             self.take_in(*arrival);
         }
-        if self.machine.deadline().is_some_and(|deadline| deadline <= self::now()) {
+        self.pass_kernel_news_on();
+        // Not by the present time: of what has arrived since the sleep we know nothing yet.
+        if self.machine.deadline().is_some_and(|deadline| deadline <= self.looked) {
             self.feed(Event::Tick);
         }
         self.tidy();
@@ -150,7 +155,6 @@ impl<M: Machine> Shell<M> {
     /// What is due besides the engine.
     fn tidy(&mut self) {
         let now = now();
-        self.hands.note_orders();
         if self.mend_at.is_some_and(|at| at <= now) {
             self.hands.mend();
             self.mend_at = None;
@@ -170,8 +174,8 @@ impl<M: Machine> Shell<M> {
     /// Sleeps until something arrives or is due. Returns where something has arrived.
     fn sleep(&mut self) -> Vec<Arrival> {
         let due = self.due();
-        let before = now();
-        let mut timeout = due.map(|due| due.saturating_sub(before));
+        self.looked = now();
+        let mut timeout = due.map(|due| due.saturating_sub(self.looked));
         if self.supervision.is_some() {
             timeout = Some(timeout.unwrap_or(Supervision::BEAT).min(Supervision::BEAT));
         }
@@ -289,19 +293,20 @@ impl<M: Machine> Shell<M> {
     }
 
     fn take_kernel_news(&mut self) {
-        match self.hands.watch.catch_up() {
-            Ok(news) if news.any => {
-                self.compare_links();
-                if news.complete {
-                    for (interface, address) in self.hands.take_lost() {
-                        self.feed(Event::AddressLost { interface, address });
-                    }
-                }
-            }
-            Ok(_) => {}
-            Err(error) => self.hands.troubles.count("follow the kernel's interfaces", &error),
+        if let Err(error) = self.hands.watch.catch_up() {
+            self.hands.troubles.count(FOLLOW, &error);
         }
         self.view.overruns = self.hands.watch.overruns;
+    }
+
+    /// Passes on what was learnt of interfaces and addresses, here or before addresses were added.
+    fn pass_kernel_news_on(&mut self) {
+        while self.hands.watch.take_news() | self.hands.note_orders() {
+            self.compare_links();
+            for (interface, address) in self.hands.take_lost() {
+                self.feed(Event::AddressLost { interface, address });
+            }
+        }
     }
 
     /// Tells the engine what has changed of the interfaces it knows.
@@ -389,24 +394,25 @@ impl<M: Machine> Shell<M> {
             }
         }
         if let Some(gap) = self.stall(now) {
-            self.stall_told = now;
             self.handle(now, Event::Stalled { gap });
             now = self::now();
         }
         now
     }
 
-    /// How long ago a deadline was due, or for how long the machine was suspended.
+    /// How long ago a deadline was due, or for how long the machine was suspended. The engine may ask to be called at once by
+    /// a deadline long past: we were not late for that before it asked.
     fn stall(&mut self, now: Duration) -> Option<Duration> {
         // Two clocks, one after the other: the difference is at times too small, never too large.
         let asleep = suspended().max(self.suspended);
         let slept = asleep - std::mem::replace(&mut self.suspended, asleep);
-        let overdue = self.machine.deadline().and_then(|deadline| now.checked_sub(deadline.max(self.stall_told)));
+        let overdue = self.machine.deadline().and_then(|deadline| now.checked_sub(deadline.max(self.ran)));
         let gap = overdue.unwrap_or_default() + slept;
         (gap > LATE).then_some(gap)
     }
 
     fn handle(&mut self, now: Duration, event: Event<'_>) {
+        self.ran = now;
         let effects = self.machine.handle(now, event);
         let mut moved = false;
         for effect in effects {

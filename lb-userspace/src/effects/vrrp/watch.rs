@@ -39,25 +39,14 @@ struct Interface {
     addresses: Vec<(IpNet, bool)>,
 }
 
-/// By index.
-type Table = BTreeMap<u32, Interface>;
-
-/// What came of reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct News {
-    /// There was something.
-    pub any: bool,
-    /// Nothing is left to read.
-    pub complete: bool,
-}
-
 /// The table, kept up to date.
 pub struct Watch {
     socket: Socket,
     datagram: Vec<u8>,
-    interfaces: Table,
-    /// Addresses that the kernel said are gone, since this was asked last; they may have come back.
+    interfaces: BTreeMap<u32, Interface>,
+    /// Addresses that went since that was last asked, whether or not they are back.
     gone: BTreeSet<(u32, IpAddr)>,
+    has_news: bool,
     /// Times the socket's buffer was too small.
     pub overruns: u64,
 }
@@ -75,13 +64,16 @@ impl Watch {
         for group in [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr] {
             socket.add_membership(group as u32)?;
         }
-        Ok(Self {
+        let mut watch = Self {
             socket,
             datagram: Vec::with_capacity(DATAGRAM_OCTETS),
-            interfaces: take_stock()?,
+            interfaces: BTreeMap::new(),
             gone: BTreeSet::new(),
+            has_news: false,
             overruns: 0,
-        })
+        };
+        watch.interfaces = Self::take_stock()?;
+        Ok(watch)
     }
 
     /// For polling.
@@ -94,22 +86,29 @@ impl Watch {
     ///
     /// # Errors
     /// When a fresh list was needed and could not be had.
-    pub fn catch_up(&mut self) -> io::Result<News> {
-        for count in 0..MOST_AT_A_TIME {
+    pub fn catch_up(&mut self) -> io::Result<()> {
+        for _ in 0..MOST_AT_A_TIME {
             self.datagram.clear();
             match self.socket.recv(&mut self.datagram, 0) {
-                Ok(_) => self.gone.extend(apply(&self.datagram, &mut self.interfaces)),
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    self.overruns += 1;
-                    self.start_afresh()?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(News { any: count > 0, complete: true });
-                }
+                Ok(_) => apply(&self.datagram, &mut self.interfaces, &mut self.gone),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.start_over()?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
+            self.has_news = true;
         }
-        Ok(News { any: true, complete: false })
+        Ok(())
+    }
+
+    /// Whether anything was read since this was last asked.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// Addresses that were taken away since this was last asked, and are not back.
+    pub fn take_gone(&mut self) -> Vec<(u32, IpAddr)> {
+        let gone = std::mem::take(&mut self.gone);
+        gone.into_iter().filter(|(interface, address)| !self.has(*interface, *address)).collect()
     }
 
     /// An interface as the engine is told of it.
@@ -141,37 +140,7 @@ impl Watch {
 
     /// Whether an address is there, usable or not.
     pub fn has(&self, index: u32, address: IpAddr) -> bool {
-        self.interfaces.get(&index).is_some_and(|interface| interface.has(address))
-    }
-
-    /// Addresses of which the kernel has said that they are gone and that are not there, of those that `concerns` names;
-    /// each is told once. What the table does not list may merely not have been told of yet: the kernel tells of an IPv6
-    /// address some time after it has it. So nothing is gone without its word, and then a fresh list decides, for the word
-    /// may be about an address that came back since.
-    ///
-    /// # Errors
-    /// When the fresh list could not be had; then nothing is forgotten.
-    pub fn take_gone(&mut self, concerns: impl Fn(&(u32, IpAddr)) -> bool) -> io::Result<Vec<(u32, IpAddr)>> {
-        let interfaces = &self.interfaces;
-        let is_absent = |(index, address): &(u32, IpAddr)| interfaces.get(index).is_some_and(|at| !at.has(*address));
-        self.gone.retain(|known| concerns(known) && is_absent(known));
-        if self.gone.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.start_afresh()?;
-        let gone = std::mem::take(&mut self.gone);
-        Ok(gone.into_iter().filter(|known| concerns(known) && !self.has(known.0, known.1)).collect())
-    }
-
-    /// Puts a fresh list in the table's place.
-    fn start_afresh(&mut self) -> io::Result<()> {
-        let stale = std::mem::replace(&mut self.interfaces, take_stock()?);
-        let all = |(index, interface): (&u32, &Interface)| -> Vec<(u32, IpAddr)> {
-            interface.addresses.iter().map(|(address, _)| (*index, address.addr())).collect()
-        };
-        let gone = stale.iter().flat_map(all).filter(|(index, address)| !self.has(*index, *address));
-        self.gone.extend(gone.collect::<Vec<_>>());
-        Ok(())
+        has(&self.interfaces, index, address)
     }
 
     /// The address to ask `other` from: one of the same prefix, link-local for IPv6; else any but those to be left out.
@@ -186,26 +155,48 @@ impl Watch {
         let best = candidates.iter().find(|address| link_local(address)).or(same_prefix).or(candidates.first());
         best.map(IpNet::addr)
     }
-}
 
-impl Interface {
-    fn has(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|(present, _)| present.addr() == address)
+    fn start_over(&mut self) -> io::Result<()> {
+        self.overruns += 1;
+        let before = std::mem::replace(&mut self.interfaces, Self::take_stock()?);
+        for (index, interface) in before {
+            let went = interface.addresses.iter().map(|(address, _)| (index, address.addr()));
+            self.gone.extend(went.filter(|(index, address)| !has(&self.interfaces, *index, *address)));
+        }
+        Ok(())
+    }
+
+    /// All addresses there are, each with the index of its interface. Waits for whoever holds the kernel's routing lock.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn list_addresses() -> io::Result<BTreeSet<(u32, IpAddr)>> {
+        let all = Self::take_stock()?;
+        let of = |(index, interface): (&u32, &Interface)| -> Vec<(u32, IpAddr)> {
+            interface.addresses.iter().map(|(address, _)| (*index, address.addr())).collect()
+        };
+        Ok(all.iter().flat_map(of).collect())
+    }
+
+    /// All there is, by a socket of its own: answers do not mix with announcements.
+    fn take_stock() -> io::Result<BTreeMap<u32, Interface>> {
+        let socket = Socket::new(NETLINK_ROUTE)?;
+        socket.set_non_blocking(true)?;
+        let mut interfaces = BTreeMap::new();
+        list(&socket, RouteNetlinkMessage::GetLink(LinkMessage::default()), &mut interfaces)?;
+        list(&socket, RouteNetlinkMessage::GetAddress(AddressMessage::default()), &mut interfaces)?;
+        Ok(interfaces)
     }
 }
 
-/// All there is, by a socket of its own: answers do not mix with announcements.
-fn take_stock() -> io::Result<Table> {
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.set_non_blocking(true)?;
-    let mut interfaces = Table::new();
-    list(&socket, RouteNetlinkMessage::GetLink(LinkMessage::default()), &mut interfaces)?;
-    list(&socket, RouteNetlinkMessage::GetAddress(AddressMessage::default()), &mut interfaces)?;
-    Ok(interfaces)
+fn has(interfaces: &BTreeMap<u32, Interface>, index: u32, address: IpAddr) -> bool {
+    interfaces
+        .get(&index)
+        .is_some_and(|interface| interface.addresses.iter().any(|(present, _)| present.addr() == address))
 }
 
 /// Asks for a list. The kernel fills its parts in while they are read, so there is nothing to wait for.
-fn list(socket: &Socket, question: RouteNetlinkMessage, interfaces: &mut Table) -> io::Result<()> {
+fn list(socket: &Socket, question: RouteNetlinkMessage, interfaces: &mut BTreeMap<u32, Interface>) -> io::Result<()> {
     let mut request = NetlinkMessage::from(question);
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     request.finalize();
@@ -216,16 +207,14 @@ fn list(socket: &Socket, question: RouteNetlinkMessage, interfaces: &mut Table) 
     loop {
         datagram.clear();
         socket.recv(&mut datagram, 0)?;
-        apply(&datagram, interfaces);
+        apply(&datagram, interfaces, &mut BTreeSet::new());
         if messages(&datagram).any(|message| matches!(message.payload, NetlinkPayload::Done(_))) {
             return Ok(());
         }
     }
 }
 
-/// Returns the addresses that are gone by it.
-fn apply(datagram: &[u8], interfaces: &mut Table) -> Vec<(u32, IpAddr)> {
-    let mut gone = Vec::new();
+fn apply(datagram: &[u8], interfaces: &mut BTreeMap<u32, Interface>, gone: &mut BTreeSet<(u32, IpAddr)>) {
     for message in messages(datagram) {
         let NetlinkPayload::InnerMessage(message) = message.payload else { continue };
         match message {
@@ -235,14 +224,13 @@ fn apply(datagram: &[u8], interfaces: &mut Table) -> Vec<(u32, IpAddr)> {
                 interfaces.remove(&link.header.index);
             }
             RouteNetlinkMessage::NewAddress(address) => set_address(&address, true, interfaces),
-            RouteNetlinkMessage::DelAddress(address) => {
-                set_address(&address, false, interfaces);
-                gone.extend(own_address(&address).map(|own| (address.header.index, own.addr())));
+            RouteNetlinkMessage::DelAddress(message) => {
+                set_address(&message, false, interfaces);
+                gone.extend(own_address(&message).map(|address| (message.header.index, address.addr())));
             }
             _ => {}
         }
     }
-    gone
 }
 
 fn messages(mut datagram: &[u8]) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> {
@@ -259,7 +247,7 @@ fn messages(mut datagram: &[u8]) -> impl Iterator<Item = NetlinkMessage<RouteNet
     })
 }
 
-fn set_link(message: &LinkMessage, interfaces: &mut Table) {
+fn set_link(message: &LinkMessage, interfaces: &mut BTreeMap<u32, Interface>) {
     if message.header.interface_family != AddressFamily::Unspec {
         return;
     }
@@ -279,7 +267,7 @@ fn set_link(message: &LinkMessage, interfaces: &mut Table) {
     interfaces.insert(message.header.index, Interface { name, running, mac, addresses });
 }
 
-fn set_address(message: &AddressMessage, present: bool, interfaces: &mut Table) {
+fn set_address(message: &AddressMessage, present: bool, interfaces: &mut BTreeMap<u32, Interface>) {
     let Some(interface) = interfaces.get_mut(&message.header.index) else { return };
     let Some(address) = own_address(message) else { return };
     let usable = is_usable(message);

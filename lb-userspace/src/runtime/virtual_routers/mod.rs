@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::{LogFormat, clock};
-use crate::config::{Condition, Config, Hook};
+use crate::config::{Condition, Config, Hook, OnCrash};
 use crate::controller::Controller;
 use crate::controller::view::Problem;
 use crate::effects::dataplane::{Dataplane, LiveWords};
@@ -120,6 +120,7 @@ impl VirtualRouters {
             }
         }
         self.runners.configure(&config.virtual_routers);
+        self.hold(config, dataplane);
         (self.ready, self.services) = (None, BTreeMap::new());
         self.observe(controller);
         Ok(())
@@ -136,8 +137,12 @@ impl VirtualRouters {
     }
 
     fn start(&mut self, node: &str) -> anyhow::Result<()> {
-        let options =
-            supervisor::Options { fairway: own_binary(), priority: PRIORITY + 1, log_format: self.log_format };
+        let options = supervisor::Options {
+            fairway: own_binary(),
+            priority: PRIORITY + 1,
+            log_format: self.log_format,
+            node: node.to_owned(),
+        };
         let supervisor = Arc::new(supervisor::start(options).context("starting the supervisor")?);
         let (beating, deposing) = (supervisor.pulse(), supervisor.pulse());
         let seen = std::sync::atomic::AtomicU64::new(deposing.deposed());
@@ -175,6 +180,17 @@ impl VirtualRouters {
         }
         drop(self.live.set(words));
         Ok(())
+    }
+
+    /// Has the supervisor hold what the program is attached to, so that the daemon's death does not detach it.
+    pub(super) fn hold(&self, config: &Config, dataplane: Option<&Dataplane>) {
+        let (Some(running), Some(dataplane)) = (&self.running, dataplane) else { return };
+        let kept = config.virtual_routers.iter().any(|router| router.on_crash == OnCrash::Keep);
+        let for_ever = kept || config.services.iter().any(|service| service.vrrp.is_none());
+        match dataplane.held() {
+            Ok(held) => running.supervisor.set_held(held, for_ever),
+            Err(error) => error!(%error, "should the daemon die, nothing is forwarded until it is back"),
+        }
     }
 
     /// Tells the thread what the controller knows, if it has changed: whether the data plane could take traffic, and

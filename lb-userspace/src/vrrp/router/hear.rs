@@ -22,7 +22,7 @@ impl Router {
         let heard = Heard { address: source, priority: advertisement.priority, at: now };
         if heard.priority > 0 {
             self.heard_at = Some(now);
-            self.moved |= self.footprint.is_undecided();
+            self.moved |= self.footprint.is_inherited();
         }
         match &self.phase {
             Phase::Init | Phase::Fault => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Node, Phase, Remote, Router};
+use super::{Cause, Node, Phase, Remote, Router};
 use crate::vrrp::outbox::Outbox;
 use crate::vrrp::view::State;
 use crate::vrrp::words::span;
@@ -114,10 +114,11 @@ impl Router {
         let alive = node.peer.as_ref().is_some_and(|peer| peer.alive && peer.pair);
         let says_master = self.remote.as_ref().is_some_and(|remote| remote.serves);
         let down = self.down(self.interval());
-        let preempts = self.preempts();
-        let heard_lately = self.master.is_some_and(|master| now < master.at + down);
+        let preempts = self.preempts(now);
         let Phase::Backup(backup) = &mut self.phase else { return false };
-        if !alive || !says_master || preempts && heard_lately {
+        // What it said by its last heartbeat is older than its farewell: the supervisor of a dead daemon says no more.
+        let farewell = matches!(backup.timer.cause, Cause::Leaving(_) | Cause::PeerSays(_));
+        if !alive || !says_master || farewell || preempts {
             return false;
         }
         backup.timer.at = now + down;

@@ -1,6 +1,7 @@
 //! The VRRP thread on real interfaces, with a script in the engine's place: each effect is seen to be done by another
 //! host of the lab or by the kernel, and what happens to interfaces, addresses and packets reaches the engine.
 
+mod election;
 mod kernel;
 mod node;
 mod packets;

@@ -104,3 +104,28 @@ fn a_thread_without_handles_stops() {
     let node = Node::start(lab.balancer(0));
     node.thread.join();
 }
+
+#[test]
+fn what_the_thread_says_of_its_priority_and_memory_is_so() {
+    let lab = two_balancers();
+    let node = Node::start(lab.balancer(0));
+    await_that("it has begun", || node.thread.handle.thread().wakeups > 0);
+    let thread = node.thread.handle.thread();
+    println!("real-time priority: {:?}; locked memory: {:?}", thread.realtime, thread.locked);
+    let policies = policies_of("fairway-vrrp");
+    assert!(policies.contains(&libc::SCHED_FIFO) == thread.realtime.is_ok(), "{policies:?}, {thread:?}");
+    let status = std::fs::read_to_string("/proc/self/status").expect("it is there");
+    assert_eq!(status.contains("VmLck:\t       0 kB"), thread.locked.is_err(), "{thread:?}");
+}
+
+/// Scheduling policies of this process's threads of that name.
+fn policies_of(name: &str) -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("it is there").flatten();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    // After the name in parentheses: state is field 3, the policy field 41.
+    let policy = |stat: String| {
+        let (_, rest) = stat.split_once(&format!("({name})"))?;
+        rest.split_whitespace().nth(38)?.parse().ok()
+    };
+    stats.filter_map(policy).collect()
+}
