@@ -103,7 +103,7 @@ impl Drop for Clerk {
 
 fn work(mut kernel: Kernel, given: &Receiver<Task>, report: &Sender<Done>) {
     // As punctual as the thread that waits for it. What was not granted that one has told.
-    let _ = realtime::settle();
+    let _ = realtime::be_punctual();
     for task in given {
         let done = match task {
             Task::Orders(orders) => {

@@ -1,5 +1,7 @@
 //! `fairway vrrp resign` and `resume`: a planned hand-over, which holds until it is taken back.
 
+use fairway_tests::harness::await_that;
+
 use super::{FIRST, Pair, SECOND, priority, router};
 
 const ADDRESS: &str = "10.2.0.185";
@@ -25,10 +27,11 @@ fn who_resigns_hands_over_and_holds_back_until_it_resumes() {
 
     // Nobody is worse than one who resigned.
     pair.power_off(SECOND);
-    fairway_tests::harness::await_that("who resigned takes over", || pair.holds(FIRST, ADDRESS));
+    await_that("who resigned takes over", || pair.holds(FIRST, ADDRESS));
     pair.start(SECOND, &config(SECOND));
     pair.cable(SECOND).unblock();
-    pair.await_holder("and gives it up to the first that comes", ADDRESS, SECOND);
+    resign_when_backed(&mut pair);
+    pair.await_holder("told again, it hands over to who is there", ADDRESS, SECOND);
 
     order(&mut pair, FIRST, "resume", "--all");
     pair.await_holder("it takes part again", ADDRESS, FIRST);
@@ -45,7 +48,14 @@ fn who_resigns_serves_on_while_nobody_takes_over() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     pair.start(SECOND, &router("public", 1, priority(SECOND), ADDRESS, ""));
-    pair.await_holder("the other takes over as soon as it is there", ADDRESS, SECOND);
+    resign_when_backed(&mut pair);
+    pair.await_holder("told again, it hands over to who is there", ADDRESS, SECOND);
+}
+
+/// Has the first resign `public` once the second is its backup.
+fn resign_when_backed(pair: &mut Pair) {
+    await_that("the other takes part", || pair.node(SECOND).log().contains("public: init → backup"));
+    order(pair, FIRST, "resign", "public");
 }
 
 fn order(pair: &mut Pair, node: usize, order: &str, router: &str) {
