@@ -69,7 +69,10 @@ mod tests {
         Verdict { holds, factor, detail: "as found".into() }
     }
 
-    fn priority(configured: u8, weighted: &[(i16, Option<bool>, i32)]) -> u8 {
+    /// Weight, verdict, factor.
+    type Weighted = (i16, Option<bool>, i32);
+
+    fn priority(configured: u8, weighted: &[Weighted]) -> u8 {
         let tracks: Vec<_> = weighted.iter().map(|(weight, ..)| track("t", Consequence::Weight(*weight))).collect();
         let verdicts: Vec<_> = weighted.iter().map(|(_, holds, factor)| verdict(*holds, *factor)).collect();
         effective(configured, &tracks, &verdicts, true).priority
@@ -78,7 +81,7 @@ mod tests {
     #[test]
     fn s15_the_tracked_priority_stays_within_1_and_254_and_the_owners_is_untouched() {
         let no = Some(false);
-        let cases: [(u8, &[(i16, Option<bool>, i32)], u8); 10] = [
+        let cases: [(u8, &[Weighted], u8); 10] = [
             (250, &[], 250),
             (250, &[(-50, no, 1)], 200),
             (250, &[(-50, Some(true), 1)], 250),

@@ -11,7 +11,7 @@ use crate::vrrp::bfd::{Change, Diagnostic, Settings};
 use crate::vrrp::effect::{BfdEnds, Effect};
 use crate::vrrp::event::Verdict;
 use crate::vrrp::happening::Happening;
-use crate::vrrp::router::{Place, is_link_local};
+use crate::vrrp::router::{PATIENCE, Place, is_link_local};
 
 /// Who asks for which session: router and track.
 pub(super) type Users = BTreeMap<BfdEnds, Vec<(usize, usize)>>;
@@ -40,7 +40,19 @@ impl Engine {
         if ends(&users) != ends(&self.bfd_users) {
             self.out.push(Effect::BfdSessions(ends(&users)));
         }
-        self.bfd_users = users;
+        let before = std::mem::replace(&mut self.bfd_users, users.clone());
+        for (ends, users) in users.iter().filter(|(ends, _)| !before.contains_key(ends)) {
+            self.await_session(now, ends, users);
+        }
+    }
+
+    /// A session that has just begun has no verdict, and gets some time to come up.
+    fn await_session(&mut self, now: Duration, ends: &BfdEnds, users: &[(usize, usize)]) {
+        for (index, track) in users {
+            let detail = format!("session with {} is not up yet", ends.neighbour);
+            self.routers[*index].patient_until = now + PATIENCE;
+            self.note(*index, *track, Verdict { holds: None, factor: 1, detail });
+        }
     }
 
     /// A packet came in.

@@ -8,7 +8,7 @@ use super::{Engine, MOST_ROUTERS, Unit};
 use crate::config::{VirtualRouter, VrrpVersion};
 use crate::vrrp::event::{RouterSettings, Settings};
 use crate::vrrp::happening::Happening;
-use crate::vrrp::router::{Router, unknown_verdicts};
+use crate::vrrp::router::{PATIENCE, Router, unknown_verdicts};
 
 /// What makes a virtual router the same on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,7 +122,7 @@ impl Router {
             let alike = |known: &&crate::config::Track| known.name == track.name && known.condition == track.condition;
             match before.router.tracks.iter().zip(&self.verdicts).find(|(known, _)| alike(known)) {
                 Some((_, known)) => verdict.clone_from(known),
-                None => self.patient_until = self.patient_until.max(now + super::super::router::PATIENCE),
+                None => self.patient_until = self.patient_until.max(now + PATIENCE),
             }
         }
         self.verdicts = verdicts;

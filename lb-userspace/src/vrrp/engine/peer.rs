@@ -91,6 +91,7 @@ impl Engine {
                 PeerNews::Reports => self.peer_reports(now),
                 PeerNews::Restarted => {
                     self.out.tell(Happening::Peer { alive: true, reason: "the peer has restarted".into() });
+                    self.peer_reports(now);
                 }
             }
         }
@@ -157,30 +158,34 @@ impl Engine {
         }
     }
 
-    /// The peer says something new of its virtual routers.
+    /// The peer says something new of its virtual routers. One that it has no more, or has not yet told of in a new life, it
+    /// does not serve.
     fn peer_reports(&mut self, now: Duration) {
         for index in 0..self.routers.len() {
             let Some(link) = &self.peer else { return };
-            let Some(report) = link.line.remote_router(&self.routers[index].name) else { continue };
-            let said = Remote { state: report.state, serves: report.state == State::Master && !report.resigned };
-            if self.routers[index].remote.as_ref() == Some(&said) {
-                continue;
+            let report = link.line.remote_router(&self.routers[index].name);
+            let said = report.map(|RouterReport { state, resigned, .. }| Remote {
+                state: *state,
+                serves: *state == State::Master && !resigned,
+            });
+            if self.routers[index].remote != said {
+                let before = std::mem::replace(&mut self.routers[index].remote, said.clone());
+                self.peer_moved(now, index, before, said);
             }
-            let before = self.routers[index].remote.replace(said.clone());
-            self.peer_moved(now, index, before, &said);
         }
     }
 
     /// The peer has another state than before.
-    fn peer_moved(&mut self, now: Duration, index: usize, before: Option<Remote>, said: &Remote) {
+    fn peer_moved(&mut self, now: Duration, index: usize, before: Option<Remote>, said: Option<Remote>) {
+        let state = said.as_ref().map_or(State::Init, |said| said.state);
         self.touched.insert(index);
-        if said.serves && self.routers[index].hands_over() {
+        if said.is_some_and(|said| said.serves) && self.routers[index].hands_over() {
             return self.leave(now, index, "the peer has taken over".into());
         }
         let served = before.is_some_and(|before| before.state == State::Master);
         let pair = self.node.peer.as_ref().is_some_and(|peer| peer.pair);
-        if served && said.state != State::Master {
-            self.routers[index].peer_stepped_down(now, said.state, pair);
+        if served && state != State::Master {
+            self.routers[index].peer_stepped_down(now, state, pair);
             if pair {
                 self.fire(now, index);
             }

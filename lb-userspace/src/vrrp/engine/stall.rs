@@ -11,7 +11,7 @@ use crate::vrrp::words::span;
 
 /// The fastest other node has this priority.
 const FASTEST: u8 = 254;
-/// Without a peer link: time to read what lies in the queues.
+/// Time to read what lies in the queues.
 const TIME_TO_READ: Duration = Duration::from_millis(2);
 
 impl Engine {
@@ -24,7 +24,7 @@ impl Engine {
             link.line.forgive(now);
         }
         self.bfd.forgive(now);
-        let least = self.time_to_read();
+        let least = self.time_to_be_heard();
         let mut told = false;
         for unit in 0..self.units.len() {
             let members = &self.units[unit].members;
@@ -32,7 +32,7 @@ impl Engine {
             for member in members.clone() {
                 self.touched.insert(member);
                 let router = &mut self.routers[member];
-                router.read_first(now, least);
+                router.read_first(now, gap, TIME_TO_READ);
                 if lost && router.state() == State::Master {
                     let why = format!("did not run for {}: another may have taken over", span(gap));
                     router.step_back(now, &self.node, why, least, &mut self.out);
@@ -59,7 +59,8 @@ impl Engine {
         }
     }
 
-    fn time_to_read(&self) -> Duration {
+    /// Another that took over has said so by then, on one link or the other.
+    fn time_to_be_heard(&self) -> Duration {
         self.node.peer.as_ref().map_or(TIME_TO_READ, |peer| (peer.heartbeat * 2).max(TIME_TO_READ))
     }
 }

@@ -22,13 +22,14 @@ impl Router {
         if self.peer_serves_unheard(now, node, out) {
             return None;
         }
-        Some(Intent::TakeOver { why: self.why_take_over(now), preempting: self.preempts() })
+        Some(Intent::TakeOver { why: self.why_take_over(now), preempting: self.preempts(now) })
     }
 
-    /// The timer of a backup that discards the advertisements of a worse master is about to fire.
-    pub fn preempts(&self) -> bool {
+    /// The timer of a backup that discards the advertisements of a worse master is about to fire, and that master lives.
+    pub fn preempts(&self, now: Duration) -> bool {
         let Phase::Backup(backup) = &self.phase else { return false };
-        backup.preempts_from.is_some() && backup.timer.cause == Cause::Silence
+        let lives = self.master.is_some_and(|master| now < master.at + self.down(backup.interval));
+        lives && backup.preempts_from.is_some() && backup.timer.cause == Cause::Silence
     }
 
     /// Why the timer has fired, in words.
@@ -39,7 +40,7 @@ impl Router {
             None => format!("no advertisement for {}", span(now - self.since)),
         };
         match (&backup.timer.cause, self.master) {
-            (Cause::Silence, Some(master)) if self.preempts() => {
+            (Cause::Silence, Some(master)) if self.preempts(now) => {
                 format!("{} advertises priority {}, ours is {}", master.address, master.priority, self.priority)
             }
             (Cause::Silence, _) => silence,
@@ -128,13 +129,20 @@ impl Router {
         }
     }
 
-    /// We did not run for a while: no silence of the others follows from that. What they said meanwhile lies in the queue and
-    /// is read before any timer fires; but a machine that was paused as a whole had no queue, so a living master gets
-    /// the time to be heard again, with one advertisement lost.
-    pub fn read_first(&mut self, now: Duration, least: Duration) {
-        let wait = (self.interval() * 2).max(least);
+    /// We did not run for `gap`: what others said meanwhile is read before a timer fires that is overdue by now. After an
+    /// interval or more there may be nothing to read, since a machine that was paused as a whole has no queue. Then no
+    /// silence of the master follows, and it gets the time to be heard again, with one advertisement lost.
+    pub fn read_first(&mut self, now: Duration, gap: Duration, least: Duration) {
+        let interval = self.interval();
+        let wait = self.skew(interval).max(least);
         let Phase::Backup(backup) = &mut self.phase else { return };
-        backup.timer.at = backup.timer.at.max(now + wait);
-        backup.suspicion = backup.suspicion.map(|until| until.max(now + wait));
+        if gap >= interval && backup.timer.cause == Cause::Silence {
+            backup.timer.at = backup.timer.at.max(now + interval * 2);
+        }
+        for at in [Some(&mut backup.timer.at), backup.suspicion.as_mut()].into_iter().flatten() {
+            if *at <= now {
+                *at = now + wait;
+            }
+        }
     }
 }

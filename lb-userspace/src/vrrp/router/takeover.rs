@@ -114,10 +114,9 @@ impl Router {
         let alive = node.peer.as_ref().is_some_and(|peer| peer.alive && peer.pair);
         let says_master = self.remote.as_ref().is_some_and(|remote| remote.serves);
         let down = self.down(self.interval());
-        let preempts = self.preempts();
-        let heard_lately = self.master.is_some_and(|master| now < master.at + down);
+        let preempts = self.preempts(now);
         let Phase::Backup(backup) = &mut self.phase else { return false };
-        if !alive || !says_master || preempts && heard_lately {
+        if !alive || !says_master || preempts {
             return false;
         }
         backup.timer.at = now + down;

@@ -2,6 +2,7 @@
 
 mod groups;
 mod handover;
+mod histories;
 mod pauses;
 mod peer;
 mod ready;

@@ -123,8 +123,16 @@ impl Pair {
         self.nodes[index].alive = false;
     }
 
-    /// Something happens to a node.
+    /// Whether it was killed or has stopped.
+    pub fn is_dead(&self, index: usize) -> bool {
+        !self.nodes[index].alive
+    }
+
+    /// Something happens to a node, if it is alive.
     pub fn give(&mut self, index: usize, event: Event<'_>) {
+        if !self.nodes[index].alive {
+            return;
+        }
         let effects = self.nodes[index].engine.handle(self.now, event);
         for effect in effects {
             self.carry(index, &effect);

@@ -130,6 +130,17 @@ fn a_master_that_restarts_quickly_is_replaced_when_its_new_life_says_that_it_doe
 }
 
 #[test]
+fn a_router_that_the_peer_has_no_more_is_taken_over() {
+    let a = router("a", 51);
+    let mut pair = Pair::settled(&a);
+    // Neither its farewell nor its advertisements are heard.
+    pair.vrrp_cut = [true; 2];
+    let without = Settings { peer: Some((peer(0), vec![7; 32])), ..settings(&[router("b", 52)], false) };
+    pair.give(0, Event::Configure(Box::new(without)));
+    assert!(pair.until(1, State::Master) < ms(60));
+}
+
+#[test]
 fn a_master_that_is_not_heard_advertises_at_once() {
     let mut pair = Pair::settled(&router("a", 51));
     pair.pass(ms(100));

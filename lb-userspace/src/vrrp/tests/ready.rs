@@ -88,3 +88,15 @@ fn a_router_without_services_does_not_wait() {
     bench.give(Event::Ready(Err("XDP is not attached".into())));
     assert!(bench.until(|effect| advertises(effect, 100)) < ms(3700));
 }
+
+#[test]
+fn a_worse_master_that_dies_while_it_could_not_be_preempted_any_more_is_replaced() {
+    let mut bench = unready();
+    bench.give(Event::Ready(Ok(())));
+    for _ in 0..3 {
+        bench.hear(&advertisement(&router("a", 51), 50));
+        bench.pass(ms(1000));
+    }
+    bench.give(Event::Ready(Err("1 next hop is not known".into())));
+    assert!(bench.until(|effect| advertises(effect, 100)) < ms(7400));
+}

@@ -48,7 +48,7 @@ fn ttl_below_255_is_discarded() {
 #[test]
 fn packets_for_nobody_are_stray() {
     let a = router("a", 51);
-    let mut bench = Bench::new(&[a.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&a));
     bench.hear(&advertisement(&router("b", 52), 200));
     bench.receive(&[0x31], ip(OTHER), GROUP_V4, 255);
     let payload = encode(&advertisement(&a, 200), ip(OTHER), GROUP_V4);

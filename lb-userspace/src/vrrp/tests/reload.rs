@@ -85,11 +85,11 @@ fn the_testament_names_what_a_master_holds() {
     with_words.ready_timeout = ms(0);
     let mut bench = Bench::with(with_words);
     bench.pass(ms(4000));
-    let testaments = bench.done.iter().filter_map(|(_, effect)| match effect {
+    let mut testaments = bench.done.iter().filter_map(|(_, effect)| match effect {
         Effect::Testament(testament) => Some(testament.clone()),
         _ => None,
     });
-    let [bequest]: [_; 1] = testaments.last().unwrap().release.try_into().unwrap();
+    let [bequest]: [_; 1] = testaments.next_back().unwrap().release.try_into().unwrap();
     assert_eq!((bequest.router.as_str(), bequest.live, bequest.farewell.payload[2]), ("release", Some(1), 0));
     let held = nets(&["10.0.0.51/32", "192.0.2.1/32"]);
     assert_eq!(bequest.addresses, [(ETH0, held[0]), (ETH0, held[1])]);

@@ -68,7 +68,7 @@ fn s03_what_was_kept_over_a_crash_goes_when_another_is_master() {
 fn s04_priority_zero_sets_the_timer_to_skew() {
     for (learned, skew) in [(ms(1000), SKEW), (ms(100), SKEW / 10)] {
         let a = router("a", 51);
-        let mut bench = Bench::new(&[a.clone()]);
+        let mut bench = Bench::new(std::slice::from_ref(&a));
         let mut master = advertisement(&a, 200);
         master.interval = learned;
         bench.hear(&master);
@@ -85,7 +85,7 @@ fn s04_priority_zero_sets_the_timer_to_skew() {
 fn s05_a_backup_obeys_an_equal_or_higher_priority_and_learns_its_interval() {
     for priority in [100, 101, 255] {
         let a = router("a", 51);
-        let mut bench = Bench::new(&[a.clone()]);
+        let mut bench = Bench::new(std::slice::from_ref(&a));
         bench.pass(ms(3000));
         let mut master = advertisement(&a, priority);
         master.interval = ms(200);
@@ -100,7 +100,7 @@ fn s05_a_backup_obeys_an_equal_or_higher_priority_and_learns_its_interval() {
 #[test]
 fn s05_without_preemption_a_lower_priority_is_obeyed() {
     let a = crate::config::VirtualRouter { preempt: false, ..router("a", 51) };
-    let mut bench = Bench::new(&[a.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&a));
     for _ in 0..20 {
         bench.pass(ms(1000));
         bench.hear(&advertisement(&a, 50));
@@ -113,7 +113,7 @@ fn s05_without_preemption_a_lower_priority_is_obeyed() {
 #[test]
 fn s06_with_preemption_a_lower_priority_does_not_restart_the_timer() {
     let a = router("a", 51);
-    let mut bench = Bench::new(&[a.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&a));
     for _ in 0..3 {
         bench.pass(ms(1000));
         bench.hear(&advertisement(&a, 50));
@@ -125,7 +125,7 @@ fn s06_with_preemption_a_lower_priority_does_not_restart_the_timer() {
 #[test]
 fn s06_preempt_delay_counts_from_when_it_could_preempt() {
     let a = crate::config::VirtualRouter { preempt_delay: ms(10_000), ..router("a", 51) };
-    let mut bench = Bench::new(&[a.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&a));
     let mut waited = Duration::ZERO;
     while bench.state() == State::Backup {
         bench.hear(&advertisement(&a, 50));
@@ -171,7 +171,7 @@ fn s09_a_master_answers_priority_zero_at_once_and_stays() {
 #[test]
 fn s10_a_master_that_hears_a_better_one_removes_its_addresses_and_announces_nothing_more() {
     let a = router("a", 51);
-    let mut bench = Bench::new(&[a.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&a));
     bench.until(|effect| advertises(effect, 100));
     bench.done.clear();
     let mut better = advertisement(&a, 200);
@@ -348,7 +348,7 @@ fn s19_nothing_is_announced_before_the_interface_has_an_address_to_speak_from() 
 #[test]
 fn s20_backups_of_equal_priority_do_not_compare_addresses() {
     let a = router("a", 51);
-    let mut bench = Bench::new(&[a.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&a));
     for _ in 0..10 {
         bench.hear_from(&advertisement(&a, 100), ip("9.0.0.1"), GROUP_V4, 255);
         bench.pass(ms(1000));
