@@ -6,6 +6,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::address::Address;
+use crate::limits::LIVE_WORDS;
 
 /// Where a look-up starts: which half of the service tables is live, and what it holds. One element.
 #[repr(C)]
@@ -77,9 +78,15 @@ pub struct Service {
     pub shift: u32,
     /// Idle timeout of an open flow, in seconds.
     pub idle_timeout: u32,
+    /// The live word of the virtual router that the service follows, [`ALWAYS_LIVE`] if none. In an address entry that of
+    /// all of its listeners, [`ALWAYS_LIVE`] if they differ.
+    pub live: u32,
     /// Reserved, zero.
-    pub reserved: [u64; 2],
+    pub reserved: [u32; 3],
 }
+
+/// The live word that is 1 and stays 1: what follows no virtual router has it.
+pub const ALWAYS_LIVE: u32 = 0;
 
 /// Bits of [`Service::flags`].
 pub mod service_flags {
@@ -158,8 +165,10 @@ pub struct Reverse {
     pub reserved0: [u8; 2],
     /// Names the excluded prefixes of its service; 0 = none.
     pub exclude: u32,
+    /// The live word of its service; see [`Service::live`].
+    pub live: u32,
     /// Reserved, zero.
-    pub reserved: [u32; 5],
+    pub reserved: [u32; 4],
 }
 
 /// What one CPU has counted for one row.
@@ -249,17 +258,19 @@ pub struct FragmentEntry {
     /// The row that a request goes to (`REQUEST`).
     pub row: u32,
     /// One of [`fragment_kind`].
-    pub kind: u32,
+    pub kind: u16,
+    /// The live word of its service; see [`Service::live`].
+    pub live: u16,
 }
 
 /// Values of [`FragmentEntry::kind`].
 pub mod fragment_kind {
     /// The datagram is the host's.
-    pub const PASS: u32 = 1;
+    pub const PASS: u16 = 1;
     /// The datagram goes to a backend.
-    pub const REQUEST: u32 = 2;
+    pub const REQUEST: u16 = 2;
     /// The datagram is a translated backend's reply.
-    pub const REPLY: u32 = 3;
+    pub const REPLY: u16 = 3;
 }
 
 /// The key of the longest-prefix table of destinations whose replies are left alone.
@@ -302,4 +313,5 @@ const _: () = {
     assert!(size_of::<ExcludeKey>() == 20);
     assert!(size_of::<UnresolvedFrame>() == 2056);
     assert!(UNRESOLVED_FRAME_MAX.is_power_of_two());
+    assert!(LIVE_WORDS <= 1 << 16, "FragmentEntry::live holds every index");
 };

@@ -37,6 +37,7 @@ pub enum Fate {
     Drop,
 }
 
+// Their order is an ABI, of counters and of the trace's lines: new ones come last.
 reasons! {
     /// Neither IPv4 nor IPv6: ARP, LLDP, …
     NotIp => Pass, "not-ip";
@@ -85,6 +86,8 @@ reasons! {
     NoHeadroom => Drop, "no-headroom";
     /// A table had no entry where one must be: a bug or a half-written table.
     Inconsistent => Drop, "inconsistent-table";
+    /// The service follows a virtual router that this node is not live for.
+    NotMaster => Pass, "not-master";
 }
 
 #[cfg(test)]

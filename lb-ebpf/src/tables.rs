@@ -14,7 +14,7 @@ use lb_common::abi::{
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason};
 use lb_common::flow::Flow;
-use lb_common::limits::{COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, SLOTS_PER_ELEMENT};
+use lb_common::limits::{COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT, SLOTS_PER_ELEMENT};
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
@@ -39,6 +39,8 @@ static DISPLACEMENTS: Array<Displacements> = Array::with_max_entries(2, BPF_F_MM
 static SERVICES: Array<Service> = Array::with_max_entries(2 * HALF_ENTRIES as u32, BPF_F_MMAPABLE);
 #[map]
 static REVERSE: Array<Reverse> = Array::with_max_entries(2 * HALF_ENTRIES as u32, BPF_F_MMAPABLE);
+#[map]
+static LIVE_WORDS: Array<u64> = Array::with_max_entries(LIVE_WORD_COUNT, BPF_F_MMAPABLE);
 #[map]
 static SLOTS: Array<SlotElement> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 #[map]
@@ -88,6 +90,12 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     #[inline(always)]
     fn reverse(&self, index: u32) -> Option<&Reverse> {
         REVERSE.get(index)
+    }
+
+    #[inline(always)]
+    fn is_live(&self, index: u32) -> bool {
+        // SAFETY: a reference is valid for reads. Volatile because user space stores the word while packets flow.
+        LIVE_WORDS.get(index).is_some_and(|word| unsafe { core::ptr::read_volatile(word) } != 0)
     }
 
     #[inline(always)]

@@ -1,4 +1,7 @@
 //! What Fairway's tests and benches share.
 
 pub mod bench;
+pub mod failover;
+pub mod harness;
 pub mod packet;
+pub mod vrrp;

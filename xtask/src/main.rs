@@ -12,6 +12,7 @@ mod run;
 mod rustc_wrapper;
 mod test;
 mod toolchain;
+mod unpacked;
 
 use std::process::ExitCode;
 
@@ -42,7 +43,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Measures the packet path: `[--json FILE] [ARGS]`
+    /// Measures the packet path, `[--json FILE] [ARGS]`, or how long a failover takes, `failover [--json FILE] [ARGS]`
     Bench {
         /// Arguments of the bench program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -81,7 +82,7 @@ fn perform(task: Task) -> Result<()> {
 
 fn setup() -> Result<()> {
     ebpf::Chain::find()?;
-    test::find_tools()?;
+    test::find_all_tools()?;
     println!("xtask: everything that `ebpf` and `test` need is here");
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! `cargo xtask run` and `cargo xtask bench`: build as the caller, then become the built program, as root.
 
-use anyhow::{Result, bail};
+use std::ffi::OsStr;
+
+use anyhow::Result;
 
 use crate::cargo::build_program;
 use crate::ebpf;
 use crate::privilege::{as_root, become_command};
+use crate::{test, unpacked};
 
 /// Starts the playground, or the daemon with `arguments`.
 pub fn run(arguments: &[String]) -> Result<()> {
@@ -16,12 +19,20 @@ pub fn run(arguments: &[String]) -> Result<()> {
     Err(become_command(as_root(&fairway, &[&[subcommand.to_owned()], arguments].concat(), &[])?))
 }
 
-/// Starts the benches with `arguments`.
+/// Starts the benches with `arguments`: of a packet's cost, or `failover`.
 pub fn bench(arguments: &[String]) -> Result<()> {
-    if arguments.first().is_some_and(|first| first == "failover") {
-        bail!("`bench failover` is not in this version");
-    }
     ebpf::verify_recorded()?;
+    if let Some(("failover", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return bench_failover(rest);
+    }
     let bench = build_program("bench", &["--release"])?;
     Err(become_command(as_root(&bench, arguments, &[])?))
+}
+
+fn bench_failover(arguments: &[String]) -> Result<()> {
+    let path = test::find_tools(&[unpacked::KEEPALIVED])?;
+    let fairway = build_program("fairway", &["--release"])?;
+    let bench = build_program("failover", &["--release"])?;
+    let variables = [("FAIRWAY_TOOLS_PATH", OsStr::new(&path)), ("FAIRWAY_BIN", fairway.as_os_str())];
+    Err(become_command(as_root(&bench, arguments, &variables)?))
 }

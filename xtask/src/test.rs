@@ -15,6 +15,7 @@ use crate::debian::{self, Package, SYSTEM_PATH};
 use crate::ebpf;
 use crate::kernel;
 use crate::privilege::{as_root, is_root};
+use crate::unpacked::{self, Program};
 
 /// What `cargo xtask test` takes.
 #[derive(Args)]
@@ -72,14 +73,22 @@ pub fn run_packet_tests_on(directory: &Path) -> Result<()> {
     session.run(Group::Packet)
 }
 
-/// Installs or unpacks the programs that tests run, and says where they are found: a PATH.
-pub fn find_tools() -> Result<String> {
+/// Installs or unpacks what any test runs.
+pub fn find_all_tools() -> Result<()> {
+    let programs: Vec<Program> = Group::ALL.iter().flat_map(|group| group.programs()).copied().collect();
+    find_tools(&programs).map(drop)
+}
+
+/// Installs the tools that all tests run, unpacks of these programs what is missing, and says where all are found: a
+/// PATH.
+pub fn find_tools(programs: &[Program]) -> Result<String> {
     debian::ensure(TOOLS)?;
     let path = with_system_path(&env::var("PATH").unwrap_or_default());
-    if find_program("nginx", &path).is_some() {
+    let missing = unpacked::missing_in(&path, programs);
+    if missing.is_empty() {
         return Ok(path);
     }
-    Ok(format!("{}:{path}", debian::unpacked_nginx()?.display()))
+    Ok(format!("{}:{path}", unpacked::ensure(&missing)?.display()))
 }
 
 /// A user's PATH often lacks the directories of programs like `ip`.
@@ -93,12 +102,16 @@ fn with_system_path(path: &str) -> String {
     directories.join(":")
 }
 
-/// Their installation starts nothing, unlike nginx's.
+/// Their installation starts nothing, unlike that of [`Group::programs`].
 const TOOLS: &[Package] = &[
     Package { name: "curl", is_missing: || find_program("curl", SYSTEM_PATH).is_none() },
     Package { name: "ethtool", is_missing: || find_program("ethtool", SYSTEM_PATH).is_none() },
     Package { name: "iproute2", is_missing: || find_program("ip", SYSTEM_PATH).is_none() },
 ];
+
+/// Other implementations, and servers that a floating address is for.
+const PEERS: &[Program] =
+    &[unpacked::KEEPALIVED, unpacked::ZEBRA, unpacked::VRRPD, unpacked::BFDD, unpacked::HAPROXY, unpacked::NGINX];
 
 impl Group {
     const ALL: [Self; 6] = [Self::Unit, Self::Sim, Self::Packet, Self::Netns, Self::Interop, Self::Kernel];
@@ -126,12 +139,22 @@ impl Group {
         }
     }
 
+    /// What its test programs are told about threads: those that mostly wait use more than there are cores.
+    fn threads(self) -> Vec<String> {
+        if self == Self::Interop { vec!["--test-threads=8".to_owned()] } else { Vec::new() }
+    }
+
     fn needs_root(self) -> bool {
         matches!(self, Self::Packet | Self::Netns | Self::Interop)
     }
 
-    fn needs_tools(self) -> bool {
-        matches!(self, Self::Netns | Self::Interop)
+    /// What it runs beside Fairway and the tools of every system.
+    fn programs(self) -> &'static [Program] {
+        match self {
+            Self::Unit | Self::Sim | Self::Packet | Self::Kernel => &[],
+            Self::Netns => &[unpacked::NGINX],
+            Self::Interop => PEERS,
+        }
     }
 
     fn exists(self) -> bool {
@@ -171,8 +194,9 @@ impl<'a> Session<'a> {
         if options.full {
             session.variables.push(("FAIRWAY_FULL", "1".to_owned()));
         }
-        if groups.iter().any(|group| group.needs_tools()) {
-            let path = find_tools()?;
+        let programs: Vec<Program> = groups.iter().flat_map(|group| group.programs()).copied().collect();
+        if !programs.is_empty() {
+            let path = find_tools(&programs)?;
             session.variables.push(("FAIRWAY_TOOLS_PATH", path));
         }
         if groups.iter().any(|group| group.needs_root()) {
@@ -192,7 +216,7 @@ impl<'a> Session<'a> {
     fn run_by_cargo(&self, group: Group) -> Result<()> {
         let mut command = cargo(&["test", "--no-fail-fast"]);
         command.args(group.selection()).envs(self.variables.iter().map(|(name, value)| (*name, value)));
-        check(command.arg("--").args(&self.options.arguments))
+        check(command.arg("--").args(group.threads()).args(&self.options.arguments))
     }
 
     fn run_through_sudo(&self, group: Group) -> Result<()> {
@@ -200,18 +224,19 @@ impl<'a> Session<'a> {
         let executables = build(&selection)?;
         for target in group.targets() {
             let test = executables.iter().find(|test| test.name == *target).context("cargo built no such test")?;
-            check(&mut self.root_command(&test.path)?)?;
+            check(&mut self.root_command(group, &test.path)?)?;
         }
         Ok(())
     }
 
     /// As cargo would run it: in its package's directory, which it can also ask for.
-    fn root_command(&self, test: &Path) -> Result<Command> {
+    fn root_command(&self, group: Group, test: &Path) -> Result<Command> {
         let package = root().join("tests");
         let mut variables: Vec<(&str, &OsStr)> =
             self.variables.iter().map(|(name, value)| (*name, OsStr::new(value))).collect();
         variables.push(("CARGO_MANIFEST_DIR", package.as_os_str()));
-        let mut command = as_root(test, &self.options.arguments, &variables)?;
+        let arguments = [group.threads(), self.options.arguments.clone()].concat();
+        let mut command = as_root(test, &arguments, &variables)?;
         command.current_dir(&package);
         Ok(command)
     }

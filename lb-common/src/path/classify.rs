@@ -3,7 +3,7 @@
 //! A look-up is two array reads: the displacement of the key's bucket, then the one entry where the key can be. User
 //! space builds the tables (`reconcile::perfect_hash`) in the half that is not live, and flips one word.
 
-use super::Tables;
+use super::{Tables, live_word};
 use crate::abi::{HALF_ENTRIES, Reverse, Root, Service, root_flags, service_flags};
 use crate::address::Address;
 use crate::counters::Reason;
@@ -111,19 +111,24 @@ impl<'a> Live<'a> {
         matches.then_some(reverse)
     }
 
-    /// Whether some listener has this address.
+    /// The entry of an address that some listener has.
     #[inline(always)]
-    pub fn is_service_address<T: Tables>(&self, tables: &'a T, address: Address) -> bool {
-        self.service_entry(tables, address, 0, 0).is_some()
+    pub fn address<T: Tables>(&self, tables: &'a T, address: Address) -> Option<&'a Service> {
+        self.service_entry(tables, address, 0, 0)
     }
 }
 
-/// The reason for giving up on a packet that was not understood: `reason` if it may be a service's, else the host's.
+/// The reason for giving up on a packet that was not understood: `reason` if it may be a service's that this node is live
+/// for, else the host's.
 #[inline(always)]
 pub fn not_understood<T: Tables>(tables: &T, destination: Address, reason: Reason) -> Reason {
-    match live(tables) {
-        Ok(live) if live.is_service_address(tables, destination) => reason,
-        Ok(_) => Reason::NotService,
-        Err(reason) => reason,
+    let live = match live(tables) {
+        Ok(live) => live,
+        Err(reason) => return reason,
+    };
+    let Some(entry) = live.address(tables, destination) else { return Reason::NotService };
+    match live_word::check(tables, entry.live) {
+        Ok(()) => reason,
+        Err(not_live) => not_live,
     }
 }

@@ -6,8 +6,8 @@
 //! of service addresses take entries.
 
 use super::nat::{self, End};
-use super::{Tables, classify, forward};
-use crate::abi::{FragmentEntry, FragmentKey, fragment_kind};
+use super::{Tables, classify, forward, live_word};
+use crate::abi::{ALWAYS_LIVE, FragmentEntry, FragmentKey, Reverse, Service, fragment_kind};
 use crate::address::Address;
 use crate::counters::Reason;
 use crate::packet::ethernet::Frame;
@@ -26,11 +26,13 @@ pub fn later<P: Packet, T: Tables>(
     };
     match entry.kind {
         fragment_kind::REQUEST => {
+            live_word::check(tables, entry.live.into())?;
             let interface = forward(packet, tables, frame, datagram, entry.row, None)?;
             tables.count(entry.row, datagram.length, false);
             Ok(interface)
         }
         fragment_kind::REPLY => {
+            live_word::check(tables, entry.live.into())?;
             let live = classify::live(tables)?;
             let way = nat::route(packet, tables, datagram, entry.address, 0)?;
             nat::translate(packet, datagram, End::Source, entry.address, None).ok_or(Reason::Malformed)?;
@@ -42,15 +44,17 @@ pub fn later<P: Packet, T: Tables>(
 
 /// Remembers that the datagram goes to a backend.
 #[inline(always)]
-pub fn remember_request<T: Tables>(tables: &T, datagram: &Datagram, row: u32) {
-    let entry = FragmentEntry { address: Address::default(), row, kind: fragment_kind::REQUEST };
+pub fn remember_request<T: Tables>(tables: &T, datagram: &Datagram, service: &Service, row: u32) {
+    let (address, live) = (Address::default(), service.live as u16);
+    let entry = FragmentEntry { address, row, kind: fragment_kind::REQUEST, live };
     tables.remember_fragment(&key(datagram), entry);
 }
 
-/// Remembers that the datagram is a reply whose source becomes `service`.
+/// Remembers that the datagram is a reply that is turned back.
 #[inline(always)]
-pub fn remember_reply<T: Tables>(tables: &T, datagram: &Datagram, service: Address) {
-    let entry = FragmentEntry { address: service, row: 0, kind: fragment_kind::REPLY };
+pub fn remember_reply<T: Tables>(tables: &T, datagram: &Datagram, reverse: &Reverse) {
+    let (address, live) = (reverse.service, reverse.live as u16);
+    let entry = FragmentEntry { address, row: 0, kind: fragment_kind::REPLY, live };
     tables.remember_fragment(&key(datagram), entry);
 }
 
@@ -59,9 +63,10 @@ pub fn remember_reply<T: Tables>(tables: &T, datagram: &Datagram, service: Addre
 #[inline(always)]
 pub fn remember_host<T: Tables>(tables: &T, datagram: &Datagram) {
     if let Ok(live) = classify::live(tables)
-        && live.is_service_address(tables, datagram.destination)
+        && live.address(tables, datagram.destination).is_some()
     {
-        let entry = FragmentEntry { address: Address::default(), row: 0, kind: fragment_kind::PASS };
+        let (address, live) = (Address::default(), ALWAYS_LIVE as u16);
+        let entry = FragmentEntry { address, row: 0, kind: fragment_kind::PASS, live };
         tables.remember_fragment(&key(datagram), entry);
     }
 }

@@ -4,7 +4,7 @@
 //! Under `nat` the quote is translated too: it must name the packet as the receiver of the error knows it.
 
 use super::nat::{self, End};
-use super::{Step, Tables, classify, forward, select};
+use super::{Step, Tables, classify, forward, live_word, select};
 use crate::abi::{Reverse, Row, method};
 use crate::checksum::Difference;
 use crate::counters::Reason;
@@ -57,10 +57,12 @@ pub fn steer<P: Packet, T: Tables>(
     if about.source == datagram.destination
         && let Some(service) = live.service(tables, &flow)
     {
+        live_word::check(tables, service.live)?;
         let row = select::row_of_quoted(tables, service, &flow)?;
         return to_backend(packet, tables, frame, datagram, &quote, row);
     }
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
+        live_word::check(tables, reverse.live)?;
         return to_client(packet, tables, &live, frame, datagram, &quote, reverse);
     }
     Err(Reason::NotService)

@@ -1,10 +1,11 @@
-//! The path of one packet: classify → select → forward → count. A packet that is not for a service is passed on before
+//! The path of one packet: classify → live? → select → forward → count. A packet that is not for a service is passed on before
 //! anything else can touch it; whatever is addressed to a service and not understood is dropped under a reason.
 
 mod classify;
 mod direct;
 mod fragment;
 mod icmp;
+mod live_word;
 mod nat;
 mod select;
 
@@ -26,6 +27,8 @@ pub trait Tables {
     fn service(&self, index: u32) -> Option<&Service>;
     /// An entry of the reverse table, over both halves.
     fn reverse(&self, index: u32) -> Option<&Reverse>;
+    /// Whether this node is live for a virtual router, by the index of its live word: one load. Out of range: not live.
+    fn is_live(&self, index: u32) -> bool;
     /// The word of a slot: one load.
     fn slot(&self, index: u32) -> Option<Slot>;
     /// How to reach a backend.
@@ -131,6 +134,8 @@ pub enum Step<'a> {
     Quote(&'a Flow),
     /// It belongs to this flow of a service.
     Flow(&'a Flow),
+    /// It follows the virtual router of this live word, and whether this node is live for it.
+    Live(u32, bool),
     /// The service is this one.
     Service(&'a Service),
     /// The flow falls on this slot, whose word this is.
@@ -189,7 +194,7 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
         _ => Err(Reason::NotService),
     };
     if datagram.part == Part::First
-        && let Err(Reason::NotService | Reason::NoBackendPassed) = result
+        && let Err(Reason::NotService | Reason::NoBackendPassed | Reason::NotMaster) = result
     {
         fragment::remember_host(tables, &datagram);
     }
@@ -230,11 +235,12 @@ fn request<P: Packet, T: Tables>(
     flow: &Flow,
 ) -> Result<u32, Reason> {
     tables.trace(Step::Flow(flow));
+    live_word::check(tables, service.live)?;
     let signal =
         crate::packet::transport::signal(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
     let row = select::row(tables, service, flow, signal)?;
     if datagram.part == Part::First {
-        fragment::remember_request(tables, datagram, row);
+        fragment::remember_request(tables, datagram, service, row);
     }
     let interface = forward(packet, tables, frame, datagram, row, Some(flow.ports_wire))?;
     tables.count(row, datagram.length, signal == crate::packet::transport::Signal::Opens);

@@ -6,7 +6,7 @@
 //! destination is this host (its own connections to a backend) or one of the service's excluded prefixes.
 
 use super::classify::Live;
-use super::{Route, RouteQuery, Step, Tables, exit, fragment};
+use super::{Route, RouteQuery, Step, Tables, exit, fragment, live_word};
 use crate::abi::{Reverse, Row, root_flags};
 use crate::address::Address;
 use crate::checksum::Difference;
@@ -68,6 +68,7 @@ pub fn reply<P: Packet, T: Tables>(
     reverse: &Reverse,
     ports_wire: u32,
 ) -> Result<u32, Reason> {
+    live_word::check(tables, reverse.live)?;
     let new = if reverse.backend_port_wire == 0 {
         ports_wire
     } else {
@@ -75,7 +76,7 @@ pub fn reply<P: Packet, T: Tables>(
     };
     let way = way_back(packet, tables, live, datagram, reverse, new)?;
     if datagram.part == Part::First {
-        fragment::remember_reply(tables, datagram, reverse.service);
+        fragment::remember_reply(tables, datagram, reverse);
     }
     translate(packet, datagram, End::Source, reverse.service, Some((ports_wire, new))).ok_or(Reason::Truncated)?;
     leave(packet, tables, live, frame, datagram, way)

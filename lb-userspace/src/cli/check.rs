@@ -65,9 +65,13 @@ fn checked(config: Option<&Config>, problems: &[Diagnostic], text: &str, file: S
 fn summary(config: &Config, warnings: usize) -> String {
     let listeners = config.services.iter().map(|service| service.listeners.len()).sum();
     let backends = config.services.iter().map(|service| service.backends.len()).sum();
+    let routers = match config.virtual_routers.len() {
+        0 => String::new(),
+        count => format!("{}, ", plural(count, "virtual router")),
+    };
     let warnings = if warnings == 0 { String::new() } else { format!("; {}", plural(warnings, "warning")) };
     format!(
-        "ok: {}, {}, {}{warnings}\n",
+        "ok: {routers}{}, {}, {}{warnings}\n",
         plural(config.services.len(), "service"),
         plural(listeners, "listener"),
         plural(backends, "backend"),

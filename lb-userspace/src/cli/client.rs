@@ -56,7 +56,16 @@ impl Client {
 
     /// Gives a command that is answered line by line.
     pub async fn lines(&self, path: &str, body: &impl Serialize) -> Result<Lines, Failure> {
-        let response = self.within(self.exchange(Method::POST, path, encode(body))).await?;
+        self.stream(Method::POST, path, encode(body)).await
+    }
+
+    /// Asks a question that is answered line by line.
+    pub async fn get_lines(&self, path: &str) -> Result<Lines, Failure> {
+        self.stream(Method::GET, path, Bytes::new()).await
+    }
+
+    async fn stream(&self, method: Method, path: &str, body: Bytes) -> Result<Lines, Failure> {
+        let response = self.within(self.exchange(method, path, body)).await?;
         Ok(Lines { body: response.into_body(), read: Vec::new() })
     }
 
@@ -88,7 +97,7 @@ impl Client {
             .header(HOST, "fairway")
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .expect("paths and header values are constants here");
+            .expect("paths are made of constants and numbers here, header values of constants");
         let response = sender.send_request(request).await.map_err(|error| self.broken(&error))?;
         if response.status().is_success() {
             return Ok(response);

@@ -10,11 +10,14 @@ mod output;
 mod pcap;
 mod plan;
 mod run;
+mod run_as;
 mod show;
 mod status;
+mod supervise;
 mod table;
 mod trace;
 mod units;
+mod vrrp;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +61,9 @@ enum Command {
     Status(Asking),
     /// Show one kind of thing as a table
     Show(show::ShowOptions),
+    /// Hand virtual routers over to another node, or take part again
+    #[command(subcommand)]
+    Vrrp(vrrp::VrrpCommand),
     /// Say which backend a packet goes to, and why
     Explain(explain::ExplainOptions),
     /// Show each step of matching packets for a while
@@ -70,6 +76,12 @@ enum Command {
     Demo(playground::DemoOptions),
     #[command(hide = true)]
     DemoServer(playground::ServerOptions),
+    /// Become a user, then a program: how the daemon starts hooks and scripts
+    #[command(hide = true)]
+    RunAs(run_as::RunAsOptions),
+    /// Watch the daemon, and release what it holds when it dies or hangs: started by the daemon itself
+    #[command(hide = true)]
+    Supervise(supervise::SuperviseOptions),
 }
 
 /// What every command takes that asks the daemon.
@@ -105,12 +117,15 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Reload(options) => client::block_on(plan::reload(&options)),
         Command::Status(asking) => client::block_on(status::status(&asking)),
         Command::Show(options) => client::block_on(show::show(&options)),
+        Command::Vrrp(command) => client::block_on(vrrp::order(&command)),
         Command::Explain(options) => client::block_on(explain::explain(&options)),
         Command::Trace(options) => client::block_on(trace::trace(&options)),
         Command::Doctor(options) => doctor::doctor(&options),
         Command::Schema => output::json(&config::schema()),
         Command::Demo(options) => Ok(playground::demo(&options)?),
         Command::DemoServer(options) => Ok(playground::serve(&options)?),
+        Command::RunAs(options) => run_as::run_as(&options),
+        Command::Supervise(options) => supervise::supervise(&options),
     }
 }
 

@@ -35,7 +35,8 @@ pub fn run(options: RunOptions) -> Result<(), Failure> {
     Ok(runtime.block_on(runtime::run(runtime::Options { config, state_dir, log_format }))?)
 }
 
-fn log_to_stderr(format: LogFormat) {
+/// Sets up the log of a process that goes on.
+pub(super) fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     match format {

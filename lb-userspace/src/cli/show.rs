@@ -1,12 +1,15 @@
 //! `fairway show`: one kind of thing, all of it, once or again and again.
 
+pub mod events;
+pub mod vrrp;
+
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Asking;
-use super::failure::Failure;
+use super::failure::{BAD_INPUT, Failure};
 use super::output::{self, Output};
 use super::table::{Cell, Table, Tone};
 use super::units::{ago, bytes, now};
@@ -26,6 +29,12 @@ pub struct ShowOptions {
     /// Show it again every second
     #[arg(long)]
     watch: bool,
+    /// Events: go on with those that follow, as they happen
+    #[arg(long)]
+    follow: bool,
+    /// Events: only those after this number
+    #[arg(long, value_name = "NUMBER")]
+    since: Option<u64>,
     #[command(flatten)]
     asking: Asking,
 }
@@ -42,10 +51,21 @@ enum Kind {
     Neighbours,
     /// Packets by service, backend and reason
     Counters,
+    /// Virtual routers
+    Vrrp,
+    /// What happened, numbered, oldest first
+    Events,
 }
 
 /// Asks and prints.
 pub async fn show(options: &ShowOptions) -> Result<(), Failure> {
+    if options.what == Kind::Events {
+        let follow = options.follow || options.watch;
+        return events::show(&options.asking, options.since.unwrap_or(0), follow).await;
+    }
+    if options.follow || options.since.is_some() {
+        return Err(Failure::new(BAD_INPUT, "--follow and --since are for `show events`; use --watch"));
+    }
     let colour = output::coloured();
     loop {
         let status: Status = options.asking.client().get("/api/v1/status").await?;
@@ -71,6 +91,8 @@ fn as_json(what: Kind, status: &Status) -> Value {
         Kind::Backends => one("backends", each_backend(status, |_, backend| json!(backend))),
         Kind::Interfaces => one("interfaces", json!(status.interfaces)),
         Kind::Neighbours => one("neighbours", json!(status.neighbours)),
+        Kind::Vrrp => one("vrrp", json!(status.vrrp)),
+        Kind::Events => one("events", json!([])),
         Kind::Counters => json!({
             "api": API_VERSION,
             "services": status.services.iter().map(|s| json!({ "name": s.name, "totals": s.totals })).collect::<Vec<_>>(),
@@ -101,6 +123,8 @@ fn as_table(what: Kind, status: &Status, now: f64) -> Table {
         Kind::Interfaces => interface_table(status, now),
         Kind::Neighbours => neighbour_table(status),
         Kind::Counters => counter_table(status),
+        Kind::Vrrp => vrrp::table(status.vrrp.as_ref(), now),
+        Kind::Events => Table::new(&[]),
     }
 }
 

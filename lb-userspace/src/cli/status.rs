@@ -1,5 +1,7 @@
 //! `fairway status`: one screen that answers "is it well, and if not, what and since when?", warnings first.
 
+mod vrrp;
+
 use super::Asking;
 use super::failure::Failure;
 use super::output::{self, Output};
@@ -28,8 +30,13 @@ fn screen(status: &Status, now: f64, colour: bool) -> String {
     out.push_str(&node(&status.node, now, colour));
     out.push_str(&config(&status.config, now, colour));
     out.push_str(&flows(&status.flows, status.flows_at_risk));
-    out.push('\n');
-    out.push_str(&interface_table(status, now).render("", colour));
+    if let Some(vrrp) = &status.vrrp {
+        out.push_str(&vrrp::screen(vrrp, now, colour));
+    }
+    if !status.interfaces.is_empty() {
+        out.push('\n');
+        out.push_str(&interface_table(status, now).render("", colour));
+    }
     for one in &status.services {
         out.push('\n');
         out.push_str(&service(one, now, colour));
@@ -130,7 +137,7 @@ node     lb1, up 2h 46m, ready (fairway 0.1.0, kernel 6.12.0, pid 4242)
 config   /etc/fairway/fairway.toml, in force for 2h 30m (hash 00112233aabbccdd)
 flows    12 TCP and 0 UDP recorded, of 1048576 each; 12 at risk on failover
          3 refusals: the table was full
-
+{VRRP}
 INTERFACE  MODE      MTU  SINCE   WHY
 eth0       native   1500  2h 46m
 eth1       GENERIC  1500  2h 46m  the driver has no native XDP
@@ -142,6 +149,8 @@ service we\"b: tcp://203.0.113.10:80 tcp://203.0.113.10:443, direct, maglev
   web2     10.0.0.12  unchecked        2m 5s     100           30  answers its check; UNREACHABLE: no answer to ARP on eth0
   web2     10.0.0.13  drain (leaving)  2m 5s     100           20  removed from the configuration
 ";
+        let expected =
+            expected.replace("{VRRP}\n", &format!("{}\n", vrrp::screen(&sample::vrrp(), sample::NOW, false)));
         assert_eq!(screen(&sample::status(), sample::NOW, false), expected);
     }
 

@@ -37,10 +37,14 @@ pub struct Cell {
 impl Cell {
     /// One that stands out.
     pub fn toned(text: impl Into<String>, tone: Tone) -> Self {
-        // Nothing that a name or a message contains may break the columns, or reach the terminal as a command.
-        let text = text.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        Self { text, tone }
+        Self { text: clean(&text.into()), tone }
     }
+}
+
+/// The text without control characters: nothing that a name or a message contains may break the columns, or reach the
+/// terminal as a command.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl<T: ToString> From<T> for Cell {

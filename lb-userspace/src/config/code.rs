@@ -59,11 +59,36 @@ codes! {
     TooManyRows = "FW0114", "More pairs of listener and backend than the tables hold.";
     DuplicateBackend = "FW0115", "A server is listed twice in a service.";
     NoListeners = "FW0116", "A service listens on nothing.";
+    DuplicateRouter = "FW0117", "Two virtual routers have the same name.";
+    DuplicateVrid = "FW0118", "Two virtual routers have the same interface, family and virtual router identifier.";
+    MixedFamilies = "FW0119", "IPv4 and IPv6 are mixed within a virtual router, or within one of its routes or rules.";
+    WrongForVersion = "FW0120", "A setting that the virtual router's version of VRRP cannot express.";
+    DuplicateAddress = "FW0121", "An address is listed twice, or held by two virtual routers.";
+    EmptyList = "FW0122", "A list of addresses, or a command, is empty.";
+    TooMany = "FW0123", "More of something than the protocol or Fairway takes.";
+    ForeignTrackKey = "FW0124", "A track has a key of another type of track.";
+    TrackConsequence = "FW0125", "A track has both `weight` and `fault`.";
+    DuplicateTrack = "FW0126", "Two tracks of a virtual router have the same name.";
+    UnknownName = "FW0127", "A name that nothing in the file has.";
+    ServiceAddressNotHeld = "FW0128", "A service listens on an address that the virtual router it follows does not hold.";
+    OwnAddress = "FW0129", "A peer's address is one of this node's or moves between the nodes.";
+    EmptyRule = "FW0130", "A policy rule has neither `from` nor `to`.";
+    BadProgram = "FW0131", "The program of a command is no absolute path.";
     FewSlots = "FW0201", "So few slots a backend that the shares become uneven.";
     NoBackends = "FW0202", "A service has no backends.";
     AllWeightsZero = "FW0203", "Every backend of a service has weight 0.";
     AdminExposed = "FW0204", "The status page and the metrics can be read from the network without authentication.";
     NoEffect = "FW0205", "A key that has no effect beside the others.";
+    PrefixLength = "FW0206", "A virtual address has a network's prefix length.";
+    ShortInterval = "FW0207", "A short stall of this node or its peer is taken for its death.";
+    LongSkew = "FW0208", "After a graceful hand-over a backup waits longer than clients should notice.";
+    AddressOwner = "FW0209", "Priority 255 is for the node whose interface has the virtual addresses as its own.";
+    DoesNotFollow = "FW0210", "A service does not follow the virtual router that holds its address.";
+    DefaultSeed = "FW0211", "Services on several nodes hash with the seed that everybody has.";
+    RunsAsRoot = "FW0212", "A program is run as root.";
+    NoUnicastSource = "FW0213", "Unicast peers expect one source address, and none is set.";
+    RaisingWeight = "FW0214", "A track raises the priority when its condition fails.";
+    SuspectAddresses = "FW0215", "An IPv6 virtual router whose addresses other implementations may refuse.";
 }
 
 impl Serialize for Code {

@@ -1,6 +1,10 @@
 //! What could be read of a file, with the place of everything: the rules compare drafts, so that one bad value hides no
 //! other problem and raises no false one. A part that could not be read is [`Field::Bad`], and the rules leave it out.
 
+mod vrrp;
+
+pub(super) use vrrp::{DraftHook, DraftPeer, DraftRoute, DraftRouter, DraftRule, DraftTrack};
+
 use super::diagnostic::Span;
 use super::model::{
     Admin, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Scheduler, Service, UdpMode,
@@ -47,6 +51,33 @@ impl<T> Field<T> {
             Field::Absent | Field::Bad => None,
         }
     }
+
+    /// Another value at the same place.
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Field<U> {
+        match self {
+            Field::Absent => Field::Absent,
+            Field::Bad => Field::Bad,
+            Field::Given(at) => Field::Given(At { value: change(at.value), span: at.span }),
+        }
+    }
+}
+
+/// What a key with a list turned out to hold.
+#[derive(Debug)]
+pub(super) struct List<T> {
+    /// The readable items.
+    pub items: Vec<At<T>>,
+    /// Whether these are all.
+    pub complete: bool,
+    /// Its place, or its table's where it is not written.
+    pub span: Span,
+}
+
+impl<T> List<T> {
+    /// The values, if all could be read.
+    pub(super) fn whole(self) -> Option<Vec<T>> {
+        self.complete.then(|| self.items.into_iter().map(|at| at.value).collect())
+    }
 }
 
 /// A file.
@@ -60,6 +91,11 @@ pub(super) struct Draft {
     pub interfaces_span: Option<Span>,
     /// Whether `dataplane.interfaces` had entries at all, readable or not.
     pub interfaces_written: bool,
+    /// Whether `dataplane.hash_seed` is in the file.
+    pub hash_seed_written: bool,
+    pub routers: Vec<DraftRouter>,
+    pub peer: Option<DraftPeer>,
+    pub hook: Option<DraftHook>,
     pub services: Vec<DraftService>,
 }
 
@@ -74,6 +110,7 @@ pub(super) struct DraftService {
     pub empty_listen: Option<Span>,
     pub forwarding: Field<Forwarding>,
     pub scheduler: Field<Scheduler>,
+    pub vrrp: Field<Option<String>>,
     pub idle_timeout: Field<Duration>,
     pub udp: Field<UdpMode>,
     pub on_no_backend: Field<OnNoBackend>,
@@ -96,15 +133,24 @@ impl Draft {
     /// The configuration, if all of it could be read.
     pub(super) fn into_config(self) -> Option<Config> {
         let services = self.services.into_iter().map(DraftService::into_service).collect::<Option<_>>()?;
+        let routers = self.routers.into_iter().map(DraftRouter::into_virtual_router);
         Some(Config {
             node: self.node?,
             dataplane: self.dataplane?,
             admin: self.admin?,
-            virtual_routers: Vec::new(),
-            peer: None,
-            hook: None,
+            virtual_routers: routers.collect::<Option<_>>()?,
+            peer: whole(self.peer, DraftPeer::into_peer)?,
+            hook: whole(self.hook, DraftHook::into_hook)?,
             services,
         })
+    }
+}
+
+/// A table that may be left out: `None` if it is there and cannot be read.
+fn whole<D, T>(draft: Option<D>, into: fn(D) -> Option<T>) -> Option<Option<T>> {
+    match draft {
+        None => Some(None),
+        Some(draft) => into(draft).map(Some),
     }
 }
 
@@ -125,6 +171,7 @@ impl DraftService {
             listeners: self.listeners.into_iter().map(|listener| listener.value).collect(),
             forwarding: self.forwarding.take()?,
             scheduler: self.scheduler.take()?,
+            vrrp: self.vrrp.take()?,
             idle_timeout: self.idle_timeout.take(),
             udp: self.udp.take()?,
             on_no_backend: self.on_no_backend.take()?,

@@ -1,5 +1,7 @@
 //! The whole file, table by table: which key becomes which field. The only place that knows both.
 
+mod vrrp;
+
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Problems, Span};
 use super::draft::{At, Draft, DraftBackend, DraftService, Field};
@@ -23,12 +25,28 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, host_name: &str, problems: &
     let interfaces = dataplane.list("interfaces", value::interface, problems);
     let interfaces_written = !interfaces.is_empty() || problems.count() > before;
     let names = interfaces.iter().map(|interface| interface.value.clone()).collect();
+    let hash_seed_written = dataplane.value_span("hash_seed").is_some();
     let dataplane = read_dataplane(dataplane, names, problems);
 
     let admin = admin(file.table("admin", problems), problems);
+    let routers = file.tables("vrrp", problems).into_iter().map(|table| vrrp::router(table, problems)).collect();
+    let peer = file.optional_table("peer", problems).map(|table| vrrp::peer(table, problems));
+    let hook = file.optional_table("hook", problems).map(|table| vrrp::hook(table, problems));
     let services = file.tables("service", problems).into_iter().map(|table| service(table, problems)).collect();
     file.finish();
-    Draft { node, dataplane, admin, interfaces, interfaces_span, interfaces_written, services }
+    Draft {
+        node,
+        dataplane,
+        admin,
+        interfaces,
+        interfaces_span,
+        interfaces_written,
+        hash_seed_written,
+        routers,
+        peer,
+        hook,
+        services,
+    }
 }
 
 fn node(mut table: TableReader<'_>, host_name: &str, problems: &mut Problems) -> Option<Node> {
@@ -53,6 +71,7 @@ fn read_dataplane(mut table: TableReader<'_>, interfaces: Vec<String>, problems:
     let pin_path = table.path("pin_path", problems).take();
     let flow_table_capacity = table.number("flow_table_capacity", problems).take();
     let hash_seed = table.text("hash_seed", problems).take();
+    let ready_timeout = table.duration("ready_timeout", problems).take();
     table.finish();
     Some(Dataplane {
         interfaces,
@@ -60,7 +79,7 @@ fn read_dataplane(mut table: TableReader<'_>, interfaces: Vec<String>, problems:
         pin_path: pin_path?,
         flow_table_capacity: flow_table_capacity?,
         hash_seed: hash_seed?,
-        ready_timeout: super::virtual_router::READY_TIMEOUT,
+        ready_timeout: ready_timeout?,
     })
 }
 
@@ -92,6 +111,7 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
         empty_listen: table.value_span("listen").filter(|_| silent),
         listeners,
         scheduler: table.choice("scheduler", problems),
+        vrrp: table.optional_name("vrrp", problems),
         idle_timeout: table.duration("idle_timeout", problems),
         udp: table.choice("udp", problems),
         on_no_backend: table.choice("on_no_backend", problems),

@@ -3,6 +3,8 @@
 //! here and a line in `file`; a row without its line fails every test (`TableReader::finish`), a line without its row
 //! too.
 
+mod vrrp;
+
 use super::model::{AttachMode, Forwarding, OnNoBackend, Scheduler, UdpMode, Word};
 use lb_common::limits::{MAX_TABLE_SIZE, MIN_TABLE_SIZE};
 
@@ -40,8 +42,6 @@ pub(super) enum Support {
     Now,
     /// Refused, so that nobody believes it works.
     Later,
-    /// Refused, unless it has this string, which says "without".
-    LaterUnless(&'static str),
 }
 
 /// What a key holds.
@@ -75,6 +75,28 @@ pub(super) enum Kind {
     Listeners,
     Networks,
     Interfaces,
+    Flag,
+    /// A whole number that may be negative.
+    Signed {
+        min: i32,
+        max: i32,
+    },
+    /// A number above 0, whole or not.
+    Positive,
+    /// A name, or empty for none.
+    OptionalName,
+    Interface,
+    /// An address that may be link-local, for it is used on one known interface.
+    LinkAddress,
+    /// Several of [`Kind::Address`].
+    Addresses,
+    /// Several of [`Kind::LinkAddress`].
+    LinkAddresses,
+    /// Addresses with or without prefix length.
+    VirtualAddresses,
+    Network,
+    /// A program with its arguments.
+    Command,
     Table(&'static Table),
     Tables(&'static Table),
     /// Of a key that is not read in this version: its type in words and its schema are the later version's matter.
@@ -125,8 +147,9 @@ pub(super) static FILE: Table = Table {
         key("node", Kind::Table(&NODE), Absent("all defaults"), NODE.about),
         key("dataplane", Kind::Table(&DATAPLANE), Absent("all defaults"), DATAPLANE.about),
         key("admin", Kind::Table(&ADMIN), Absent("all defaults"), ADMIN.about),
-        later_table("vrrp", Kind::Tables(&VRRP), VRRP.about),
-        later_table("peer", Kind::Table(&PEER), PEER.about),
+        key("vrrp", Kind::Tables(&vrrp::VRRP), Absent("none"), vrrp::VRRP.about),
+        key("peer", Kind::Table(&vrrp::PEER), Absent("off"), vrrp::PEER.about),
+        key("hook", Kind::Table(&vrrp::HOOK), Absent("off"), vrrp::HOOK.about),
         key("service", Kind::Tables(&SERVICE), Absent("none"), SERVICE.about),
     ],
 };
@@ -179,11 +202,11 @@ static DATAPLANE: Table = Table {
             Default("1_048_576"),
             "Flows each flow table holds. Only exceptions are recorded: flows opened before a change of their slot, and UDP flows where they are kept.",
         ),
-        later(
+        key(
             "ready_timeout",
-            "duration",
+            Kind::Duration { min: 0, max: 3_600_000 },
             Default(r#""30s""#),
-            "After so long without hearing a master, a node takes over even if not ready.",
+            "A node that hears no master for so long takes over even if it is not ready: better half a service than none.",
         ),
         key(
             "hash_seed",
@@ -239,13 +262,12 @@ static SERVICE: Table = Table {
             Default(r#""maglev""#),
             "How a backend is chosen. `maglev`: consistent hashing of the 5-tuple by weight.",
         ),
-        Key {
-            name: "vrrp",
-            kind: Kind::Unread("name"),
-            presence: Default(r#""""#),
-            support: Support::LaterUnless(""),
-            about: "Virtual router the service is tied to: it is live only while this node is its master. Empty: always live.",
-        },
+        key(
+            "vrrp",
+            Kind::OptionalName,
+            Default(r#""""#),
+            "Virtual router that the service follows: it is live only while this node is master of it. Empty: always live.",
+        ),
         key(
             "idle_timeout",
             Kind::Duration { min: 1_000, max: 86_400_000 },
@@ -314,50 +336,6 @@ static BACKEND: Table = Table {
             Absent("the service's"),
             "Forwarding method of this backend.",
         ),
-    ],
-};
-
-static VRRP: Table = Table {
-    path: "vrrp",
-    about: "A virtual router. May be repeated.",
-    keys: &[
-        later("name", "name", Required, "Name of the virtual router."),
-        later("interface", "interface", Required, "Interface it speaks on."),
-        later("vrid", "integer", Required, "Virtual router identifier, 1 to 255."),
-        later("version", "integer", Default("3"), "VRRP version, 2 or 3."),
-        later("priority", "integer", Default("100"), "Priority, 1 to 255."),
-        later("advertisement_interval", "duration", Default(r#""1s""#), "Time between advertisements."),
-        later("preempt", "boolean", Default("true"), "Whether a higher priority takes over from a living master."),
-        later("preempt_delay", "duration", Default(r#""0s""#), "How long it waits before it does."),
-        later("addresses", "list of addresses", Required, "Addresses the master holds."),
-        later("excluded_addresses", "list of addresses", Default("[]"), "Held, but not advertised."),
-        later(
-            "on_crash",
-            "choice",
-            Default(r#""release""#),
-            "What becomes of the addresses when the daemon crashes: `release` or `keep`.",
-        ),
-        later("virtual_mac", "boolean", Default("false"), "Whether the virtual router's MAC address is used."),
-        later(
-            "unicast_peers",
-            "list of addresses",
-            Default("[]"),
-            "Peers that are sent advertisements instead of the multicast group.",
-        ),
-        later("unicast_source", "address", Absent("of the interface"), "Source address towards unicast peers."),
-        later("group", "name", Default(r#""""#), "Virtual routers of one group move together."),
-        later("track", "list of tables", Absent("none"), "What raises, lowers or faults the priority."),
-    ],
-};
-
-static PEER: Table = Table {
-    path: "peer",
-    about: "The other node of a pair: fast detection and exchange of state.",
-    keys: &[
-        later("addresses", "list of addresses", Required, "Its addresses, one a path."),
-        later("key_file", "path", Required, "File with the key both share."),
-        later("heartbeat", "duration", Default(r#""50ms""#), "Time between heartbeats."),
-        later("misses", "integer", Default("3"), "Heartbeats missed until it is taken for dead."),
     ],
 };
 
@@ -441,6 +419,16 @@ impl Kind {
             Kind::Listeners => "a list of strings (listeners)".to_owned(),
             Kind::Networks => "a list of strings (networks)".to_owned(),
             Kind::Interfaces => "a list of strings (interface names)".to_owned(),
+            Kind::Flag => "true or false".to_owned(),
+            Kind::Signed { min, max } => format!("an integer, {min} to {max}"),
+            Kind::Positive => "a number above 0".to_owned(),
+            Kind::OptionalName => "a string (a name, or empty)".to_owned(),
+            Kind::Interface => "a string (an interface name)".to_owned(),
+            Kind::LinkAddress => "a string (an IP address)".to_owned(),
+            Kind::Addresses | Kind::LinkAddresses => "a list of strings (IP addresses)".to_owned(),
+            Kind::VirtualAddresses => "a list of strings (IP addresses, with or without prefix length)".to_owned(),
+            Kind::Network => "a string (a network)".to_owned(),
+            Kind::Command => "a list of strings (a program and its arguments)".to_owned(),
             Kind::Table(table) => format!("a table, `[{}]`", table.path),
             Kind::Tables(table) => format!("tables, `[[{}]]`", table.path),
             Kind::Unread(words) => (*words).to_owned(),

@@ -23,6 +23,7 @@ mod reader;
 mod render;
 mod rules;
 mod schema;
+mod track_kind;
 mod value;
 mod virtual_router;
 

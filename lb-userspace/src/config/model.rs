@@ -61,7 +61,6 @@ pub struct Dataplane {
     /// Keys the hash that selects backends; the same on all nodes of a cluster.
     pub hash_seed: String,
     /// A node that hears no master takes over after so long even if it is not ready.
-    #[serde(skip)]
     pub ready_timeout: Duration,
 }
 
@@ -85,6 +84,8 @@ pub struct Service {
     pub forwarding: Forwarding,
     /// How a backend is chosen.
     pub scheduler: Scheduler,
+    /// The virtual router that it follows: packets are taken only while this node is live for it; `None`: always.
+    pub vrrp: Option<String>,
     /// As the file has it; see [`Service::idle_timeout`].
     #[serde(serialize_with = "duration_text")]
     pub idle_timeout: Option<Duration>,
@@ -127,14 +128,42 @@ pub struct Backend {
 }
 
 impl Config {
-    /// A short name for the content: equal for files that mean the same, whatever their order, comments and node.
-    /// `[node]` is left out so that nodes of a cluster that were given one file agree.
+    /// A short name for the content: equal for files that mean the same, whatever their order and comments, and equal on
+    /// the nodes of a cluster. So what may well differ between these is left out: `[node]`, `[admin]`, where packets are
+    /// taken, the paths of `[peer]`, `[hook]`, and of a virtual router its interface, priority, unicast
+    /// addresses, tracks and routes (which name interfaces and neighbours).
     pub fn hash(&self) -> String {
-        let canonical = (&self.dataplane, &self.admin, canonical(&self.services));
+        let Dataplane { flow_table_capacity, hash_seed, ready_timeout, .. } = &self.dataplane;
+        let peer = self.peer.as_ref().map(|peer| (peer.port, peer.heartbeat, peer.misses, peer.hold, peer.nodes));
+        let canonical = (
+            (flow_table_capacity, hash_seed, ready_timeout),
+            common_routers(&self.virtual_routers),
+            peer,
+            canonical(&self.services),
+        );
         let bytes = serde_json::to_vec(&canonical).expect("strings, numbers and lists only");
         let digest = Sha256::digest(bytes);
         digest[..HASH_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// What the virtual routers of all nodes have in common.
+fn common_routers(routers: &[VirtualRouter]) -> Vec<VirtualRouter> {
+    let mut routers = routers.to_vec();
+    routers.sort_by(|a, b| a.name.cmp(&b.name));
+    for router in &mut routers {
+        router.interface.clear();
+        router.priority = 0;
+        router.unicast_source = None;
+        router.unicast_peers.clear();
+        router.unicast_minimum_ttl = 0;
+        router.tracks.clear();
+        router.addresses.sort_unstable();
+        router.excluded_addresses.sort_unstable();
+        // They name interfaces, next hops and sources of this node.
+        router.routes.clear();
+    }
+    routers
 }
 
 fn canonical(services: &[Service]) -> Vec<Service> {

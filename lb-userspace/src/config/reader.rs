@@ -4,10 +4,11 @@
 
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Problems, Span};
-use super::draft::{At, Field};
+use super::draft::{At, Field, List};
 use super::keys::{Key, Kind, Presence, Support, Table};
 use super::model::Word;
 use super::value::{self, Converted, Fault};
+use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,11 +33,11 @@ impl<'a> TableReader<'a> {
         span: Span,
         problems: &mut Problems,
     ) -> Self {
-        for (name, value) in entries.into_iter().flatten() {
+        for (name, _) in entries.into_iter().flatten() {
             let key_span = Span::from(name.span());
             match table.key(name.get_ref()) {
                 None => problems.push(unknown_key(table, name.get_ref(), key_span)),
-                Some(key) if is_later(key, value.get_ref()) => problems.push(not_yet(table, key, key_span)),
+                Some(key) if key.support == Support::Later => problems.push(not_yet(table, key, key_span)),
                 Some(_) => {}
             }
         }
@@ -48,6 +49,11 @@ impl<'a> TableReader<'a> {
         let unread = |key: &&Key| key.support == Support::Now && !self.read.contains(&key.name);
         let forgotten = self.table.keys.iter().find(unread).map(|key| key.name);
         debug_assert_eq!(forgotten, None, "a key of {} is not read", self.table.title());
+    }
+
+    /// The keys that the table may have.
+    pub(super) fn keys(&self) -> &'static [Key] {
+        self.table.keys
     }
 
     /// The place of a written key's value.
@@ -91,6 +97,51 @@ impl<'a> TableReader<'a> {
         self.read(name, value::address, problems)
     }
 
+    pub(super) fn flag(&mut self, name: &str, problems: &mut Problems) -> Field<bool> {
+        self.read(name, value::vrrp::flag, problems)
+    }
+
+    pub(super) fn signed(&mut self, name: &str, problems: &mut Problems) -> Field<i32> {
+        self.read(name, value::vrrp::signed, problems)
+    }
+
+    pub(super) fn positive(&mut self, name: &str, problems: &mut Problems) -> Field<f64> {
+        self.read(name, value::vrrp::positive, problems)
+    }
+
+    pub(super) fn optional_name(&mut self, name: &str, problems: &mut Problems) -> Field<Option<String>> {
+        self.read(name, value::vrrp::optional_name, problems)
+    }
+
+    pub(super) fn interface(&mut self, name: &str, problems: &mut Problems) -> Field<String> {
+        self.read(name, value::vrrp::one_interface, problems)
+    }
+
+    pub(super) fn link_address(&mut self, name: &str, problems: &mut Problems) -> Field<IpAddr> {
+        self.read(name, value::vrrp::link_address, problems)
+    }
+
+    pub(super) fn network(&mut self, name: &str, problems: &mut Problems) -> Field<IpNet> {
+        self.read(name, value::vrrp::one_network, problems)
+    }
+
+    /// A number whose range in the key table fits 8 bits.
+    pub(super) fn octet(&mut self, name: &str, problems: &mut Problems) -> Field<u8> {
+        self.number(name, problems).map(|number| u8::try_from(number).expect("the key's range fits 8 bits"))
+    }
+
+    /// The readable items of a list of strings, and whether these are all of them.
+    pub(super) fn whole_list<T>(
+        &mut self,
+        name: &str,
+        convert: fn(&str) -> Converted<T>,
+        problems: &mut Problems,
+    ) -> List<T> {
+        let before = problems.count();
+        let items = self.list(name, convert, problems);
+        List { items, complete: problems.count() == before, span: self.value_span(name).unwrap_or(self.span) }
+    }
+
     /// The readable items of a list of strings.
     pub(super) fn list<T>(
         &mut self,
@@ -123,6 +174,13 @@ impl<'a> TableReader<'a> {
                 TableReader::new(table, None, span, problems)
             }
         }
+    }
+
+    /// The table under a key, if it is written.
+    pub(super) fn optional_table(&mut self, name: &str, problems: &mut Problems) -> Option<TableReader<'a>> {
+        let written = self.written(name).is_some();
+        let table = self.table(name, problems);
+        written.then_some(table)
     }
 
     /// The tables under a key.
@@ -208,19 +266,8 @@ impl<'a> TableReader<'a> {
     }
 }
 
-fn is_later(key: &Key, value: &DeValue<'_>) -> bool {
-    match key.support {
-        Support::Now => false,
-        Support::Later => true,
-        Support::LaterUnless(without) => value.as_str() != Some(without),
-    }
-}
-
 fn not_yet(table: &Table, key: &Key, span: Span) -> Diagnostic {
-    let help = match key.support {
-        Support::LaterUnless(without) => format!("take it out, or set it to {without:?}"),
-        Support::Later | Support::Now => "take it out: a key that does nothing would only seem to help".to_owned(),
-    };
+    let help = "take it out: a key that does nothing would only seem to help";
     let path = if table.path.is_empty() { key.name.to_owned() } else { format!("{}.{}", table.path, key.name) };
     Diagnostic::new(Code::NotYet, format!("`{path}` is not in this version"), span).help(help)
 }

@@ -61,7 +61,6 @@ fn row(key: &Key, out: &mut String) {
     let support = match key.support {
         Support::Now => "yes".to_owned(),
         Support::Later => "no, refused".to_owned(),
-        Support::LaterUnless(without) => format!("only `{without:?}`"),
     };
     let about = match later_words(key) {
         Some(later) => format!("{} Not in this version: {later}.", key.about),

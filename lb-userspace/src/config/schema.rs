@@ -49,7 +49,9 @@ fn kind(kind: &Kind) -> Value {
         Kind::FileName => json!({"type": "string", "minLength": 1, "maxLength": MAX_NAME, "pattern": "^[^/]+$"}),
         Kind::Path(max) => json!({"type": "string", "pattern": "^/", "maxLength": max}),
         Kind::SocketAddress | Kind::Duration { .. } => json!({"type": "string"}),
-        Kind::Address => json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
+        Kind::Address | Kind::LinkAddress => {
+            json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]})
+        }
         Kind::Port => json!({"type": "integer", "minimum": 1, "maximum": u16::MAX}),
         Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::PowerOfTwo { min, max } => json!({"enum": powers(*min, *max)}),
@@ -59,7 +61,15 @@ fn kind(kind: &Kind) -> Value {
             "minItems": 1,
             "items": {"type": "string", "pattern": r"^(tcp|udp)://(\[[0-9a-fA-F:.]+\]|[0-9.]+):([0-9]{1,5}|\*)$"},
         }),
-        Kind::Networks | Kind::Interfaces => json!({"type": "array", "items": {"type": "string"}}),
+        Kind::Networks | Kind::Interfaces | Kind::Addresses | Kind::LinkAddresses => {
+            json!({"type": "array", "items": {"type": "string"}})
+        }
+        Kind::VirtualAddresses | Kind::Command => json!({"type": "array", "minItems": 1, "items": {"type": "string"}}),
+        Kind::Flag => json!({"type": "boolean"}),
+        Kind::Signed { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Kind::Positive => json!({"type": "number", "exclusiveMinimum": 0}),
+        Kind::OptionalName => json!({"type": "string", "maxLength": MAX_NAME}),
+        Kind::Interface | Kind::Network => json!({"type": "string"}),
         Kind::Table(inner) => table(inner),
         Kind::Tables(inner) => json!({"type": "array", "items": table(inner)}),
         Kind::Unread(_) => json!({}),

@@ -1,6 +1,8 @@
 //! From one TOML value to one typed value: what a key's kind allows, and what to say where it does not. Knows neither
 //! the key's name nor its place; `reader` adds both.
 
+pub(super) mod vrrp;
+
 use super::code::Code;
 use super::keys::{Choices, Kind};
 use super::model::{Listener, Protocol, Word};
@@ -48,12 +50,22 @@ pub(super) fn wrong_type(kind: &Kind, value: &DeValue<'_>) -> Fault {
         (Kind::Duration { .. }, DeValue::Integer(number)) => {
             fault.help(format!("write the unit: \"{}s\" or \"{}ms\"", number.as_str(), number.as_str()))
         }
-        (Kind::Integer { .. } | Kind::PowerOfTwo { .. } | Kind::Port, DeValue::String(_)) => {
-            fault.help("leave out the quotes")
-        }
-        (Kind::Listeners | Kind::Networks | Kind::Interfaces, DeValue::String(text)) => {
-            fault.help(format!("write a list: [{text:?}]"))
-        }
+        (
+            Kind::Integer { .. } | Kind::PowerOfTwo { .. } | Kind::Port | Kind::Signed { .. } | Kind::Positive,
+            DeValue::String(_),
+        ) => fault.help("leave out the quotes"),
+        (
+            Kind::Listeners
+            | Kind::Networks
+            | Kind::Interfaces
+            | Kind::Addresses
+            | Kind::LinkAddresses
+            | Kind::VirtualAddresses,
+            DeValue::String(text),
+        ) => fault.help(format!("write a list: [{text:?}]")),
+        (Kind::Command, DeValue::String(_)) => fault
+            .help("write program and arguments apart, for no shell splits them: [\"/usr/local/bin/check\", \"-v\"]"),
+        (Kind::Flag, DeValue::String(_)) => fault.help("leave out the quotes"),
         _ => fault,
     }
 }

@@ -9,9 +9,6 @@ use serde::Serialize;
 
 use super::model::{Word, words};
 
-/// `ready_timeout` where the file gives none.
-pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// `[[vrrp]]`: a virtual router.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VirtualRouter {

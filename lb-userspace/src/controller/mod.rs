@@ -2,9 +2,11 @@
 //! must be done about it; the runtime does it and reports back. No clock, socket or map inside: `now` is an argument, the
 //! monotonic time since boot, which is the packet path's clock too.
 
+pub mod events;
 mod interfaces;
 pub mod status;
 pub mod view;
+pub mod vrrp;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -209,6 +211,11 @@ impl Controller {
     /// Whether some slot has two owners, or a removed backend still has flows: then censuses are due more often.
     pub fn is_settled(&self) -> bool {
         self.planner.is_settled()
+    }
+
+    /// The live word of a virtual router of the configuration in force; never 0.
+    pub fn live_index(&self, router: &str) -> Option<u32> {
+        self.planner.live().get(router)
     }
 
     /// The configuration in force.

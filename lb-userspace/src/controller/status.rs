@@ -1,16 +1,18 @@
 //! Puts together what the daemon says of itself, from what the controller knows and what the data plane counted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::Controller;
 use super::view::{
     API_VERSION, BackendStatus, FlowsStatus, InterfaceStatus, NeighbourStatus, ServiceStatus, Status, Totals,
 };
 use super::view::{ConfigStatus, NodeStatus};
-use crate::config::{Backend, Forwarding, OnNoBackend};
+use crate::config::{Backend, Forwarding, OnNoBackend, VirtualRouter};
 use crate::nexthop::{NextHop, ProgramMode};
 use crate::reconcile::entries;
 use crate::reconcile::placed::{Placed, identity_of};
+use crate::vrrp::event::Verdict;
 
 /// What the data plane counted and the runtime remembers.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +59,18 @@ impl Controller {
         }
     }
 
+    /// Whether a service has a backend that could take traffic, for tracks: one with a weight that can be reached.
+    pub fn quorum(&self, service: &str) -> Verdict {
+        let Some(placed) = self.planner().services().get(service) else {
+            return Verdict { holds: Some(false), factor: 1, detail: format!("there is no service {service}") };
+        };
+        let reachable = |backend: &&Backend| {
+            backend.weight > 0 && matches!(self.planner().hops().get(&backend.address), Some(Ok(_)))
+        };
+        let (usable, all) = (placed.config.backends.iter().filter(reachable).count(), placed.config.backends.len());
+        Verdict { holds: Some(usable > 0), factor: 1, detail: format!("{usable} of {all} backends can take traffic") }
+    }
+
     /// Everything, at this moment.
     pub fn status(&self, node: NodeStatus, config: ConfigStatus, telemetry: &Telemetry) -> Status {
         let services = self.config().services.iter();
@@ -80,6 +94,7 @@ impl Controller {
             neighbours: self.neighbours(),
             warnings: self.warnings(telemetry),
             flows_at_risk: self.census.exceptions,
+            vrrp: None,
             node,
             config,
         }
@@ -213,6 +228,14 @@ impl Controller {
         warnings
     }
 
+    /// Whether a virtual router holds this address while this node is its master.
+    fn is_virtual(&self, address: IpAddr) -> bool {
+        let held = |router: &VirtualRouter| {
+            router.addresses.iter().chain(&router.excluded_addresses).any(|net| net.addr() == address)
+        };
+        self.config().virtual_routers.iter().any(held)
+    }
+
     /// Whether any backend of the family is reached by nat.
     fn translates(&self, is_v4: bool) -> bool {
         let mut backends = self.config().services.iter().flat_map(|service| &service.backends);
@@ -222,7 +245,7 @@ impl Controller {
     fn service_warnings(&self, service: &crate::config::Service, warnings: &mut Vec<String>) {
         let name = &service.name;
         for listener in &service.listeners {
-            if !self.listed || self.local.contains(&listener.address) {
+            if !self.listed || self.local.contains(&listener.address) || self.is_virtual(listener.address) {
                 continue;
             }
             warnings.push(format!(

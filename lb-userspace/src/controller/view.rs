@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::vrrp::VrrpStatus;
+
 /// Version of the shapes here. Fields are added under the same version, never renamed or removed.
 pub const API_VERSION: &str = "v1";
 
@@ -33,6 +35,9 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// Flows that would move if this node failed now and another took over.
     pub flows_at_risk: u64,
+    /// VRRP; `None`: no virtual router was configured since the daemon started.
+    #[serde(default)]
+    pub vrrp: Option<VrrpStatus>,
 }
 
 /// The node.
@@ -227,4 +232,13 @@ pub struct Explanation {
     pub verdict: String,
     /// Each step, in words.
     pub steps: Vec<String>,
+}
+
+/// What became of an order to virtual routers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OrderReport {
+    /// [`API_VERSION`].
+    pub api: String,
+    /// Names of the virtual routers it was given to.
+    pub routers: Vec<String>,
 }

@@ -2,4 +2,13 @@
 
 pub mod admin;
 pub mod dataplane;
+pub mod events;
+pub mod hook;
 pub mod netlink;
+pub mod pidfd;
+pub mod program;
+mod readable;
+pub mod run_as;
+pub mod supervisor;
+pub mod track;
+pub mod vrrp;

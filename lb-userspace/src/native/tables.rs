@@ -1,16 +1,16 @@
 //! The tables in plain memory, behind the trait that the packet path asks.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use lb_common::abi::{
-    Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Record, Reverse, Root, Row, Service,
+    ALWAYS_LIVE, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Record, Reverse, Root, Row, Service,
 };
 use lb_common::address::Address;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
-use lb_common::limits::SLOTS_PER_ELEMENT;
+use lb_common::limits::{LIVE_WORDS, SLOTS_PER_ELEMENT};
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::slot::Slot;
 
@@ -27,6 +27,10 @@ pub type TraceLine = String;
 pub struct NativeTables {
     /// What the maps hold.
     pub image: Image,
+    /// Indices of the live words that are 1.
+    pub live: BTreeSet<u32>,
+    /// Names of virtual routers by the index of their live word, for `steps`.
+    pub routers: BTreeMap<u32, String>,
     /// Records of flows; TCP's and UDP's together, since their keys differ.
     pub flows: RefCell<BTreeMap<FlowId, Record>>,
     /// Records that fit.
@@ -60,6 +64,8 @@ impl NativeTables {
     pub fn new(image: Image, flow_capacity: usize) -> Self {
         Self {
             image,
+            live: BTreeSet::from([ALWAYS_LIVE]),
+            routers: BTreeMap::new(),
             flows: RefCell::default(),
             flow_capacity,
             counters: RefCell::default(),
@@ -92,6 +98,10 @@ impl Tables for NativeTables {
 
     fn reverse(&self, index: u32) -> Option<&Reverse> {
         self.image.reverse.get(index as usize)
+    }
+
+    fn is_live(&self, index: u32) -> bool {
+        index < LIVE_WORDS && self.live.contains(&index)
     }
 
     fn slot(&self, index: u32) -> Option<Slot> {
@@ -170,7 +180,7 @@ impl Tables for NativeTables {
 
     fn trace(&self, step: Step) {
         if self.traced {
-            self.steps.borrow_mut().extend(words(&step));
+            self.steps.borrow_mut().extend(words(&step, &self.routers));
         }
     }
 }

@@ -1,21 +1,25 @@
 //! Steps of a packet in words, for `explain`: what the path met, by table and number. Names of services and backends are
 //! added by who knows them.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use lb_common::abi::ALWAYS_LIVE;
 use lb_common::flow::Flow;
 use lb_common::packet::transport::{destination_port_wire, source_port_wire};
 use lb_common::packet::{Datagram, Part, protocol};
 use lb_common::path::{Step, Verdict};
 use lb_common::slot::{Slot, SlotState};
 
-/// A step in words; `None` for one that says nothing new.
-pub fn words(step: &Step) -> Option<String> {
+/// A step in words; `None` for one that says nothing new. `routers` names virtual routers by live word.
+pub fn words(step: &Step, routers: &BTreeMap<u32, String>) -> Option<String> {
     Some(match step {
         Step::Datagram(datagram) => packet(datagram),
         Step::Ports(_) => return None,
         Step::Flow(flow) => format!("flow {}", ends(flow)),
         Step::Quote(flow) => format!("quotes a packet of the flow {}", ends(flow)),
+        Step::Live(ALWAYS_LIVE, true) => return None,
+        Step::Live(index, live) => mastership(*index, *live, routers),
         Step::Service(service) => format!(
             "listener found: its lookup table starts at slot {} of the map, its rows at {}",
             service.first_slot, service.first_row
@@ -35,6 +39,13 @@ pub fn words(step: &Step) -> Option<String> {
             Verdict::Drop(reason) => format!("dropped: {}", reason.name()),
         },
     })
+}
+
+/// A node that was master until a moment ago is live for a while longer.
+fn mastership(index: u32, live: bool, routers: &BTreeMap<u32, String>) -> String {
+    let name = routers.get(&index).map_or_else(|| format!("with live word {index}"), Clone::clone);
+    let standing = if live { "this node is its master, or was until just now" } else { "this node is not its master" };
+    format!("virtual router {name}: {standing}")
 }
 
 fn packet(datagram: &Datagram) -> String {

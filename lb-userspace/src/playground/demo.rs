@@ -1,19 +1,18 @@
 //! `fairway demo`: a network in namespaces, Fairway balancing in it with a real configuration, and traffic to watch.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use nix::unistd::geteuid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::balancer::{Balancer, Files};
 use super::lab::{Lab, VETH_NOTE};
 use super::process::Process;
-use super::ready::is_ready;
 use super::screen::{Screen, say};
 use super::topology::{Replies, SERVICE_V4, SERVICE_V6, Spec};
 use super::traffic::Traffic;
@@ -25,11 +24,13 @@ const HTTP: u16 = 80;
 const ECHO: u16 = 7;
 /// The admin interface's usual port, inside the balancer's namespace and, if it is free there, on the host's loopback.
 const ADMIN: u16 = 9910;
-/// How often the admin socket is tried before the daemon is given up.
-const START_TRIES: u32 = 200;
-const START_POLL: Duration = Duration::from_millis(50);
-/// Lines of the daemon's log that are quoted when it fails.
-const LOG_TAIL: usize = 20;
+/// How long a master is waited for: three advertisement intervals and what a busy machine adds.
+const MASTER_TRIES: u32 = 200;
+const MASTER_POLL: Duration = Duration::from_millis(50);
+/// Nodes that share the service's addresses.
+const BALANCERS: usize = 2;
+/// Key of the peer link: the demo's alone, as everything in it.
+const PEER_KEY: &str = "6661697277617920706c617967726f756e64206b6579\n";
 
 /// What `fairway demo` can be asked for.
 #[derive(clap::Args, Clone, Debug)]
@@ -76,21 +77,12 @@ pub fn demo(options: &DemoOptions) -> Result<()> {
 }
 
 /// The pieces in the order in which they must end, which is the order in which fields are dropped: first the traffic,
-/// then the daemon, then the servers, and last the network under them.
+/// then the daemons, then the servers, and last the network under them.
 struct Playground {
     traffic: Traffic,
-    daemon: Process,
+    balancers: Vec<Balancer>,
     servers: Vec<Process>,
-    files: Files,
     lab: Lab,
-}
-
-/// Paths of the playground's files, all in the lab's directory.
-struct Files {
-    config: PathBuf,
-    fewer: PathBuf,
-    socket: PathBuf,
-    log: PathBuf,
 }
 
 /// Why a run is over.
@@ -133,19 +125,23 @@ impl Playground {
     fn build(options: &DemoOptions) -> Result<Self> {
         let replies = if options.nat { Replies::ThroughBalancer } else { Replies::Direct };
         let backends = options.backends.into();
-        let lab = Lab::build(&Spec { backends, replies, ..Spec::default() })?;
+        let spec = Spec { balancers: BALANCERS, floating: true, backends, replies, ..Spec::default() };
+        let lab = Lab::build(&spec)?;
         let servers = (0..backends).map(|index| start_server(&lab, index)).collect::<Result<Vec<_>>>()?;
-        let files = write_files(&lab)?;
-        let mut daemon = start_daemon(&lab, &files)?;
-        await_daemon(&mut daemon, &lab, &files)?;
+        fs::write(lab.directory().join(config::KEY_FILE), PEER_KEY)?;
+        let balancers = (0..BALANCERS).map(|index| Balancer::start(&lab, index));
+        let mut balancers = balancers.collect::<Result<Vec<_>>>()?;
+        balancers.iter_mut().try_for_each(|balancer| balancer.wait_until_ready(&lab))?;
+        await_master(&balancers, &lab)?;
         let targets = [SocketAddr::new(SERVICE_V4.into(), HTTP), SocketAddr::new(SERVICE_V6.into(), HTTP)];
         let traffic = Traffic::start(&lab.client(), &targets, RATE)?;
-        Ok(Self { traffic, daemon, servers, files, lab })
+        Ok(Self { traffic, balancers, servers, lab })
     }
 
     /// Says what was built and what to try, in lines that can be pasted.
     fn introduce(&self) -> Result<()> {
-        let Files { config, fewer, socket, log } = &self.files;
+        let first = self.balancers.first().expect("a lab has a balancer");
+        let Files { config, fewer, socket, log } = &first.files;
         let (config, fewer, socket, log) = (config.display(), fewer.display(), socket.display(), log.display());
         let fairway = std::env::current_exe()?;
         let fairway = fairway.display();
@@ -153,23 +149,31 @@ impl Playground {
         let client = self.lab.client();
         let last = self.servers.len();
         let victim = self.servers.last().expect("a lab has a backend").pid();
+        let daemon = first.pid();
         say(&format!(
-            "The configuration, {config}:\n\n{}\n\
-             Fairway runs with it in the namespace {} and logs to {log}.\n\
+            "The configuration of lb1, {config}:\n\n{}\n\
+             Two nodes run Fairway: lb1 with it, in the namespace {}, and lb2 with priority 250 instead of 254.\n\
+             lb1 logs to {log}.\n\
              Note: {VETH_NOTE}.\n\n\
              Things to try from another terminal, as root:\n\
              \x20 ask once         {}\n\
              \x20                  {}\n\
              \x20 look inside      {fairway} status --socket {socket}\n\
              \x20                  curl -s http://{admin}/metrics | grep backend_packets\n\
+             \x20 kill the master  kill -9 {daemon}\n\
+             \x20                  lb2 takes over within milliseconds; lb1 is started again after a while\n\
+             \x20 freeze it        kill -STOP {daemon}; sleep 5; kill -CONT {daemon}\n\
+             \x20 hand over        {fairway} vrrp resign --all --socket {socket}\n\
+             \x20                  and back: {fairway} vrrp resume --all --socket {socket}\n\
+             \x20 what happened    {fairway} show events --socket {socket}\n\
              \x20 kill a backend   kill {victim}\n\
              \x20                  b{last}'s share of the requests fails from now on: this service has no checks;\n\
-             \x20                  the next line takes b{last} out\n\
+             \x20                  the next line takes b{last} out, as long as lb1 is master\n\
              \x20 reload           {fairway} reload {fewer} --socket {socket}\n\
              \x20                  no more requests to b{last}; back with\n\
              \x20                  {fairway} reload {config} --socket {socket}\n\
              \nCtrl-C ends it and removes everything.\n",
-            fs::read_to_string(&self.files.config)?,
+            fs::read_to_string(&first.files.config)?,
             self.lab.balancer(0).name(),
             client.shell_line(&format!("curl -s http://{SERVICE_V4}/")),
             client.shell_line(&format!("curl -sg 'http://[{SERVICE_V6}]/'")),
@@ -186,10 +190,12 @@ impl Playground {
                 _ = ticks.tick() => {}
                 () = signals.any() => return Ok(End::Interrupted),
             }
-            if let Some(status) = self.daemon.ended()? {
-                bail!("fairway ended by itself ({status}); its last lines:\n{}", tail(&self.files.log));
+            for balancer in &mut self.balancers {
+                if let Some(news) = balancer.look_after(&self.lab)? {
+                    screen.tell(&news)?;
+                }
             }
-            screen.show(second, self.servers.len(), &self.traffic.tally())?;
+            screen.show(second, &master(&self.balancers, &self.lab), self.servers.len(), &self.traffic.tally())?;
             if seconds.is_some_and(|end| second >= end) {
                 break;
             }
@@ -199,21 +205,40 @@ impl Playground {
 
     /// Ends everything in order and judges the run.
     fn finish(self, end: End) -> Result<()> {
-        let Self { traffic, mut daemon, servers, files, lab } = self;
+        let Self { traffic, balancers, servers, lab } = self;
         let tally = traffic.tally();
         drop(traffic);
-        let status = daemon.stop()?;
-        let last_lines = tail(&files.log);
+        let last_lines: Vec<String> = balancers.iter().map(Balancer::last_lines).collect();
+        balancers.into_iter().rev().try_for_each(Balancer::stop)?;
         drop(servers);
         drop(lab);
-        ensure!(status.success(), "fairway did not stop cleanly ({status}); its last lines:\n{last_lines}");
         let why = tally.last_failure.clone().unwrap_or_else(|| "none was sent".into());
         ensure!(
             tally.total() > 0 || end == End::Interrupted,
-            "no request was ever answered (the last: {why}); fairway's last lines:\n{last_lines}"
+            "no request was ever answered (the last: {why}); fairway's last lines:\n{}",
+            last_lines.join("\n--\n")
         );
         say(&format!("{} requests answered, {} failed; everything is removed", tally.total(), tally.failed))
     }
+}
+
+/// Names of the nodes that hold the service's address.
+fn master(balancers: &[Balancer], lab: &Lab) -> String {
+    let holders = balancers.iter().filter(|balancer| balancer.holds_service(lab));
+    let names: Vec<String> = holders.map(Balancer::name).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join("+") }
+}
+
+/// Waits until one node has taken the service's address.
+fn await_master(balancers: &[Balancer], lab: &Lab) -> Result<()> {
+    for _ in 0..MASTER_TRIES {
+        if balancers.iter().any(|balancer| balancer.holds_service(lab)) {
+            return Ok(());
+        }
+        std::thread::sleep(MASTER_POLL);
+    }
+    let lines: Vec<String> = balancers.iter().map(Balancer::last_lines).collect();
+    bail!("no node becomes master; the last lines of each:\n{}", lines.join("\n--\n"))
 }
 
 fn start_server(lab: &Lab, index: usize) -> Result<Process> {
@@ -233,50 +258,4 @@ fn start_server(lab: &Lab, index: usize) -> Result<Process> {
     BufReader::new(output).read_line(&mut line)?;
     ensure!(line.trim() == "ready", "the web server of {} did not start", config::backend_name(index));
     Ok(server)
-}
-
-fn write_files(lab: &Lab) -> Result<Files> {
-    let directory = lab.directory();
-    let file = |name: &str| directory.join(name);
-    let files = Files {
-        config: file("fairway.toml"),
-        fewer: file("without-the-last.toml"),
-        socket: file("admin.sock"),
-        log: file("fairway.log"),
-    };
-    let backends = lab.spec().backends;
-    let all: Vec<usize> = (0..backends).collect();
-    for (path, backends) in [(&files.config, &all[..]), (&files.fewer, &all[..backends - 1])] {
-        let text = config::configuration(lab, &files.socket, backends);
-        fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(files)
-}
-
-fn start_daemon(lab: &Lab, files: &Files) -> Result<Process> {
-    let log = File::create(&files.log).with_context(|| format!("creating {}", files.log.display()))?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("run").arg("--config").arg(&files.config);
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    lab.balancer(0).spawn(&mut command)
-}
-
-/// Waits until the daemon is ready to serve.
-fn await_daemon(daemon: &mut Process, lab: &Lab, files: &Files) -> Result<()> {
-    for _ in 0..START_TRIES {
-        if let Some(status) = daemon.ended()? {
-            bail!("fairway did not start ({status}); its last lines:\n{}", tail(&files.log));
-        }
-        if is_ready(&lab.balancer(0)) {
-            return Ok(());
-        }
-        std::thread::sleep(START_POLL);
-    }
-    bail!("fairway does not become ready; its last lines:\n{}", tail(&files.log))
-}
-
-fn tail(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_else(|error| format!("(no log: {error})"));
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
 }

@@ -4,6 +4,7 @@
 //! after a crash. [`namespace`] and [`process`] run things inside. [`demo`](fn@demo) puts Fairway, four small web servers and a
 //! client into one and shows who serves what. Unsafe code is in [`xdp_pass`] and [`offload`] alone.
 
+mod balancer;
 mod config;
 mod demo;
 mod lab;
@@ -20,7 +21,7 @@ pub mod topology;
 mod traffic;
 mod xdp_pass;
 
-pub use config::{admin_address, backend_name, configuration};
+pub use config::{admin_address, backend_name, configuration, node_configuration};
 pub use demo::{DemoOptions, NeedsRoot, demo};
 pub use lab::{Lab, VETH_NOTE};
 pub use leftovers::clean;

@@ -23,17 +23,26 @@ impl Screen {
         Self { in_place: io::stdout().is_terminal(), lines_shown: 0, last: Tally::default() }
     }
 
-    /// Shows the tally after so many seconds.
-    pub fn show(&mut self, second: u64, backends: usize, tally: &Tally) -> Result<()> {
-        let text =
-            if self.in_place { self.refreshed(second, backends, tally) } else { one_line(second, backends, tally) };
+    /// Shows the tally after so many seconds, and who is master.
+    pub fn show(&mut self, second: u64, master: &str, backends: usize, tally: &Tally) -> Result<()> {
+        let text = if self.in_place {
+            self.refreshed(second, master, backends, tally)
+        } else {
+            one_line(second, master, backends, tally)
+        };
         self.last = tally.clone();
         say(&text)
     }
 
+    /// Shows a line of news, which stays; the table goes on below it.
+    pub fn tell(&mut self, news: &str) -> Result<()> {
+        self.lines_shown = 0;
+        say(news)
+    }
+
     /// The table, preceded by what moves the cursor to the start of the previous one.
-    fn refreshed(&mut self, second: u64, backends: usize, tally: &Tally) -> String {
-        let table = table(second, backends, tally, &self.last);
+    fn refreshed(&mut self, second: u64, master: &str, backends: usize, tally: &Tally) -> String {
+        let table = table(second, master, backends, tally, &self.last);
         let mut text = if self.lines_shown > 0 { format!("\x1b[{}A", self.lines_shown) } else { String::new() };
         text += &table.replace('\n', "\x1b[K\n");
         text += "\x1b[J";
@@ -47,16 +56,16 @@ pub(super) fn say(text: &str) -> Result<()> {
     writeln!(io::stdout().lock(), "{text}").context("writing to standard output")
 }
 
-fn one_line(second: u64, backends: usize, tally: &Tally) -> String {
-    let mut line = format!("{second:>4} s");
+fn one_line(second: u64, master: &str, backends: usize, tally: &Tally) -> String {
+    let mut line = format!("{second:>4} s  master {master}");
     for name in (0..backends).map(backend_name) {
         write!(line, "  {name} {}", served(tally, &name)).expect("writing to a string cannot fail");
     }
     line + &failures(tally)
 }
 
-fn table(second: u64, backends: usize, tally: &Tally, last: &Tally) -> String {
-    let mut lines = format!("{second:>4} s   answers   last second   share\n");
+fn table(second: u64, master: &str, backends: usize, tally: &Tally, last: &Tally) -> String {
+    let mut lines = format!("{second:>4} s   answers   last second   share   master {master}\n");
     let total = tally.total().max(1);
     for name in (0..backends).map(backend_name) {
         let now = served(tally, &name);
@@ -88,12 +97,12 @@ mod tests {
 
     #[test]
     fn a_line_names_every_backend_even_the_silent_ones() {
-        assert_eq!(one_line(3, 3, &tally(5, 7)), "   3 s  b1 5  b2 7  b3 0  failed 0");
+        assert_eq!(one_line(3, "lb1", 3, &tally(5, 7)), "   3 s  master lb1  b1 5  b2 7  b3 0  failed 0");
     }
 
     #[test]
     fn the_table_shows_shares_and_the_last_second() {
-        let text = table(9, 2, &tally(30, 10), &tally(20, 10));
+        let text = table(9, "lb1", 2, &tally(30, 10), &tally(20, 10));
         let b1: Vec<&str> = text.lines().nth(1).expect("b1 has a line").split_whitespace().collect();
         assert_eq!(b1, ["b1", "30", "10", "75%", "##############################"]);
     }
@@ -101,8 +110,8 @@ mod tests {
     #[test]
     fn a_refreshed_table_starts_where_the_last_one_did() {
         let mut screen = Screen { in_place: true, lines_shown: 0, last: Tally::default() };
-        let first = screen.refreshed(1, 2, &tally(1, 1));
-        let second = screen.refreshed(2, 2, &tally(1, 1));
+        let first = screen.refreshed(1, "lb1", 2, &tally(1, 1));
+        let second = screen.refreshed(2, "lb1", 2, &tally(1, 1));
         let printed_lines = format!("{first}\n").matches('\n').count();
         assert!(second.starts_with(&format!("\x1b[{printed_lines}A")));
     }

@@ -15,6 +15,11 @@ pub const SERVICE_V4: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 100);
 /// See [`SERVICE_V4`].
 pub const SERVICE_V6: Ipv6Addr = Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 0, 0x100);
 
+/// The backends' default route where answers go through whichever balancer is master.
+pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 99);
+/// See [`GATEWAY_V4`].
+pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 0, 0x99);
+
 const ROUTER_V4: &str = "10.2.0.254";
 const ROUTER_V6: &str = "fd02::fe";
 const FIRST_BALANCER_HOST: usize = 11;
@@ -26,8 +31,11 @@ const MOST_BALANCERS: usize = 9;
 /// What a lab is asked to look like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// Balancers, 1 to 9. The first holds the service's addresses.
+    /// Balancers, 1 to 9.
     pub balancers: usize,
+    /// Whether the service's addresses, and the backends' default route if it leads through a balancer, are left to a
+    /// virtual router. Otherwise they are the first balancer's for good.
+    pub floating: bool,
     /// Backends, 1 to 70.
     pub backends: usize,
     /// MTU of every link.
@@ -42,13 +50,13 @@ pub enum Replies {
     /// Straight to the client, for the `direct` method: the backends hold the service's addresses themselves, on `lo`,
     /// and never answer ARP or neighbour solicitations for them.
     Direct,
-    /// Through the first balancer, for the `nat` method: it is the backends' default route.
+    /// Through a balancer, for the `nat` method: it is the backends' default route.
     ThroughBalancer,
 }
 
 impl Default for Spec {
     fn default() -> Self {
-        Self { balancers: 1, backends: 4, mtu: 1500, replies: Replies::Direct }
+        Self { balancers: 1, floating: false, backends: 4, mtu: 1500, replies: Replies::Direct }
     }
 }
 
@@ -167,7 +175,7 @@ impl Spec {
         match role {
             Role::Client => client_lines(),
             Role::Router => self.router_lines(),
-            Role::Balancer(index) => balancer_lines(index),
+            Role::Balancer(index) => self.balancer_lines(index),
             Role::Backend(index) => self.backend_lines(index),
         }
     }
@@ -201,8 +209,21 @@ address add fd01::fe/64 dev client nodad
                 default_routes(&mut lines, ROUTER_V4, ROUTER_V6);
             }
             Replies::ThroughBalancer => {
-                default_routes(&mut lines, &balancer_v4(0).to_string(), &balancer_v6(0).to_string());
+                let (v4, v6) = if self.floating { (GATEWAY_V4, GATEWAY_V6) } else { (balancer_v4(0), balancer_v6(0)) };
+                default_routes(&mut lines, &v4.to_string(), &v6.to_string());
             }
+        }
+        lines
+    }
+
+    /// What does not float the first balancer holds, as /32 and /128: so it answers for it without any daemon.
+    fn balancer_lines(&self, index: usize) -> String {
+        let mut lines = server_lines(FIRST_BALANCER_HOST + index);
+        default_routes(&mut lines, ROUTER_V4, ROUTER_V6);
+        if index == 0 && !self.floating {
+            line(&mut lines, format_args!("address add {SERVICE_V4}/32 dev eth0"));
+            // Deprecated, so that the balancer never speaks from it of its own accord: the backends hold it too.
+            line(&mut lines, format_args!("address add {SERVICE_V6}/128 dev eth0 nodad preferred_lft 0"));
         }
         lines
     }
@@ -235,18 +256,6 @@ route add default via 10.1.0.254
 route add default via fd01::fe
 "
     .into()
-}
-
-/// The first balancer holds the service's addresses, as /32 and /128: so it answers for them without any daemon.
-fn balancer_lines(index: usize) -> String {
-    let mut lines = server_lines(FIRST_BALANCER_HOST + index);
-    default_routes(&mut lines, ROUTER_V4, ROUTER_V6);
-    if index == 0 {
-        line(&mut lines, format_args!("address add {SERVICE_V4}/32 dev eth0"));
-        // Deprecated, so that the balancer never speaks from it of its own accord: the backends hold it too.
-        line(&mut lines, format_args!("address add {SERVICE_V6}/128 dev eth0 nodad preferred_lft 0"));
-    }
-    lines
 }
 
 fn server_lines(host: usize) -> String {
@@ -304,6 +313,13 @@ mod tests {
         let spec = Spec { balancers: 2, ..Spec::default() };
         assert!(spec.namespace_lines(Role::Balancer(0)).contains("10.2.0.100/32 dev eth0"));
         assert!(!spec.namespace_lines(Role::Balancer(1)).contains("10.2.0.100"));
+    }
+
+    #[test]
+    fn what_floats_nobody_holds_from_the_start() {
+        let spec = Spec { floating: true, replies: Replies::ThroughBalancer, ..Spec::default() };
+        assert!(!spec.namespace_lines(Role::Balancer(0)).contains("10.2.0.100"));
+        assert!(spec.namespace_lines(Role::Backend(0)).contains("default via 10.2.0.99"));
     }
 
     #[test]

@@ -7,13 +7,14 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use nix::net::if_::if_nametoindex;
 
+use crate::effects::dataplane::link::XdpLink;
+
 const BPF_PROG_LOAD: libc::c_long = 5;
-const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
 /// Frames longer than one buffer are welcome: without this, attaching at MTU 9000 is refused.
@@ -40,25 +41,12 @@ struct ProgLoad {
     expected_attach_type: u32,
 }
 
-/// The start of `union bpf_attr` for `BPF_LINK_CREATE`.
-#[repr(C)]
-struct LinkCreate {
-    prog_fd: u32,
-    target_ifindex: u32,
-    attach_type: u32,
-    flags: u32,
-}
-
 /// Attaches the program to an interface of the calling thread's namespace. It stays for as long as the result does.
 pub(super) fn attach(interface: &str) -> Result<OwnedFd> {
     let program = load().context("loading an XDP program that passes everything")?;
-    let link = LinkCreate {
-        prog_fd: descriptor(&program),
-        target_ifindex: if_nametoindex(interface).with_context(|| format!("finding the interface {interface}"))?,
-        attach_type: BPF_XDP,
-        flags: 0,
-    };
-    bpf(BPF_LINK_CREATE, &link).with_context(|| format!("attaching an XDP program to {interface}"))
+    let index = if_nametoindex(interface).with_context(|| format!("finding the interface {interface}"))?;
+    let link = XdpLink::create(program.as_fd(), index, 0);
+    link.and_then(|link| link.descriptor()).with_context(|| format!("attaching an XDP program to {interface}"))
 }
 
 fn load() -> io::Result<OwnedFd> {
@@ -80,16 +68,12 @@ fn load() -> io::Result<OwnedFd> {
     )
 }
 
-/// Both commands used here answer with a new file descriptor.
+/// The command used here answers with a new file descriptor.
 fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
     // SAFETY: the kernel reads `size_of::<T>()` bytes of a live `repr(C)` struct; the pointers inside it are to a
     // constant and to a string that outlives the call, with lengths that match.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes as *const T, size_of::<T>()) };
     let Ok(descriptor @ 0..) = i32::try_from(result) else { return Err(io::Error::last_os_error()) };
-    // SAFETY: both commands return a descriptor that is new and that nobody else owns.
+    // SAFETY: the command returns a descriptor that is new and that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-}
-
-fn descriptor(file: &OwnedFd) -> u32 {
-    file.as_raw_fd().try_into().expect("an open descriptor is not negative")
 }

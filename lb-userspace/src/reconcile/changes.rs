@@ -42,6 +42,7 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
     };
     setting("forwarding", old.forwarding.name().into(), new.forwarding.name().into());
     setting("scheduler", old.scheduler.name().into(), new.scheduler.name().into());
+    setting("vrrp", router(old), router(new));
     setting("udp", old.udp.name().into(), new.udp.name().into());
     setting("on_no_backend", old.on_no_backend.name().into(), new.on_no_backend.name().into());
     setting("idle_timeout", timeout(old), timeout(new));
@@ -54,6 +55,10 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
         found.push("the order of its backends or listeners, or their names".to_owned());
     }
     found
+}
+
+fn router(service: &Service) -> String {
+    service.vrrp.clone().unwrap_or_else(|| "none".into())
 }
 
 fn timeout(service: &Service) -> String {

@@ -41,7 +41,8 @@ pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: 
         seed: seed.hash(SELECTION, listener.to_string().as_bytes()).0,
         shift: 64 - config.lookup_table_size.trailing_zeros(),
         idle_timeout: u32::try_from(config.idle_timeout(listener.protocol).as_secs()).unwrap_or(u32::MAX),
-        reserved: [0; 2],
+        live: place.live,
+        reserved: [0; 3],
     }
 }
 
@@ -54,6 +55,8 @@ pub struct Place {
     pub first_row: u32,
     /// What its flows' records name.
     pub pool: u32,
+    /// The live word of the virtual router that its service follows.
+    pub live: u32,
 }
 
 /// The row of a backend for a listener.
@@ -90,7 +93,7 @@ pub fn tag_wire(tag: &VlanTag) -> u32 {
 }
 
 /// The reverse table's entry of a translated backend of a listener; `None` when the backend is not translated.
-pub fn reverse(backend: &Backend, listener: &Listener, exclude: u32) -> Option<Reverse> {
+pub fn reverse(backend: &Backend, listener: &Listener, exclude: u32, live: u32) -> Option<Reverse> {
     (backend.forwarding == Forwarding::Nat).then(|| Reverse {
         backend: backend.address.into(),
         service: listener.address.into(),
@@ -99,6 +102,7 @@ pub fn reverse(backend: &Backend, listener: &Listener, exclude: u32) -> Option<R
         protocol: number(listener.protocol),
         flags: service_flags::USED,
         exclude,
+        live,
         ..Reverse::default()
     })
 }

@@ -1,9 +1,10 @@
 //! One half of the service tables, from the entries it shall hold: address entries are added, the perfect hashes are
 //! built, and the root word's flags follow from what is in it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use lb_common::abi::{Displacements, Reverse, Root, Service, root_flags, service_flags};
+use lb_common::abi::{ALWAYS_LIVE, Displacements, Reverse, Root, Service, root_flags, service_flags};
+use lb_common::address::Address;
 
 use super::perfect_hash::{Key, PerfectHash, build};
 use super::write::{Half, Write};
@@ -30,11 +31,18 @@ pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse]) -> Option
     Some([Write::Half(Box::new(half)), Write::Flip(root), Write::Grace])
 }
 
-/// One entry for each address that some listener has: it tells a packet that cannot be read from a stranger's.
+/// One entry for each address that some listener has: it tells a packet that cannot be read from a stranger's. Its live
+/// word is that of its listeners; where they differ, one of them may be live at any time, so it counts as always live.
 fn address_entries(services: &[Service]) -> Vec<Service> {
-    let addresses: BTreeSet<_> = services.iter().map(|service| service.address).collect();
+    let mut live: BTreeMap<Address, u32> = BTreeMap::new();
+    for service in services {
+        let word = live.entry(service.address).or_insert(service.live);
+        if *word != service.live {
+            *word = ALWAYS_LIVE;
+        }
+    }
     let flags = service_flags::USED | service_flags::ADDRESS;
-    addresses.into_iter().map(|address| Service { address, flags, ..Service::default() }).collect()
+    live.into_iter().map(|(address, live)| Service { address, flags, live, ..Service::default() }).collect()
 }
 
 fn flags(services: &[Service], reverse: &[Reverse]) -> u64 {
@@ -95,6 +103,16 @@ mod tests {
         assert_ne!(image.root.word & root_flags::WILDCARD, 0);
         assert_eq!(image.listener(every.address, 80u16.to_be(), 6).map(|entry| entry.pool), Some(7));
         assert_eq!(image.listener(every.address, 81u16.to_be(), 6), Some(&every));
+    }
+
+    #[test]
+    fn an_address_follows_what_all_of_its_listeners_follow() {
+        let following = |number, port, live| Service { live, ..service(number, port) };
+        let mut image = Image::new(16, 16);
+        let services = [following(1, 80, 5), following(1, 443, 5), following(2, 80, 5), following(2, 443, 6)];
+        publish_into(&mut image, &services);
+        let of_address = |number| image.listener(service(number, 0).address, 0, 0).map(|entry| entry.live);
+        assert_eq!((of_address(1), of_address(2)), (Some(5), Some(ALWAYS_LIVE)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod changes;
 pub mod entries;
 pub mod half;
 pub mod image;
+pub mod live;
 pub mod perfect_hash;
 pub mod placed;
 pub mod plan;

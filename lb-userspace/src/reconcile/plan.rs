@@ -3,6 +3,7 @@
 use lb_common::abi::HALF_ENTRIES;
 use lb_common::limits::MAX_LISTENERS;
 
+use super::live::NoLiveWord;
 use super::tables::TableError;
 use super::write::Write;
 
@@ -40,6 +41,9 @@ pub enum PlanError {
         /// What was asked for.
         rows: u32,
     },
+    /// There are too many virtual routers.
+    #[error(transparent)]
+    NoLiveWord(#[from] NoLiveWord),
     /// More keys than the perfect hash takes. (Or one twice, which the configuration check refuses.)
     #[error(
         "the service tables are full: {listeners} listeners (room for {MAX_LISTENERS}) and {translated} pairs of a listener and a translated backend, those that still drain among them (room for {})",

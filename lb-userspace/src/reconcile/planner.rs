@@ -23,6 +23,7 @@ use super::census::Census;
 use super::changes;
 use super::entries::Hop;
 use super::image::Image;
+use super::live::LiveIndices;
 use super::placed::{Placed, excluded, wish};
 use super::plan::{Plan, PlanError};
 use super::ranges::Ranges;
@@ -43,6 +44,7 @@ pub struct Planner {
     row_ranges: Ranges,
     hops: BTreeMap<IpAddr, Hop>,
     next_pool: u32,
+    live: LiveIndices,
     published: (Vec<Service>, Vec<Reverse>),
     index: Arc<RowIndex>,
 }
@@ -66,6 +68,7 @@ impl Planner {
             row_ranges: Ranges::new(rows, ROW_GRAIN),
             hops: BTreeMap::new(),
             next_pool: 0,
+            live: LiveIndices::default(),
             published: Default::default(),
             index: Arc::default(),
         }
@@ -141,6 +144,11 @@ impl Planner {
         &self.hops
     }
 
+    /// Which virtual router has which live word.
+    pub fn live(&self) -> &LiveIndices {
+        &self.live
+    }
+
     /// Who has which row.
     pub fn rows(&self) -> &Arc<RowIndex> {
         &self.index
@@ -154,6 +162,7 @@ impl Planner {
         let mut rows_before: BTreeSet<(u32, u32)> =
             before.values().flat_map(|placed| placed.rows.values().copied()).collect();
 
+        self.live.assign(routers(config))?;
         let Assigned { tables, live } = self.assign_tables(now, &before, config, &mut plan)?;
         for (service, table) in config.services.iter().zip(tables) {
             let placed = self.place(before.get(&service.name), service, table)?;
@@ -301,6 +310,11 @@ impl Planner {
         }
         any
     }
+}
+
+/// Every virtual router that has a live word.
+fn routers(config: &Config) -> impl Iterator<Item = &str> {
+    config.services.iter().filter_map(|service| service.vrrp.as_deref())
 }
 
 fn table_error(service: &ServiceConfig, error: TableError) -> PlanError {

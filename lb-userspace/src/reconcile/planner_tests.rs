@@ -1,7 +1,7 @@
 //! What plans promise: who shares a table and when it is copied, what keeps its place, and in which order things are
 //! written.
 
-use lb_common::abi::HALF_ENTRIES;
+use lb_common::abi::{ALWAYS_LIVE, HALF_ENTRIES};
 use lb_common::address::Address;
 use lb_common::packet::protocol::TCP;
 use lb_common::slot::Slot;
@@ -40,8 +40,25 @@ impl Bench {
     }
 
     fn try_reload(&mut self, config: &str) -> Result<Plan, PlanError> {
-        let config = parse(config, "host").unwrap_or_else(|problems| panic!("{problems:#?}")).0;
-        self.planner.configure(self.now, &self.image, &config)
+        self.planner.configure(self.now, &self.image, &read(config))
+    }
+
+    /// As [`Self::reload`], with services that follow virtual routers: (service, router).
+    fn reload_following(&mut self, config: &str, routers: &[(&str, &str)]) -> Plan {
+        let mut config = read(config);
+        for service in &mut config.services {
+            let router = routers.iter().find(|(name, _)| *name == service.name);
+            service.vrrp = router.map(|(_, router)| (*router).to_owned());
+        }
+        let plan = self.planner.configure(self.now, &self.image, &config).unwrap();
+        plan.writes.iter().for_each(|write| self.image.apply(write));
+        plan
+    }
+
+    /// The live word of a service's entry.
+    fn live_word(&self, address: &str) -> u32 {
+        let address: IpAddr = address.parse().unwrap();
+        self.image.listener(address.into(), 80u16.to_be(), TCP).unwrap().live
     }
 
     fn sweep(&mut self) -> Vec<Write> {
@@ -78,6 +95,10 @@ impl Bench {
         let entry = live.iter().find(|entry| entry.flags != 0 && entry.backend == server && entry.protocol == TCP)?;
         Some((entry.service.into(), u16::from_be(entry.service_port_wire)))
     }
+}
+
+fn read(config: &str) -> Config {
+    parse(config, "host").unwrap_or_else(|problems| panic!("{problems:#?}")).0
 }
 
 /// A file of services: name, listeners, more keys, backends as `address` or `address*weight`.
@@ -387,4 +408,45 @@ fn a_plan_reads_like_what_an_operator_did() {
             "- service green",
         ]
     );
+}
+
+#[test]
+fn a_service_names_the_live_word_of_the_router_that_it_follows() {
+    let text = three("10.0.0.1", "10.0.0.1", "10.0.0.1");
+    let mut bench = Bench::new(&text);
+    assert_eq!(bench.live_word("192.0.2.1"), ALWAYS_LIVE);
+    bench.reload_following(&text, &[("red", "public"), ("green", "inside"), ("blue", "public")]);
+    let words = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|address| bench.live_word(address));
+    assert_eq!(words[0], words[2]);
+    assert!(words[0] != words[1] && !words.contains(&ALWAYS_LIVE), "{words:?}");
+    assert_eq!(
+        (Some(words[0]), Some(words[1])),
+        (bench.planner.live().get("public"), bench.planner.live().get("inside"))
+    );
+}
+
+#[test]
+fn following_another_router_flips_the_half_and_moves_no_flow() {
+    let text = three("10.0.0.1 10.0.0.2", "10.0.0.1", "10.0.0.1");
+    let mut bench = Bench::new(&text);
+    let (pool, words) = (bench.placed("red").pool, bench.words("red"));
+    for (routers, change) in
+        [(&[("red", "public")][..], "none → public"), (&[("red", "inside")], "public → inside"), (&[], "inside → none")]
+    {
+        let plan = bench.reload_following(&text, routers);
+        assert_eq!(plan.changes, [format!("~ service red: vrrp {change}")]);
+        assert!(matches!(plan.writes[..], [Write::Half(_), Write::Flip(_), Write::Grace]), "{:?}", plan.writes.len());
+        assert_eq!((plan.slots_moved, bench.placed("red").pool, bench.words("red")), (0, pool, words.clone()));
+    }
+}
+
+#[test]
+fn replies_follow_the_router_of_their_service_also_of_backends_that_leave() {
+    let text = |backends| file(&[("red", "192.0.2.1:80", "forwarding = \"nat\"", backends)]);
+    let mut bench = Bench::new(&text("10.0.0.1 10.0.0.2"));
+    bench.reload_following(&text("10.0.0.1"), &[("red", "public")]);
+    let word = bench.live_word("192.0.2.1");
+    let half = (bench.image.root.word & 1) as usize;
+    let used = bench.image.reverse[half * HALF_ENTRIES..][..HALF_ENTRIES].iter().filter(|entry| entry.flags != 0);
+    assert_eq!(used.map(|entry| entry.live).collect::<Vec<_>>(), [word, word], "the one that drains too");
 }

@@ -9,19 +9,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use super::forwarding::Forwarding;
 use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
-use super::{clock, explain, reload};
+use super::virtual_routers::VirtualRouters;
+use super::{LogFormat, clock, explain, reload};
 use crate::config::Config;
 use crate::controller::status::Telemetry;
 use crate::controller::view::{ConfigStatus, NodeStatus, PlanReport, Problem, Status};
 use crate::controller::{Controller, Effect, Event};
 use crate::effects::admin::{self, AdminServers};
 use crate::effects::dataplane::object::Sizes;
-use crate::effects::dataplane::{Dataplane, Sender, TraceSession};
+use crate::effects::dataplane::{Dataplane, TraceSession};
 use crate::effects::netlink::{Leave, Resolver, forwards};
 use crate::nexthop::tracker::Event as Network;
 use crate::reconcile::placed::identity_of;
-use lb_common::counters::Fate;
 
 /// Time between two rounds of housekeeping.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,12 +31,15 @@ const TICK: Duration = Duration::from_secs(1);
 const NEXT_HOP_PATIENCE: Duration = Duration::from_millis(2500);
 /// While every slot is settled, the flow tables are counted only every so many ticks, to delete old records.
 const QUIET_TICKS: u32 = 10;
+/// By then every interface that is there was attached to.
+const DISOWN_TICKS: u32 = 10;
 
 /// The daemon's parts.
 pub(super) struct Daemon {
     pub(super) controller: Controller,
-    pub(super) dataplane: Dataplane,
+    pub(super) dataplane: Forwarding,
     pub(super) telemetry: Telemetry,
+    pub(super) virtual_routers: VirtualRouters,
     resolver: Option<Resolver>,
     network: mpsc::Receiver<Network>,
     requests: mpsc::Receiver<Request>,
@@ -44,6 +48,8 @@ pub(super) struct Daemon {
     state: ConfigStatus,
     started: f64,
     quiet_ticks: u32,
+    /// Ticks until what an earlier daemon left attached, and nobody has adopted, is detached.
+    disown_in: u32,
     trace: Option<TraceSession>,
     pending: Option<Pending>,
 }
@@ -63,17 +69,10 @@ struct Pending {
 impl Daemon {
     /// Loads the program, puts the configuration in force, and begins to listen. Attaching follows when the interfaces are
     /// known.
-    pub(super) async fn start(source: reload::Source, config: Config) -> anyhow::Result<Self> {
+    pub(super) async fn start(source: reload::Source, config: Config, log_format: LogFormat) -> anyhow::Result<Self> {
         let sizes = sizes(&config);
-        let mut dataplane = Dataplane::open(sizes)?;
-        if let Some(ring) = dataplane.unresolved() {
-            let sender = Sender::new(ring)?;
-            tokio::spawn(async move {
-                if let Err(error) = sender.run().await {
-                    error!(error = format!("{error:#}"), "replies without a neighbour are not sent any more");
-                }
-            });
-        }
+        let mut dataplane = Forwarding::new(sizes);
+        dataplane.prepare_for(&config)?;
         let (resolver, network) = Resolver::start().context("asking the kernel about the network")?;
         let (sender, requests) = mpsc::channel(QUEUE);
         let admin = admin::serve(&config.admin.socket, config.admin.listen, sender).await?;
@@ -91,6 +90,7 @@ impl Daemon {
             controller,
             dataplane,
             telemetry: Telemetry::default(),
+            virtual_routers: VirtualRouters::new(config.node.state_dir.clone(), log_format),
             resolver: Some(resolver),
             network,
             requests,
@@ -99,12 +99,14 @@ impl Daemon {
             state,
             started: now,
             quiet_ticks: 0,
+            disown_in: DISOWN_TICKS,
             trace: None,
             pending: None,
         };
         let (plan, effects) = daemon.controller.configure(clock::now(), config)?;
         daemon.perform(effects);
         daemon.note_backends();
+        daemon.configure_virtual_routers()?;
         info!(
             services = daemon.controller.config().services.len(),
             writes = plan.writes.len(),
@@ -130,15 +132,20 @@ impl Daemon {
                     self.event(event);
                 }
                 Some(request) = self.requests.recv() => self.answer(request),
+                output = self.virtual_routers.next() => {
+                    let output = output.context("the VRRP thread has ended")?;
+                    self.virtual_routers.tell(output);
+                }
                 ended = trace_ended(&mut self.trace) => self.end_trace(ended),
                 _ = ticks.tick() => self.tick(),
             }
         }
     }
 
-    /// Stops what listens, then detaches.
+    /// Hands over what other nodes can take, stops what listens, then detaches.
     pub(super) async fn stop(mut self) {
         info!("stopping");
+        self.virtual_routers.stop().await;
         if let Some(admin) = self.admin.take() {
             admin.stop().await;
         }
@@ -160,6 +167,7 @@ impl Daemon {
         let effects = self.controller.handle(clock::now(), Event::Network(event));
         self.perform(effects);
         self.reload_if_ready();
+        self.virtual_routers.observe(&self.controller);
     }
 
     fn answer(&mut self, request: Request) {
@@ -170,14 +178,16 @@ impl Daemon {
             Request::Reload(text, reply) => self.begin_reload(text, Some(reply)),
             Request::Explain(query, reply) => {
                 let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
-                drop(reply.send(explain::explain(&self.controller, &self.dataplane, now, &query)));
+                drop(reply.send(explain::explain(&self.controller, self.dataplane.get(), now, &query)));
             }
             Request::Trace(query, reply) => drop(reply.send(self.start_trace(&query))),
+            Request::Vrrp(order, reply) => drop(reply.send(self.order(&order))),
+            Request::Events(reply) => drop(reply.send(self.events())),
         }
     }
 
     fn start_trace(&mut self, query: &TraceQuery) -> Result<mpsc::Receiver<TraceEvent>, Problem> {
-        let (session, events) = self.dataplane.start_trace(query, self.controller.planner().rows())?;
+        let (session, events) = self.dataplane.required()?.start_trace(query, self.controller.planner().rows())?;
         info!(?query, "tracing: the tracing program is in the place of the forwarding one");
         self.trace = Some(session);
         Ok(events)
@@ -185,7 +195,8 @@ impl Daemon {
 
     fn end_trace(&mut self, ended: anyhow::Result<()>) {
         self.trace = None;
-        if let Err(error) = ended.and_then(|()| self.dataplane.stop_trace()) {
+        let back = self.dataplane.get_mut().map_or(Ok(()), Dataplane::stop_trace);
+        if let Err(error) = ended.and(back) {
             error!(error = format!("{error:#}"), "tracing did not end well");
         }
         info!("tracing ended: the forwarding program is back");
@@ -229,21 +240,34 @@ impl Daemon {
     fn finish_reload(&mut self, pending: Pending) {
         let Pending { config, warnings, reply, .. } = pending;
         let hash = config.hash();
-        let result = match self.controller.configure(clock::now(), config) {
+        let prepared = VirtualRouters::check(&config).and_then(|()| self.dataplane.prepare_for(&config));
+        let configured =
+            prepared.and_then(|()| self.controller.configure(clock::now(), config).map_err(anyhow::Error::from));
+        let result = match configured {
             Ok((plan, effects)) => {
                 self.perform(effects);
                 self.note_backends();
                 self.state.hash = hash;
                 self.state.loaded = clock::wall();
-                Ok(reload::report(&plan, warnings))
+                match self.configure_virtual_routers() {
+                    Ok(()) => Ok(reload::report(&plan, warnings)),
+                    Err(error) => Err(Problem {
+                        exit: 5,
+                        message: format!("services are reloaded, virtual routers are not: {error:#}"),
+                    }),
+                }
             }
             Err(error) => {
                 let effect = Effect::Want(self.controller.planner().destinations());
                 self.perform(vec![effect]);
-                Err(Problem { exit: 1, message: error.to_string() })
+                Err(Problem { exit: 1, message: format!("{error:#}") })
             }
         };
         self.report_reload(result, reply);
+    }
+
+    fn configure_virtual_routers(&mut self) -> anyhow::Result<()> {
+        self.virtual_routers.configure(self.controller.config(), &self.controller, self.dataplane.get())
     }
 
     fn report_reload(&mut self, result: Result<PlanReport, Problem>, reply: Option<Reply>) {
@@ -273,13 +297,22 @@ impl Daemon {
 
     fn tick(&mut self) {
         self.reload_if_ready();
+        self.virtual_routers.send_waiting();
+        self.virtual_routers.observe(&self.controller);
+        self.disown_in = self.disown_in.saturating_sub(1);
+        if self.disown_in == 0
+            && let Some(dataplane) = self.dataplane.get_mut()
+        {
+            dataplane.disown();
+        }
         self.quiet_ticks += 1;
         if self.controller.is_settled() && self.quiet_ticks < QUIET_TICKS {
             return;
         }
         self.quiet_ticks = 0;
         let now = clock::now();
-        match self.dataplane.census(self.controller.image(), now) {
+        let Some(dataplane) = self.dataplane.get_mut() else { return };
+        match dataplane.census(self.controller.image(), now) {
             Ok(tally) => {
                 self.telemetry.tcp_flows = tally.tcp;
                 self.telemetry.udp_flows = tally.udp;
@@ -291,20 +324,10 @@ impl Daemon {
     }
 
     fn status(&mut self) -> Status {
-        match self.dataplane.totals() {
-            Ok(totals) => {
-                let by_name = |((service, identity), totals): (crate::effects::dataplane::Account, _)| {
-                    ((service.to_string(), identity.to_string()), totals)
-                };
-                self.telemetry.totals = totals.into_iter().map(by_name).collect();
-            }
-            Err(error) => error!(error = format!("{error:#}"), "counters cannot be read"),
-        }
-        self.telemetry.refusals = self.dataplane.refusals().unwrap_or_default();
-        self.telemetry.passes = self.dataplane.reasons(Fate::Pass).unwrap_or_default();
-        self.telemetry.drops = self.dataplane.reasons(Fate::Drop).unwrap_or_default();
+        self.dataplane.count(&mut self.telemetry);
         self.telemetry.not_forwarding = self.not_forwarding();
-        self.controller.status(self.node(), self.state.clone(), &self.telemetry)
+        let status = self.controller.status(self.node(), self.state.clone(), &self.telemetry);
+        self.with_vrrp(status)
     }
 
     fn not_forwarding(&self) -> BTreeSet<(String, &'static str)> {

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use lb_common::abi::FlowKey6;
+use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::protocol;
 use lb_common::packet::transport::ports_wire;
 use lb_common::path::{Verdict, process};
@@ -17,7 +18,7 @@ use crate::native::{NativePacket, NativeTables};
 /// What happens to a packet of the flow.
 pub fn explain(
     controller: &Controller,
-    dataplane: &Dataplane,
+    dataplane: Option<&Dataplane>,
     now: u64,
     query: &ExplainQuery,
 ) -> Result<Explanation, Problem> {
@@ -27,13 +28,15 @@ pub fn explain(
     let mut tables = NativeTables::new(controller.image().clone(), usize::MAX);
     tables.clock.set(now);
     tables.traced = true;
+    tables.routers = controller.planner().live().iter().map(|(name, index)| (index, name.to_owned())).collect();
+    tables.live = (0..LIVE_WORDS).filter(|&index| dataplane.is_none_or(|dataplane| dataplane.is_live(index))).collect();
     let key = FlowKey6 {
         source: query.from.ip().into(),
         destination: query.to.ip().into(),
         ports_wire: ports_wire(query.from.port().to_be(), query.to.port().to_be()),
         protocol: u32::from(number(query)),
     };
-    if let Some(record) = dataplane.record(&key, query.udp) {
+    if let Some(record) = dataplane.and_then(|dataplane| dataplane.record(&key, query.udp)) {
         tables.flows.borrow_mut().insert(key, record);
     }
     let interface = controller.interfaces().iter().find_map(|(_, interface)| interface.index).unwrap_or(1);

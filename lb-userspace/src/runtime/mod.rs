@@ -6,9 +6,12 @@
 mod clock;
 mod daemon;
 mod explain;
+mod forwarding;
 mod perform;
 mod reload;
 pub mod request;
+mod virtual_routers;
+mod vrrp;
 
 use std::path::PathBuf;
 
@@ -46,7 +49,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         config.node.state_dir = directory;
     }
     eprint!("{warnings}");
-    let mut daemon = daemon::Daemon::start(source, config).await.context("starting")?;
+    let mut daemon = daemon::Daemon::start(source, config, options.log_format).await.context("starting")?;
     let result = daemon.serve().await;
     daemon.stop().await;
     result

@@ -1,5 +1,6 @@
 //! Carries out effects. Dull on purpose: what to do was decided by the controller.
 
+use anyhow::Context as _;
 use tracing::{error, info, warn};
 
 use super::clock;
@@ -21,7 +22,7 @@ impl Daemon {
 
     fn perform_one(&mut self, effect: Effect) -> anyhow::Result<()> {
         match effect {
-            Effect::Write(writes) => self.dataplane.write(&writes)?,
+            Effect::Write(writes) => self.dataplane.write(writes)?,
             Effect::AssignRows => self.dataplane.assign_rows(self.controller.planner().rows())?,
             Effect::Want(destinations) => self.resolver()?.set_wanted(destinations),
             Effect::AttachedTo(interfaces) => {
@@ -32,12 +33,19 @@ impl Daemon {
                 if carries_vlans {
                     self.turn_off_tag_offload(&name);
                 }
-                let outcome = self.dataplane.attach(interface, mode).map_err(|why| name_foreign(interface, why));
+                let dataplane = self.dataplane.get_mut().context("the data plane is not open")?;
+                let outcome = dataplane.attach(interface, mode).map_err(|why| name_foreign(interface, why));
                 self.report_attachment(&name, &outcome);
+                self.virtual_routers.hold(self.controller.config(), self.dataplane.get());
                 let effects = self.controller.handle(clock::now(), Event::Attached { interface, outcome });
                 self.perform(effects);
             }
-            Effect::Detach { interface } => self.dataplane.detach(interface),
+            Effect::Detach { interface } => {
+                if let Some(dataplane) = self.dataplane.get_mut() {
+                    dataplane.detach(interface);
+                }
+                self.virtual_routers.hold(self.controller.config(), self.dataplane.get());
+            }
             Effect::Vlan { interface, below, tags_wire } => self.dataplane.set_vlan(interface, below, tags_wire)?,
         }
         Ok(())

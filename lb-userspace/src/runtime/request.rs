@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::controller::view::{Explanation, PlanReport, Problem, Status};
+use crate::controller::view::{Explanation, OrderReport, PlanReport, Problem, Status};
+use crate::effects::events::EventStream;
 
 /// Requests that may wait; more make the asker wait.
 pub const QUEUE: usize = 64;
@@ -22,6 +23,40 @@ pub enum Request {
     Explain(ExplainQuery, oneshot::Sender<Result<Explanation, Problem>>),
     /// Trace packets for a while; lines arrive until the receiver is dropped or the time is over.
     Trace(TraceQuery, oneshot::Sender<Result<mpsc::Receiver<TraceEvent>, Problem>>),
+    /// Hand over virtual routers, or take part again.
+    Vrrp(Order, oneshot::Sender<Result<OrderReport, Problem>>),
+    /// The event store, to be read and followed without asking again.
+    Events(oneshot::Sender<EventStream>),
+}
+
+/// An order to virtual routers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What to do.
+    pub action: OrderAction,
+    /// Which; `None`: all.
+    pub router: Option<String>,
+}
+
+/// What virtual routers can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderAction {
+    /// Hand over, and hold back until told to resume.
+    Resign,
+    /// Take part again.
+    Resume,
+}
+
+/// The body of an order: exactly one of the two. An empty one is refused, so that nobody resigns everything by accident.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderBody {
+    /// This one.
+    #[serde(default)]
+    pub router: Option<String>,
+    /// All of them.
+    #[serde(default)]
+    pub all: bool,
 }
 
 /// A configuration as it was read by the client, who may read files that the daemon may not.

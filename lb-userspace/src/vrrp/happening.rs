@@ -1,5 +1,6 @@
 //! What operators are told of: the one ordered stream of events begins here.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -96,4 +97,84 @@ pub enum Happening {
         /// In words.
         message: String,
     },
+}
+
+/// Whether an operator should be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// A change of the service that goes as it should.
+    Info,
+    /// Something is wrong.
+    Warning,
+}
+
+impl Happening {
+    /// Whether an operator should be woken.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Transition { to: State::Fault, .. }
+            | Self::ForeignMaster { .. }
+            | Self::AddressesDiffer { .. }
+            | Self::Peer { alive: false, .. }
+            | Self::PeerPath { alive: false, .. }
+            | Self::NotReady { .. }
+            | Self::Stalled { .. }
+            | Self::Warning { .. } => Severity::Warning,
+            Self::Bfd { state, .. } if state == "down" => Severity::Warning,
+            Self::Transition { .. }
+            | Self::Priority { .. }
+            | Self::Peer { .. }
+            | Self::PeerPath { .. }
+            | Self::Bfd { .. } => Severity::Info,
+        }
+    }
+
+    /// The virtual router that is concerned, if it is one.
+    pub fn router(&self) -> Option<&str> {
+        match self {
+            Self::Transition { router, .. }
+            | Self::Priority { router, .. }
+            | Self::ForeignMaster { router, .. }
+            | Self::AddressesDiffer { router, .. }
+            | Self::NotReady { router, .. } => Some(router),
+            Self::Warning { router, .. } => router.as_deref(),
+            Self::Peer { .. } | Self::PeerPath { .. } | Self::Bfd { .. } | Self::Stalled { .. } => None,
+        }
+    }
+}
+
+/// In a sentence, for the log and for tables.
+impl fmt::Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transition { router, from, to, reason, .. } => {
+                write!(f, "virtual router {router}: {from} → {to}, {reason}")
+            }
+            Self::Priority { router, from, to, reason } => {
+                write!(f, "virtual router {router}: effective priority {from} → {to}, {reason}")
+            }
+            Self::ForeignMaster { router, address, priority } => {
+                write!(f, "virtual router {router}: {address} says it is master too, with priority {priority}")
+            }
+            Self::AddressesDiffer { router, address, difference } => {
+                write!(f, "virtual router {router}: {address} advertises other addresses: {difference}")
+            }
+            Self::Peer { alive: true, reason } => write!(f, "the peer is heard: {reason}"),
+            Self::Peer { alive: false, reason } => write!(f, "the peer is silent: {reason}"),
+            Self::PeerPath { address, alive: true } => write!(f, "the peer is heard at {address}"),
+            Self::PeerPath { address, alive: false } => write!(f, "the peer is not heard at {address}"),
+            Self::Bfd { neighbour, state, reason } => {
+                write!(f, "BFD session with {neighbour} is {state}: {reason}")
+            }
+            Self::NotReady { router, reason, took_over: false } => {
+                write!(f, "virtual router {router}: would take over, but the node is not ready: {reason}")
+            }
+            Self::NotReady { router, reason, took_over: true } => {
+                write!(f, "virtual router {router}: taken over although the node is not ready: {reason}")
+            }
+            Self::Stalled { seconds } => write!(f, "the VRRP thread did not run for {seconds:.3} s"),
+            Self::Warning { router: Some(router), message } => write!(f, "virtual router {router}: {message}"),
+            Self::Warning { router: None, message } => f.write_str(message),
+        }
+    }
 }

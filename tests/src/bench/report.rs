@@ -123,7 +123,8 @@ pub fn json(figures: &[Figures<'_>], size: &ProgramSize) -> Value {
     json!({ "machine": machine, "rows": figures.iter().map(Figures::json).collect::<Vec<_>>() })
 }
 
-fn machine() -> Value {
+/// What the figures were taken on.
+pub fn machine() -> Value {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let cpu = cpuinfo

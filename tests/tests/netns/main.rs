@@ -1,10 +1,10 @@
 //! Fairway on real packets: the daemon in a lab of network namespaces, nginx behind it and clients before it. Needs root
-//! and nginx. Each file tests one promise; `harness` is how they do it.
+//! and nginx. Each file tests one promise; `fairway_tests::harness` is how they do it.
 //!
 //! The binary under test is `$FAIRWAY_BIN`, or the `fairway` that lies beside this test's build directory. nginx is
 //! looked for in `$FAIRWAY_TOOLS_PATH` and then in `$PATH`.
 
-mod harness;
+use fairway_tests::harness;
 
 mod attachment;
 mod curl;
@@ -25,5 +25,7 @@ mod path_mtu;
 mod pool_changes;
 mod reload;
 mod requests;
+mod supervisor;
 mod two_interfaces;
 mod udp;
+mod vrrp_thread;

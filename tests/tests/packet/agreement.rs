@@ -9,7 +9,9 @@ use lb_common::path::{Verdict, process};
 use super::check::action_of;
 use super::kernel::{self, Kernel};
 use super::random::{self, Random};
-use super::state::{SLOTS, Seed, Totals, coarse_now, forget, kept, kernel_records, native_tables, reset, seed_record};
+use super::state::{
+    SLOTS, Seed, Totals, coarse_now, forget, kept, kernel_records, native_tables, reset, seed_record, set_live,
+};
 use super::world::{self, FLAVOURS, LAN, WAN, port};
 
 /// Packets in the usual run, and with `FAIRWAY_FULL=1`.
@@ -30,7 +32,7 @@ fn both_homes_agree_on_random_packets() {
     world::writes().iter().for_each(|write| image.apply(write));
     let mut fates = Fates::default();
     let mut before = Totals::read(&kernel);
-    let native = native_tables(image);
+    let mut native = native_tables(image);
     for seed in first..first + packets.div_ceil(BATCH) {
         native.clock.set(coarse_now());
         native.flows.borrow_mut().clear();
@@ -42,6 +44,9 @@ fn both_homes_agree_on_random_packets() {
         let mut random = Random(seed);
         seed_records(&mut random, &mut kernel, &native);
         for n in 0..BATCH {
+            if random.one_in(4) {
+                set_live(&kernel, &mut native, random.one_in(2));
+            }
             let (packet, whole) = random::packet(&mut random);
             let interface = if random.one_in(8) { WAN } else { LAN };
             let verdict = one(&mut kernel, &native, &packet, interface, whole)

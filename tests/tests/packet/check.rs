@@ -12,7 +12,7 @@ use lb_common::path::{Route, Verdict, process};
 
 use super::kernel::{self, FLOWS, Kernel, action};
 use super::state::{
-    Kept, SLOTS, Seed, Totals, crowd, kept, kernel_records, latest_refusal, native_tables, reset, seed_record,
+    Kept, SLOTS, Seed, Totals, crowd, kept, kernel_records, latest_refusal, native_tables, reset, seed_record, set_live,
 };
 use super::world::{self, DEAF, Flavour, LAN};
 
@@ -24,6 +24,7 @@ pub struct Case {
     seeds: Vec<(FlowKey6, Seed)>,
     full: Option<Flavour>,
     steps: Vec<(Vec<u8>, Want)>,
+    turns: Vec<(usize, bool)>,
     records: Option<Vec<Kept>>,
     refused: bool,
 }
@@ -65,6 +66,7 @@ pub fn case(name: impl Into<String>) -> Case {
         seeds: vec![],
         full: None,
         steps: vec![],
+        turns: vec![],
         records: None,
         refused: false,
     }
@@ -85,6 +87,12 @@ impl Case {
     /// The tables differ from the shared ones.
     pub fn with(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
         self.writes.extend(writes);
+        self
+    }
+
+    /// From here on this node is live for the virtual router that some services follow, or not.
+    pub fn live(mut self, live: bool) -> Self {
+        self.turns.push((self.steps.len(), live));
         self
     }
 
@@ -194,6 +202,7 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
     let mut failures = Vec::new();
     let mut before = Totals::read(kernel);
     for (i, (packet, want)) in case.steps.iter().enumerate() {
+        case.turns.iter().filter(|(at, _)| *at == i).for_each(|&(_, live)| set_live(kernel, &mut native, live));
         let mut say = |what: String| failures.push(format!("· {} (packet {}): {what}", case.name, i + 1));
         let mut frame = NativePacket::new(packet, case.interface);
         native.counters.borrow_mut().clear();

@@ -20,13 +20,13 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// The three fragments of the usual datagram.
-fn parts(whole: &Frame) -> [Frame; 3] {
+pub fn parts(whole: &Frame) -> [Frame; 3] {
     let end =
         whole.ip.clone().payload.data().len() + if matches!(whole.ip.payload, Payload::Tcp { .. }) { 20 } else { 8 };
     [part(whole, 0, 32, true), part(whole, 32, 48, true), part(whole, 48, end, false)]
 }
 
-fn part(whole: &Frame, start: usize, end: usize, more: bool) -> Frame {
+pub fn part(whole: &Frame, start: usize, end: usize, more: bool) -> Frame {
     whole.clone().with(|frame| frame.ip.fragment = Some(Fragment { identification: 0x5a17, start, end, more }))
 }
 

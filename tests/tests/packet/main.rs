@@ -7,6 +7,7 @@ mod cuts;
 mod direct;
 mod fragments;
 mod kernel;
+mod mastership;
 mod nat;
 mod options;
 mod quotes;
@@ -18,7 +19,7 @@ mod torn;
 mod world;
 
 /// Fewer cases than this mean that some were lost.
-const CASES: usize = 220;
+const CASES: usize = 280;
 
 #[test]
 fn there_are_as_many_cases_as_there_should_be() {
@@ -26,6 +27,7 @@ fn there_are_as_many_cases_as_there_should_be() {
         ("cuts", cuts::cases()),
         ("direct", direct::cases()),
         ("fragments", fragments::cases()),
+        ("mastership", mastership::cases()),
         ("nat", nat::cases()),
         ("options", options::cases()),
         ("quotes", quotes::cases()),

@@ -27,19 +27,19 @@ pub fn cases() -> Vec<Case> {
 const ROUTER: u8 = 50;
 
 /// Fragmentation needed, or packet too big.
-fn too_big(f: Flavour) -> (u8, u8) {
+pub fn too_big(f: Flavour) -> (u8, u8) {
     if f.v4 { (3, 4) } else { (2, 0) }
 }
 
 /// An error from the router to the sender of `about`, quoting its first `octets`.
-fn error(f: Flavour, kind: (u8, u8), about: &Ip, octets: usize) -> Frame {
+pub fn error(f: Flavour, kind: (u8, u8), about: &Ip, octets: usize) -> Frame {
     let whole = about.octets();
     let data = whole[..octets.min(whole.len())].to_vec();
     frame(Ip::new(f.client(ROUTER), about.source, Payload::Icmp { kind, data }))
 }
 
 /// All that there is.
-const WHOLE: usize = usize::MAX;
+pub const WHOLE: usize = usize::MAX;
 
 /// The IP header and eight octets, as RFC 792 asks at least.
 fn least(f: Flavour) -> usize {

@@ -66,14 +66,22 @@ fn request(random: &mut Random, f: Flavour) -> Frame {
         97..port::DRAINED => port::UNSETTLED,
         service => service,
     };
-    let address = match random.below(12) {
+    let address = match random.below(14) {
         0 => f.wild(),
         1 => f.wild_nat(),
         2 => f.stranger(),
+        3 | 4 => return following(random, f),
         _ => f.vip(),
     };
     let sent = f.to(address, if random.one_in(10) { port::EXACT } else { service });
     sent.sourced(f.client(random.of(&CLIENTS)), 40_000 + random.below(4) as u16).flags(random.of(&[16, 16, 2, 17, 4]))
+}
+
+/// Of a service that follows a virtual router, or of another port of its address.
+fn following(random: &mut Random, f: Flavour) -> Frame {
+    let service = random.of(&[port::FOLLOWS_DIRECT, port::FOLLOWS_DIRECT, port::FOLLOWS_NAT, port::NONE]);
+    let sent = f.to(f.followed(), service);
+    sent.sourced(f.client(random.of(&CLIENTS)), 40_000 + random.below(4) as u16).flags(random.of(&[16, 2]))
 }
 
 const CLIENTS: [u8; 4] = [client::NEAR, client::SAME_SIDE, client::UNRESOLVED, client::FAR];
@@ -88,8 +96,9 @@ fn reply(random: &mut Random, f: Flavour) -> Frame {
 
 /// A translated service, and the port of its backends.
 fn backend(random: &mut Random) -> (u16, u16) {
-    match random.below(6) {
+    match random.below(7) {
         0 => (port::OTHERS, 7777),
+        6 => (port::FOLLOWS_NAT, port::BACKEND),
         1 => (port::NAT_EXCLUDED, port::BACKEND),
         2 if random.one_in(4) => (port::NAT, port::NONE),
         3 => (port::NAT_TAGGED, port::BACKEND),

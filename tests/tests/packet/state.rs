@@ -41,7 +41,17 @@ pub fn native_tables(image: Image) -> NativeTables {
     native.routes = world::routes();
     native.vlans.insert(world::VLAN, (world::WAN, [world::tag_wire(world::INNER), 0]));
     native.clock.set(coarse_now());
+    native.live.insert(world::ROUTER);
     native
+}
+
+/// Says in both homes whether this node is live for [`world::ROUTER`].
+pub fn set_live(kernel: &Kernel, native: &mut NativeTables, live: bool) {
+    kernel.maps.live_words.set(world::ROUTER, live).expect("a live word");
+    match live {
+        true => native.live.insert(world::ROUTER),
+        false => native.live.remove(&world::ROUTER),
+    };
 }
 
 /// The clock that the kernel's program reads.
@@ -99,6 +109,7 @@ pub fn reset(kernel: &mut Kernel) {
     for write in world::resting() {
         kernel.maps.apply(&write).expect("a write");
     }
+    kernel.maps.live_words.set(world::ROUTER, true).expect("a live word");
     kernel.handed_over();
     // A refusal is told from one of an earlier case by its time.
     while latest_refusal(kernel) >= coarse_now() {

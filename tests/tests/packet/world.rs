@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fairway::reconcile::half::publish;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Reverse, Root, Row, Service, method, root_flags, row_state, service_flags};
+use lb_common::abi::{ALWAYS_LIVE, Reverse, Root, Row, Service, method, root_flags, row_state, service_flags};
+use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::ethernet::Exit;
 use lb_common::path::Route;
 use lb_common::slot::{NONE, Slot};
@@ -55,7 +56,15 @@ pub mod port {
     /// No current owner, previous owner 0.
     pub const DRAINED: u16 = 100;
     pub const NAT_UNSETTLED: u16 = 101;
-    pub const END: u16 = 102;
+    /// On [`Flavour::followed`], which follows [`ROUTER`].
+    pub const FOLLOWS_DIRECT: u16 = 102;
+    /// The same, translated to [`BACKEND`].
+    pub const FOLLOWS_NAT: u16 = 103;
+    /// Follows [`ROUTER`] too, on the address whose other services follow none.
+    pub const FOLLOWS_MIXED: u16 = 104;
+    /// Its live word is beyond the words.
+    pub const FOLLOWS_BEYOND: u16 = 105;
+    pub const END: u16 = 106;
     /// The exact port of an address that has a wildcard listener too.
     pub const EXACT: u16 = 443;
     /// What translated backends listen on.
@@ -66,6 +75,9 @@ pub mod port {
 
 /// Seconds after which an open flow's record is stale.
 pub const IDLE_TIMEOUT: u32 = 5;
+
+/// The live word of the virtual router that some services follow; 1 unless a case says otherwise.
+pub const ROUTER: u32 = 5;
 
 /// One of the four copies of everything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,6 +118,11 @@ impl Flavour {
     /// An address all of whose ports are translated to one backend's.
     pub fn wild_nat(self) -> IpAddr {
         self.address([192, 0, 2, 30], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x30])
+    }
+
+    /// An address all of whose services follow [`ROUTER`].
+    pub fn followed(self) -> IpAddr {
+        self.address([192, 0, 2, 40], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x40])
     }
 
     /// An address of no service.
@@ -234,7 +251,7 @@ impl Builder {
                 _ => settled(0),
             };
             self.rows(flavour, port, 4);
-            self.service(flavour, flavour.vip(), port, flavour.row(port, 0), &words);
+            self.service(flavour, address_of(flavour, port), port, flavour.row(port, 0), &words);
         }
         self.rows(flavour, port::SPREAD, 16);
         let spread: Vec<Slot> = (0..SLOTS_EACH as u16).map(Slot::settled).collect();
@@ -262,7 +279,8 @@ impl Builder {
             seed: 7,
             shift: 64 - SLOTS_EACH.ilog2(),
             idle_timeout: IDLE_TIMEOUT,
-            reserved: [0; 2],
+            live: live_word(port),
+            ..Service::default()
         });
     }
 
@@ -273,7 +291,7 @@ impl Builder {
             self.writes.push(Write::Row(index, row(flavour, port, backend, method)));
             if method == method::NAT && port != port::OTHERS {
                 let exclude = u32::from(port == port::NAT_EXCLUDED);
-                self.reverse_entry(flavour, index, port::BACKEND, flavour.vip(), port, exclude);
+                self.reverse_entry(flavour, index, port::BACKEND, address_of(flavour, port), port, exclude);
             }
         }
     }
@@ -287,14 +305,30 @@ impl Builder {
             protocol: flavour.protocol(),
             flags: service_flags::USED,
             exclude,
+            live: live_word(port),
             ..Reverse::default()
         });
     }
 }
 
+fn address_of(flavour: Flavour, port: u16) -> IpAddr {
+    match port {
+        port::FOLLOWS_DIRECT | port::FOLLOWS_NAT => flavour.followed(),
+        _ => flavour.vip(),
+    }
+}
+
+fn live_word(port: u16) -> u32 {
+    match port {
+        port::FOLLOWS_DIRECT | port::FOLLOWS_NAT | port::FOLLOWS_MIXED => ROUTER,
+        port::FOLLOWS_BEYOND => LIVE_WORDS,
+        _ => ALWAYS_LIVE,
+    }
+}
+
 fn method_of(port: u16, backend: u16) -> u8 {
     match port {
-        port::NAT | port::NAT_TAGGED | port::NAT_EXCLUDED | port::NAT_UNSETTLED => method::NAT,
+        port::NAT | port::NAT_TAGGED | port::NAT_EXCLUDED | port::NAT_UNSETTLED | port::FOLLOWS_NAT => method::NAT,
         port::OTHERS if backend == 2 => method::NAT,
         port::LOCAL => method::LOCAL,
         port::NO_METHOD => method::NONE,

@@ -67,6 +67,10 @@ impl Tables for InFlight<'_> {
         self.replaced.slots.get(&index).filter(|_| self.old_slot).map(|&word| Slot(word)).or(self.tables.slot(index))
     }
 
+    fn is_live(&self, index: u32) -> bool {
+        self.tables.is_live(index)
+    }
+
     fn displacements(&self, half: u32) -> Option<&Displacements> {
         self.tables.displacements(half)
     }

@@ -22,8 +22,6 @@ pub struct Host {
     pub capabilities: Option<u64>,
     /// `net.core.bpf_jit_enable`; to be seen in the first network namespace only.
     pub jit: Option<String>,
-    /// Where bpffs is mounted.
-    pub bpffs: Option<Vec<String>>,
     /// Why a grace period cannot be waited for.
     pub no_grace: Option<String>,
     /// The interfaces that the configuration names.
@@ -58,7 +56,6 @@ impl Host {
             kernel: word("/proc/sys/kernel/osrelease"),
             capabilities: capabilities(),
             jit: word("/proc/sys/net/core/bpf_jit_enable"),
-            bpffs: fs::read_to_string("/proc/self/mounts").ok().map(|mounts| bpffs(&mounts)),
             no_grace: grace::wait().err().map(|error| format!("{error:#}")),
             interfaces: names.iter().map(|name| (name.clone(), interface(name, links.as_ref()))).collect(),
             addresses: addresses(),
@@ -78,11 +75,6 @@ fn capabilities() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(bits.trim(), 16).ok()
-}
-
-fn bpffs(mounts: &str) -> Vec<String> {
-    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    fields.filter(|fields| fields.get(2) == Some(&"bpf")).map(|fields| fields[1].to_owned()).collect()
 }
 
 fn interface(name: &str, links: Option<&Links>) -> Interface {
@@ -114,12 +106,6 @@ fn addresses() -> Option<Vec<IpAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bpffs_is_found_among_the_mounts() {
-        let mounts = "sysfs /sys/fs/bpf sysfs rw 0 0\nbpf /sys/fs/bpf bpf rw,mode=700 0 0\n";
-        assert_eq!(bpffs(mounts), ["/sys/fs/bpf"]);
-    }
 
     #[test]
     fn this_host_has_a_kernel_and_a_loopback_address() {

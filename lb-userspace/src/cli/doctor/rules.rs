@@ -35,7 +35,6 @@ fn finding(check: &'static str, what: impl Into<String>, fix: impl Into<String>)
 pub fn findings(host: &Host, config: Option<&Config>) -> Vec<Finding> {
     let mut all: Vec<Finding> =
         [kernel(host), capabilities(host), jit(host), grace(host)].into_iter().flatten().collect();
-    all.extend(bpffs(host, config));
     if let Some(config) = config {
         for (name, interface) in &host.interfaces {
             all.extend(interface_findings(name, interface, config));
@@ -69,13 +68,6 @@ fn grace(host: &Host) -> Option<Finding> {
     let why = host.no_grace.as_ref()?;
     let what = format!("table entries cannot be used again safely: {why} (a kernel without it, or nohz_full=)");
     Some(finding("membarrier", what, r#"sed -i 's/nohz_full=[^ "]*//' /etc/default/grub && update-grub && reboot"#))
-}
-
-fn bpffs(host: &Host, config: Option<&Config>) -> Option<Finding> {
-    let pins = config.map_or_else(|| "/sys/fs/bpf/fairway".into(), |config| config.dataplane.pin_path.clone());
-    let mounted = host.bpffs.as_ref()?.iter().any(|mount| pins.starts_with(mount));
-    let what = format!("no BPF file system holds {}: nothing can be pinned there", pins.display());
-    (!mounted).then(|| finding("bpffs", what, "mount -t bpf bpf /sys/fs/bpf"))
 }
 
 fn interface_findings(name: &str, interface: &Interface, config: &Config) -> Vec<Finding> {
@@ -151,7 +143,6 @@ mod tests {
             kernel: Some("6.1.0-18-amd64".to_owned()),
             capabilities: Some(CAP_NET_ADMIN | CAP_BPF),
             jit: Some("1".to_owned()),
-            bpffs: Some(vec!["/sys/fs/bpf".to_owned()]),
             no_grace: None,
             interfaces: [("eth0".to_owned(), eth0)].into(),
             addresses: Some(vec!["203.0.113.10".parse().unwrap()]),
@@ -179,7 +170,6 @@ mod tests {
             (Host { kernel: Some("5.15.0".to_owned()), ..healthy() }, "kernel", "linux-image"),
             (Host { capabilities: Some(CAP_BPF), ..healthy() }, "capabilities", "sudo"),
             (Host { jit: Some("0".to_owned()), ..healthy() }, "jit", "bpf_jit_enable=1"),
-            (Host { bpffs: Some(vec!["/run/bpf".to_owned()]), ..healthy() }, "bpffs", "mount -t bpf"),
             (Host { no_grace: Some("EINVAL".to_owned()), ..healthy() }, "membarrier", "nohz_full"),
             (Host { addresses: Some(Vec::new()), ..healthy() }, "address", "add 203.0.113.10/32 dev lo"),
             (eth0(|it| it.exists = false), "interface", "ip -brief link"),

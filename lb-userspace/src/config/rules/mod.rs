@@ -1,9 +1,10 @@
 //! The rules between values: what each value alone may be, `value` has said already. Each rule is a function over the
 //! draft that reports all of its violations. Here those over the whole file; `service` has those within one service,
-//! `nat` the one that keeps replies unambiguous.
+//! `nat` the one that keeps replies unambiguous, `vrrp` those over virtual routers.
 
 mod nat;
 mod service;
+mod vrrp;
 
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Problems, Span};
@@ -25,6 +26,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems) {
     for service in &draft.services {
         service::check(service, problems);
     }
+    vrrp::check(draft, problems);
 }
 
 fn interfaces(draft: &Draft, problems: &mut Problems) {

@@ -1,9 +1,10 @@
 //! What the configuration promises. Here: what a file means; `refused`: tables of (file → codes and places); `shown`:
-//! how problems read; `mutated`: properties over broken files.
+//! how problems read; `vrrp`: virtual routers, the peer link and the hook; `mutated`: properties over broken files.
 
 mod mutated;
 mod refused;
 mod shown;
+mod vrrp;
 
 use super::*;
 use std::net::IpAddr;
@@ -147,16 +148,22 @@ fn the_schema_knows_the_keys_of_this_version_only() {
     assert_eq!(service["properties"]["forwarding"]["enum"], serde_json::json!(["direct", "nat"]));
     assert_eq!(service["properties"]["backend"]["items"]["properties"]["weight"]["maximum"], 10_000);
     assert!(service["properties"].get("quorum").is_none());
-    assert!(schema["properties"].get("vrrp").is_none());
+    let vrrp = &schema["properties"]["vrrp"]["items"];
+    assert_eq!(vrrp["required"], serde_json::json!(["name", "interface", "vrid", "addresses"]));
+    assert_eq!(vrrp["properties"]["track"]["items"]["properties"]["weight"]["minimum"], -254);
+    assert!(schema["properties"]["service"]["items"]["properties"].get("check").is_none());
 }
 
 #[test]
 fn every_alias_stands_for_a_word_there_is() {
-    let tables = [&keys::FILE].into_iter().chain(keys::FILE.keys.iter().filter_map(|key| match key.kind {
-        keys::Kind::Table(table) | keys::Kind::Tables(table) => Some(table),
-        _ => None,
-    }));
-    for key in tables.flat_map(|table| table.keys) {
+    fn below(table: &'static keys::Table) -> Vec<&'static keys::Table> {
+        let children = table.keys.iter().filter_map(|key| match key.kind {
+            keys::Kind::Table(table) | keys::Kind::Tables(table) => Some(table),
+            _ => None,
+        });
+        children.flat_map(below).chain([table]).collect()
+    }
+    for key in below(&keys::FILE).into_iter().flat_map(|table| table.keys) {
         let keys::Kind::Choice(choices) = &key.kind else { continue };
         for (alias, word) in choices.aliases {
             let known = (choices.now)().contains(word) || choices.later.contains(word);
@@ -218,6 +225,7 @@ fn default_service() -> Service {
         listeners: vec![],
         forwarding: Forwarding::Direct,
         scheduler: Scheduler::Maglev,
+        vrrp: None,
         idle_timeout: None,
         udp: UdpMode::Stateless,
         on_no_backend: OnNoBackend::Pass,

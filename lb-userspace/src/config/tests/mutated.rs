@@ -1,6 +1,8 @@
 //! No text makes the parser or the renderings panic.
 
-use super::{Config, EXAMPLE, Forwarding, Severity, parse, render, reports};
+use super::{
+    Condition, Config, EXAMPLE, Forwarding, Service, Severity, VirtualRouter, VrrpVersion, parse, render, reports,
+};
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -8,7 +10,8 @@ use std::hash::Hash;
 
 #[test]
 fn what_is_mutated_is_valid() {
-    assert_eq!(super::accepted(&rich()).services.len(), 2);
+    let config = super::accepted(&rich());
+    assert_eq!((config.services.len(), config.virtual_routers.len()), (2, 2));
 }
 
 proptest! {
@@ -81,6 +84,13 @@ fn edit() -> impl Strategy<Value = (prop::sample::Index, usize, String)> {
         "true",
         ".",
         "\\u",
+        "[[vrrp]]\n",
+        "[[vrrp.track]]\n",
+        "type = \"script\"\n",
+        "version = 2\n",
+        "fault = true\n",
+        "fe80::1",
+        "/0",
     ]);
     (any::<prop::sample::Index>(), 0usize..8, pieces.prop_map(str::to_owned))
 }
@@ -96,7 +106,7 @@ udp = "flows"
 nat_exclude = ["fd00::/8"]
 backend = [{ address = "2001:db8:1::1" }, { name = "b", address = "2001:db8:1::2", weight = 0 }]
 "#;
-    format!("{EXAMPLE}{nat}")
+    format!("{EXAMPLE}{nat}{}", super::vrrp::EVERY_KEY)
 }
 
 /// Parses, and renders whatever is said; what is accepted keeps the promises of the model.
@@ -115,6 +125,18 @@ fn keeps_its_promises(config: &Config) {
     let services = &config.services;
     assert!(services.is_empty() || !config.dataplane.interfaces.is_empty());
     assert!(all_differ(services.iter().map(|service| &service.name)));
+    let held = |service: &Service, router: &VirtualRouter| {
+        let mut addresses = service.listeners.iter().map(|listener| listener.address);
+        let all = || router.addresses.iter().chain(&router.excluded_addresses);
+        addresses.all(|address| all().any(|net| net.addr() == address))
+    };
+    for (service, followed) in services.iter().filter_map(|service| Some((service, service.vrrp.as_ref()?))) {
+        let router = config.virtual_routers.iter().find(|router| router.name == *followed).unwrap();
+        assert!(held(service, router));
+    }
+    assert!(all_differ(config.virtual_routers.iter().map(|router| &router.name)));
+    assert!(all_differ(config.virtual_routers.iter().map(|r| (&r.interface, r.vrid, r.is_ipv4()))));
+    config.virtual_routers.iter().for_each(router_keeps_its_promises);
     assert!(all_differ(services.iter().flat_map(|service| &service.listeners)));
     for service in services {
         assert!(!service.listeners.is_empty() && service.lookup_table_size.is_power_of_two());
@@ -125,6 +147,28 @@ fn keeps_its_promises(config: &Config) {
         assert!(addresses.all(|address| address.is_ipv4() == first.is_ipv4()));
         for backend in &service.backends {
             assert!(backend.port.is_none() || backend.forwarding == Forwarding::Nat);
+        }
+    }
+}
+
+fn router_keeps_its_promises(router: &VirtualRouter) {
+    let interval = router.advertisement_interval;
+    let addresses = router.addresses.iter().map(|net| net.addr());
+    assert!((1..=255).contains(&router.addresses.len()) && router.vrid > 0 && router.priority > 0);
+    assert!(addresses.chain(router.unicast_peers.clone()).all(|address| address.is_ipv4() == router.is_ipv4()));
+    match router.version {
+        VrrpVersion::V2 => assert!(router.is_ipv4() && interval.subsec_nanos() == 0 && interval.as_secs() <= 255),
+        VrrpVersion::V3 => {
+            assert!(
+                interval.as_millis() <= 40_950 && interval.as_nanos().is_multiple_of(10_000_000) && !interval.is_zero()
+            );
+            assert_eq!(router.authentication, None);
+        }
+    }
+    assert!(all_differ(router.tracks.iter().map(|track| &track.name)));
+    for track in &router.tracks {
+        if let Condition::Script { command, .. } = &track.condition {
+            assert!(command[0].starts_with('/'));
         }
     }
 }

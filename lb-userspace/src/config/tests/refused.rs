@@ -119,9 +119,6 @@ fn a_listener_is_refused_for_what_is_wrong_with_it() {
 #[test]
 fn keys_of_later_versions_are_refused_and_never_ignored() {
     check_cases(&[
-        ("[[vrrp]]\nname = \"public\"", "FW0007 2:3"),
-        ("[peer]\naddresses = [\"10.9.0.2\"]", "FW0007 2:2"),
-        ("$vrrp = \"public\"\n$one", "FW0007 5:1"),
         ("$quorum = 1\n$one", "FW0007 5:1"),
         ("$minimum_healthy = 0.0\n$one", "FW0007 5:1"),
         ("$on_down = \"keep\"\n$one", "FW0007 5:1"),
@@ -130,7 +127,6 @@ fn keys_of_later_versions_are_refused_and_never_ignored() {
         ("$oneforwarding = \"tunnel\"", "FW0007 7:14"),
     ]);
     check("[dataplane]\npin_path = \"/sys/fs/bpf/fairway\"", "FW0007 2:1");
-    check("[dataplane]\nready_timeout = \"30s\"", "FW0007 2:1");
 }
 
 #[test]
@@ -255,7 +251,7 @@ address = "10.0.0.1"
 name = "b"
 listen = ["tcp://203.0.113.10:80"]
 "#,
-        "FW0002 2:1 FW0101 3:1 FW0008 4:8 FW0007 5:1 FW0007 6:3 FW0004 8:1 FW0005 9:36 FW0003 10:16 FW0107 13:8 FW0006 14:10 \
+        "FW0002 2:1 FW0101 3:1 FW0008 4:8 FW0007 5:1 FW0004 6:1 FW0004 6:1 FW0004 6:1 FW0211 6:1 FW0004 8:1 FW0005 9:36 FW0003 10:16 FW0107 13:8 FW0006 14:10 \
          FW0115 16:11 FW0202 18:8 FW0105 19:11",
     );
 }

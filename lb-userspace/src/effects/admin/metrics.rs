@@ -3,6 +3,8 @@
 //!
 //! The encoder appends `_total` to counters and `_info` to infos by itself, hence the names here are without.
 
+mod vrrp;
+
 use std::collections::BTreeMap;
 use std::fmt::Result;
 
@@ -42,7 +44,8 @@ impl Collector for Snapshot {
         interfaces(&mut out, &self.0)?;
         services(&mut out, &self.0.services)?;
         backends(&mut out, &self.0.services)?;
-        packets_and_flows(&mut out, &self.0)
+        packets_and_flows(&mut out, &self.0)?;
+        vrrp::encode(&mut out, self.0.vrrp.as_ref())
     }
 }
 
@@ -193,6 +196,23 @@ impl Families<'_> {
         let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         series.into_iter().try_for_each(|(labels, value)| {
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        })
+    }
+
+    /// Each with its sum, and the count of each bucket by its upper bound.
+    fn histograms<L>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (L, (f64, Vec<(f64, u64)>))>,
+    ) -> Result
+    where
+        L: EncodeLabelSet,
+    {
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        series.into_iter().try_for_each(|(labels, (sum, buckets))| {
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
         })
     }
 

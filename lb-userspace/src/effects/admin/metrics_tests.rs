@@ -45,6 +45,53 @@ fairway_flow_table_entries{protocol="tcp"} 12
 fairway_flow_table_capacity{protocol="udp"} 1048576
 fairway_flow_record_refusals_total 3
 fairway_neighbours_unresolved 1
+fairway_vrrp_info{vrrp="public",interface="eth0",family="ipv4",vrid="51",version="3"} 1
+fairway_vrrp_address_info{vrrp="public",address="2001:db8::10"} 1
+fairway_vrrp_state{vrrp="public",state="master"} 1
+fairway_vrrp_state{vrrp="public",state="backup"} 0
+fairway_vrrp_state{vrrp="inside",state="backup"} 1
+fairway_vrrp_last_change_timestamp_seconds{vrrp="public"} 1700009875.0
+fairway_vrrp_priority{vrrp="public"} 254.0
+fairway_vrrp_effective_priority{vrrp="public"} 204.0
+fairway_vrrp_track_contribution{vrrp="public",track="interface eth1"} -50.0
+fairway_vrrp_foreign_master{vrrp="public"} 1.0
+fairway_vrrp_foreign_master{vrrp="inside"} 0.0
+fairway_vrrp_resigned{vrrp="inside"} 1.0
+fairway_vrrp_held_back{vrrp="inside"} 1.0
+fairway_vrrp_transitions_total{vrrp="public",state="master"} 2
+fairway_vrrp_transitions_total{vrrp="public",state="fault"} 0
+fairway_vrrp_advertisements_sent_total{vrrp="public"} 100
+fairway_vrrp_advertisements_received_total{vrrp="public"} 7
+fairway_vrrp_advertisement_errors_total{vrrp="public",reason="ttl"} 3
+fairway_vrrp_priority_zero_received_total{vrrp="public"} 1
+fairway_vrrp_priority_zero_sent_total{vrrp="public"} 0
+fairway_vrrp_address_list_differs_total{vrrp="public"} 0
+fairway_vrrp_checksum_form_total{vrrp="public",form="plain"} 1
+fairway_vrrp_advertisement_lateness_seconds_sum{vrrp="public"} 0.5
+fairway_vrrp_advertisement_lateness_seconds_count{vrrp="public"} 100
+fairway_vrrp_advertisement_lateness_seconds_bucket{le="0.00005",vrrp="public"} 90
+fairway_vrrp_advertisement_lateness_seconds_bucket{le="0.25",vrrp="public"} 99
+fairway_vrrp_advertisement_lateness_seconds_bucket{le="+Inf",vrrp="public"} 100
+fairway_vrrp_stray_packets_total{reason="vrid"} 9
+fairway_vrrp_stalls_total 2
+fairway_vrrp_longest_stall_seconds 0.12
+fairway_vrrp_realtime 1.0
+fairway_vrrp_memory_locked 0.0
+fairway_vrrp_wakeups_total 5000
+fairway_vrrp_late_wakeups_total 2
+fairway_vrrp_worst_lateness_seconds 0.0125
+fairway_vrrp_failures_total{reason="send an advertisement: ENETDOWN"} 1
+fairway_peer_up 1.0
+fairway_peer_refused_total{reason="authentication"} 3
+fairway_peer_path_info{path="2",address="192.0.2.2"} 1
+fairway_peer_path_up{path="1"} 1.0
+fairway_peer_path_up{path="2"} 0.0
+fairway_peer_heartbeats_sent_total{path="2"} 1000
+fairway_peer_heartbeats_received_total{path="1"} 990
+fairway_bfd_session_info{session="1",neighbour="192.0.2.2"} 1
+fairway_bfd_session_up{session="1"} 1.0
+fairway_bfd_session_losses_total{session="1"} 1
+fairway_bfd_packets_discarded_total{session="1",reason="ttl"} 4
 "#;
     for line in expected.trim().lines() {
         let line = line.replace("we\"b", "we\\\"b");
@@ -76,6 +123,7 @@ fn an_empty_state_is_a_well_formed_scrape_too() {
         neighbours: Vec::new(),
         passes: BTreeMap::new(),
         drops: BTreeMap::new(),
+        vrrp: None,
         ..status
     }));
 }
@@ -86,6 +134,12 @@ fn every_metric_is_documented() {
     for series in check_exposition(&scrape()) {
         assert!(docs.contains(&format!("`{series}`")), "{series} is not in docs/metrics.md");
     }
+}
+
+#[test]
+fn without_virtual_routers_there_are_no_metrics_of_them() {
+    let scrape = text(Status { vrrp: None, ..sample::status() });
+    assert!(!scrape.contains("vrrp") && !scrape.contains("fairway_peer") && !scrape.contains("fairway_bfd"));
 }
 
 /// Fails unless the text keeps the rules of OpenMetrics that scrapers trip over; returns the names of all samples.
@@ -101,16 +155,19 @@ fn check_exposition(text: &str) -> BTreeSet<String> {
             current = name.to_owned();
         } else if !line.starts_with("# HELP ") {
             let (name, labels) = sample_of(line);
-            let suffix = match families[&current] {
-                "counter" => "_total",
-                "info" => "_info",
-                "gauge" => "",
+            let suffixes: &[&str] = match families[&current] {
+                "counter" => &["_total"],
+                "info" => &["_info"],
+                "gauge" => &[""],
+                "histogram" => &["_sum", "_count", "_bucket"],
                 other => panic!("{current} is a {other}"),
             };
-            assert_eq!(name, format!("{current}{suffix}"), "a sample outside of its family");
+            let known = suffixes.iter().any(|suffix| name == format!("{current}{suffix}"));
+            assert!(known, "{line} is a sample outside of its family");
             assert!(name.starts_with("fairway_"));
             assert!(series.insert(format!("{name}{labels:?}")), "{line} comes twice");
-            names.insert(name);
+            // A histogram is documented as one.
+            names.insert(if families[&current] == "histogram" { current.clone() } else { name });
         }
     }
     names

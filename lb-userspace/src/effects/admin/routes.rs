@@ -1,6 +1,8 @@
 //! What can be asked where. The TCP side gets the questions without a body; everything that takes one (a file, a packet)
 //! or changes something is for the Unix socket alone, whose mode says who may.
 
+mod vrrp;
+
 use std::convert::Infallible;
 
 use axum::body::Body;
@@ -34,6 +36,9 @@ pub(super) fn commands(daemon: Daemon) -> Router {
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/explain", post(explain))
         .route("/api/v1/trace", post(trace))
+        .route("/api/v1/vrrp/resign", post(vrrp::resign))
+        .route("/api/v1/vrrp/resume", post(vrrp::resume))
+        .route("/api/v1/events/follow", get(vrrp::follow))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(daemon)
@@ -43,6 +48,7 @@ fn questions() -> Router<Daemon> {
     Router::new()
         .route("/", get(page))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/events", get(vrrp::events))
         .route("/metrics", get(scrape))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -106,14 +112,19 @@ type Line = Result<Vec<u8>, Infallible>;
 
 async fn next_line(mut events: mpsc::Receiver<TraceEvent>) -> Option<(Line, mpsc::Receiver<TraceEvent>)> {
     let event = events.recv().await?;
-    let mut line = serde_json::to_vec(&event).expect("strings, numbers and lists only");
+    Some((Ok(encoded(&event)), events))
+}
+
+/// As one line of JSON.
+fn encoded(value: &impl serde::Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).expect("strings, numbers, lists and maps of strings only");
     line.push(b'\n');
-    Some((Ok(line), events))
+    line
 }
 
 async fn unknown() -> Refusal {
     let message =
-        "there is no such page here; commands (diff, reload, explain, trace) are served at the Unix socket only";
+        "there is no such page here; commands (diff, reload, explain, trace, vrrp) are served at the Unix socket only";
     Refusal::new(StatusCode::NOT_FOUND, 2, message)
 }
 

@@ -1,5 +1,9 @@
 //! A state with something of everything, for tests of what is made from it.
 
+mod vrrp;
+
+pub use vrrp::{quiet, vrrp};
+
 use std::collections::BTreeMap;
 
 use crate::controller::view::{
@@ -49,6 +53,7 @@ pub fn status() -> Status {
         ],
         warnings: vec!["eth1: XDP runs in generic mode, at a tenth of the speed".to_owned()],
         flows_at_risk: 12,
+        vrrp: Some(vrrp()),
     }
 }
 

@@ -12,7 +12,8 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::controller::view::{PlanReport, Problem, Status};
+use crate::controller::view::{OrderReport, PlanReport, Problem, Status};
+use crate::effects::events::EventStream;
 use crate::runtime::request::{QUEUE, TraceEvent};
 
 /// Nothing here should take longer; only a failure does.
@@ -58,6 +59,7 @@ impl Bed {
 
 /// Answers as a daemon would that accepts every file but the one called `bad`.
 async fn answer(mut queue: mpsc::Receiver<Request>, status: Status) {
+    let events = two_events();
     while let Some(request) = queue.recv().await {
         match request {
             Request::Status(sender) => drop(sender.send(Box::new(status.clone()))),
@@ -69,6 +71,17 @@ async fn answer(mut queue: mpsc::Receiver<Request>, status: Status) {
                 drop(sender.send(if name.as_deref() == Some("bad") { Err(bad()) } else { Ok(plan()) }));
             }
             Request::Explain(_, sender) => drop(sender), // as a loop does that is stopping
+            Request::Vrrp(order, sender) => {
+                let unknown = || Problem { exit: 2, message: "no virtual router is called nosuch".to_owned() };
+                let routers = || vec![format!("{:?} {:?}", order.action, order.router)];
+                let report = || OrderReport { api: "v1".to_owned(), routers: routers() };
+                drop(sender.send(if order.router.as_deref() == Some("nosuch") {
+                    Err(unknown())
+                } else {
+                    Ok(report())
+                }));
+            }
+            Request::Events(sender) => drop(sender.send(events.clone())),
             Request::Trace(query, sender) => {
                 let (events, receiver) = mpsc::channel(4);
                 drop(sender.send(Ok(receiver)));
@@ -80,6 +93,13 @@ async fn answer(mut queue: mpsc::Receiver<Request>, status: Status) {
             }
         }
     }
+}
+
+fn two_events() -> EventStream {
+    let events = EventStream::default();
+    events.tell(1.5, crate::vrrp::happening::Happening::Stalled { seconds: 0.25 });
+    events.tell(2.5, crate::vrrp::happening::Happening::Stalled { seconds: 0.5 });
+    events
 }
 
 /// One request; status code and body of its answer.
@@ -134,7 +154,7 @@ async fn a_node_that_is_not_ready_says_why() {
 #[tokio::test]
 async fn commands_are_for_the_unix_socket_alone() {
     let bed = Bed::start().await;
-    for path in ["/api/v1/reload", "/api/v1/diff", "/api/v1/explain", "/api/v1/trace"] {
+    for path in ["/api/v1/reload", "/api/v1/diff", "/api/v1/explain", "/api/v1/trace", "/api/v1/vrrp/resign"] {
         let (code, body) = bed.tcp("POST", path).await;
         assert_eq!((code, problem(&body).exit), (404, 2), "{path}");
     }
@@ -168,6 +188,56 @@ async fn a_trace_is_streamed_line_by_line() {
     let query = r#"{"address": null, "port": 80, "protocol": 6, "seconds": 1, "packets": true}"#;
     let (code, body) = bed.unix("POST", "/api/v1/trace", query).await;
     assert_eq!((code, &*body), (200, "{\"Step\":\"port 80\"}\n{\"Packet\":[1.5,[1,2]]}\n"));
+}
+
+#[tokio::test]
+async fn events_are_lines_of_json_that_can_be_asked_for_by_number() {
+    let bed = Bed::start().await;
+    let [first, second] = [(1, 1.5, 0.25), (2, 2.5, 0.5)].map(|(sequence, time, seconds)| {
+        format!("{{\"sequence\":{sequence},\"time\":{time},\"kind\":\"stalled\",\"seconds\":{seconds}}}\n")
+    });
+    assert_eq!(bed.unix("GET", "/api/v1/events", "").await, (200, format!("{first}{second}")));
+    assert_eq!(bed.tcp("GET", "/api/v1/events?since=1").await, (200, second.clone()));
+    assert_eq!(bed.tcp("GET", "/api/v1/events?limit=1").await, (200, first.clone()));
+    let (code, body) = bed.unix("GET", "/api/v1/events?since=x", "").await;
+    assert_eq!((code, problem(&body).exit), (400, 2));
+    // A place among the listener's connections is not for who only looks.
+    assert_eq!(bed.tcp("GET", "/api/v1/events/follow").await.0, 404);
+}
+
+#[tokio::test]
+async fn events_are_followed_until_the_follower_goes() {
+    let bed = Bed::start().await;
+    let mut stream = UnixStream::connect(bed.socket()).await.unwrap();
+    stream.write_all(b"GET /api/v1/events/follow?since=1 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains("\"seconds\":0.5}") {
+        let mut piece = [0; 1024];
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut piece)).await.expect("answered in time").unwrap();
+        assert!(read > 0, "the answer ends");
+        answer.extend(&piece[..read]);
+    }
+    assert!(!String::from_utf8_lossy(&answer).contains("\"seconds\":0.25"), "only what follows");
+    drop(stream);
+    assert_eq!(bed.unix("GET", "/livez", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn orders_name_one_virtual_router_or_say_all() {
+    let bed = Bed::start().await;
+    let ask = |what: &'static str, body: &'static str| bed.unix("POST", what, body);
+    let (code, body) = ask("/api/v1/vrrp/resign", r#"{"router": "public"}"#).await;
+    let told = |body: &str| serde_json::from_str::<OrderReport>(body).unwrap().routers;
+    assert_eq!((code, told(&body)), (200, vec!["Resign Some(\"public\")".to_owned()]));
+    let (code, body) = ask("/api/v1/vrrp/resume", r#"{"all": true}"#).await;
+    assert_eq!((code, told(&body)), (200, vec!["Resume None".to_owned()]));
+    for body in [r#"{}"#, r#"{"router": "public", "all": true}"#, r#"{"router": "nosuch"}"#] {
+        let (code, answer) = ask("/api/v1/vrrp/resign", body).await;
+        assert_eq!((code, problem(&answer).exit), (422, 2), "{body}");
+    }
+    for body in ["", r#"{"name": "public"}"#] {
+        assert_eq!(ask("/api/v1/vrrp/resign", body).await.0, 400, "{body}");
+    }
 }
 
 #[tokio::test]

@@ -1,21 +1,40 @@
 //! Where the program is attached, and how. Native mode first; generic only when the configuration says `auto`, and loudly.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd as _;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::Ebpf;
 use aya::programs::Xdp;
-use aya::programs::xdp::{XdpLink, XdpMode};
 
+use super::link::XdpLink;
 use super::object;
 use crate::config::AttachMode;
 use crate::effects::netlink;
 use crate::nexthop::ProgramMode;
 
+/// `XDP_FLAGS_SKB_MODE` of linux/if_link.h.
+const GENERIC_MODE: u32 = 1 << 1;
+/// `XDP_FLAGS_DRV_MODE` of linux/if_link.h.
+const DRIVER_MODE: u32 = 1 << 2;
+
 /// The program's attachments, by interface index.
 #[derive(Default)]
 pub struct Attachments {
     links: BTreeMap<u32, (ProgramMode, XdpLink)>,
+    /// Of a daemon that died, with its program still in place.
+    inherited: BTreeMap<u32, (ProgramMode, XdpLink)>,
+}
+
+/// An attachment that another process shall hold too.
+#[derive(Debug)]
+pub struct Held {
+    /// The interface's index.
+    pub interface: u32,
+    /// How the program is attached.
+    pub mode: ProgramMode,
+    /// The link.
+    pub link: OwnedFd,
 }
 
 impl Attachments {
@@ -27,22 +46,25 @@ impl Attachments {
         interface: u32,
         mode: AttachMode,
     ) -> Result<ProgramMode, String> {
-        let modes: &[(ProgramMode, XdpMode)] = match mode {
-            AttachMode::Native => &[(ProgramMode::Native, XdpMode::Driver)],
-            AttachMode::Generic => &[(ProgramMode::Generic, XdpMode::Skb)],
-            AttachMode::Auto => &[(ProgramMode::Native, XdpMode::Driver), (ProgramMode::Generic, XdpMode::Skb)],
+        if let Some(mode) = self.adopt(ebpf, program, interface, mode) {
+            return Ok(mode);
+        }
+        let modes: &[(ProgramMode, u32)] = match mode {
+            AttachMode::Native => &[(ProgramMode::Native, DRIVER_MODE)],
+            AttachMode::Generic => &[(ProgramMode::Generic, GENERIC_MODE)],
+            AttachMode::Auto => &[(ProgramMode::Native, DRIVER_MODE), (ProgramMode::Generic, GENERIC_MODE)],
         };
         let mut reasons = Vec::new();
         for &(mode, flags) in modes {
             let xdp = object::program(ebpf, program).map_err(|error| format!("{error:#}"))?;
-            let attached = xdp.attach_to_if_index(interface, flags).and_then(|link| xdp.take_link(link));
-            match attached {
+            let descriptor = xdp.fd().map_err(|error| error.to_string())?;
+            match XdpLink::create(descriptor.as_fd(), interface, flags) {
                 Ok(link) => {
                     self.links.insert(interface, (mode, link));
                     return Ok(mode);
                 }
                 Err(error) => {
-                    let errno = errno(&error);
+                    let errno = error.raw_os_error();
                     let sentence = ask_why(xdp, interface, mode);
                     reasons.push(format!("{mode}: {}", explain(errno, sentence, &error)));
                     // Only what a driver cannot do is tried another way: a foreign program is not to be gone around.
@@ -53,6 +75,44 @@ impl Attachments {
             }
         }
         Err(reasons.join("; "))
+    }
+
+    /// Takes over what a daemon that died has left attached, to be adopted one by one as interfaces are attached to.
+    pub fn inherit(&mut self, held: Vec<Held>) {
+        self.inherited = held
+            .into_iter()
+            .map(|Held { interface, mode, link }| (interface, (mode, XdpLink::inherited(link))))
+            .collect();
+    }
+
+    /// Detaches whatever was inherited and is not adopted.
+    pub fn disown(&mut self) {
+        self.inherited.clear();
+    }
+
+    /// Everything that is attached, for another process to hold too.
+    ///
+    /// # Errors
+    /// When this process has no descriptors left.
+    pub fn held(&self) -> io::Result<Vec<Held>> {
+        let held = |(&interface, (mode, link)): (&u32, &(ProgramMode, XdpLink))| {
+            Ok(Held { interface, mode: *mode, link: link.descriptor()? })
+        };
+        self.links.iter().map(held).collect()
+    }
+
+    /// Puts our program in the place of the one that was inherited, if it is attached as it shall be. Otherwise that one
+    /// goes, and the interface is attached to anew.
+    fn adopt(&mut self, ebpf: &mut Ebpf, program: &str, interface: u32, wanted: AttachMode) -> Option<ProgramMode> {
+        let (mode, link) = self.inherited.remove(&interface)?;
+        let fits = match wanted {
+            AttachMode::Native | AttachMode::Auto => mode == ProgramMode::Native,
+            AttachMode::Generic => mode == ProgramMode::Generic,
+        };
+        let xdp = object::program(ebpf, program).ok().filter(|_| fits)?;
+        link.update(xdp.fd().ok()?.as_fd()).ok()?;
+        self.links.insert(interface, (mode, link));
+        Some(mode)
     }
 
     /// Detaches from an interface; dropping the link is what detaches.
@@ -66,28 +126,16 @@ impl Attachments {
     /// # Errors
     /// When the kernel refuses; interfaces before that keep the new one.
     pub fn replace(&mut self, ebpf: &mut Ebpf, program: &str) -> anyhow::Result<()> {
-        let interfaces: Vec<u32> = self.links.keys().copied().collect();
-        for interface in interfaces {
-            let Some((mode, link)) = self.links.remove(&interface) else { continue };
-            let xdp = object::program(ebpf, program)?;
-            let id = xdp.attach_to_link(link)?;
-            self.links.insert(interface, (mode, xdp.take_link(id)?));
+        let descriptor = object::program(ebpf, program)?.fd()?.try_clone()?;
+        for (_, link) in self.links.values() {
+            link.update(descriptor.as_fd())?;
         }
         Ok(())
     }
 }
 
-/// The system's error number behind aya's wrapping.
-fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
-    std::iter::successors(Some(error), |error| error.source())
-        .find_map(|error| error.downcast_ref::<std::io::Error>())
-        .and_then(std::io::Error::raw_os_error)
-}
-
 /// The kernel's own words for a refusal. A generic attachment has no driver that could have any.
 fn ask_why(program: &Xdp, interface: u32, mode: ProgramMode) -> Option<String> {
-    /// `XDP_FLAGS_DRV_MODE` of linux/if_link.h.
-    const DRIVER_MODE: u32 = 1 << 2;
     let program = program.fd().ok().filter(|_| mode == ProgramMode::Native)?;
     netlink::ask_why(interface, program.as_fd(), DRIVER_MODE)
 }

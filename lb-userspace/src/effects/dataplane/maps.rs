@@ -13,6 +13,7 @@ use lb_common::counters::{REFUSALS, Reason};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
 
 use super::flow_table::FlowTable;
+use super::live_words::LiveWords;
 use super::mmap::MappedArray;
 use crate::reconcile::write::{Half, Write};
 
@@ -29,6 +30,8 @@ pub struct Maps {
     reasons: PerCpuArray<MapData, u64>,
     exclude: LpmTrie<MapData, [u8; 20], u32>,
     vlans: HashMap<MapData, u32, [u32; 3]>,
+    /// Whether this node is live, by virtual router. No [`Write`] changes them.
+    pub live_words: LiveWords,
     /// TCP's exceptions, IPv4.
     pub flows_v4: FlowTable<16>,
     /// TCP's exceptions, IPv6.
@@ -59,6 +62,7 @@ impl Maps {
             reasons: take(ebpf, "REASONS")?,
             exclude: take(ebpf, "NAT_EXCLUDE")?,
             vlans: take(ebpf, "VLANS")?,
+            live_words: LiveWords::of_object(array(ebpf, "LIVE_WORDS")?)?,
             flows_v4: FlowTable::new(raw(ebpf, "FLOWS_V4")?)?,
             flows_v6: FlowTable::new(raw(ebpf, "FLOWS_V6")?)?,
             udp_flows_v4: FlowTable::new(raw(ebpf, "UDP_FLOWS_V4")?)?,
@@ -204,8 +208,12 @@ fn mapped<T>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<MappedArray<T>>
 where
     T: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable + Copy,
 {
+    MappedArray::new(array(ebpf, name)?).with_context(|| format!("mapping `{name}`"))
+}
+
+fn array(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<MapData> {
     let Some(Map::Array(data)) = ebpf.take_map(name) else { bail!("the eBPF object has no array `{name}`") };
-    MappedArray::new(data).with_context(|| format!("mapping `{name}`"))
+    Ok(data)
 }
 
 /// Takes a map out of a loaded object.

@@ -18,7 +18,7 @@ pub struct MappedArray<T> {
     bytes: usize,
     length: usize,
     /// Held because programs that are loaded later still name the map by its descriptor.
-    _map: MapData,
+    map: MapData,
     _element: PhantomData<T>,
 }
 
@@ -46,7 +46,12 @@ impl<T: FromBytes + IntoBytes + Immutable + Copy> MappedArray<T> {
         if start == libc::MAP_FAILED {
             return Err(std::io::Error::last_os_error()).context("mapping a BPF array into memory");
         }
-        Ok(Self { start: start.cast(), bytes, length, _map: map, _element: PhantomData })
+        Ok(Self { start: start.cast(), bytes, length, map, _element: PhantomData })
+    }
+
+    /// The map.
+    pub fn map(&self) -> &MapData {
+        &self.map
     }
 
     /// Elements of the array.

@@ -6,6 +6,8 @@ mod census;
 mod flow_table;
 pub mod grace;
 mod ledger;
+pub mod link;
+mod live_words;
 mod maps;
 mod mmap;
 pub mod object;
@@ -23,9 +25,11 @@ use lb_common::counters::{Fate, Reason};
 use tokio::sync::mpsc;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
+pub use attach::Held;
 pub use census::Tally;
 pub use flow_table::FlowTable;
 pub use ledger::{Account, Ledger};
+pub use live_words::LiveWords;
 pub use maps::Maps;
 pub use mmap::MappedArray;
 pub use trace::TraceSession;
@@ -76,6 +80,19 @@ impl Dataplane {
         writes.iter().try_for_each(|write| self.maps.apply(write))
     }
 
+    /// The live words, mapped once more: for whoever writes them, on a thread of its own.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn live_words(&self) -> anyhow::Result<LiveWords> {
+        LiveWords::from_fd(self.maps.live_words.descriptor()?)
+    }
+
+    /// Whether this node is live for the virtual router of a live word.
+    pub fn is_live(&self, index: u32) -> bool {
+        self.maps.live_words.is_live(index)
+    }
+
     /// Takes note of who has which row, for the counters.
     ///
     /// # Errors
@@ -87,6 +104,24 @@ impl Dataplane {
     /// Attaches to an interface; how, or why not.
     pub fn attach(&mut self, interface: u32, mode: AttachMode) -> Result<ProgramMode, String> {
         self.attachments.attach(&mut self.ebpf, self.program, interface, mode)
+    }
+
+    /// Takes over what a daemon that died has left attached. Interfaces are adopted when they are attached to.
+    pub fn inherit(&mut self, held: Vec<Held>) {
+        self.attachments.inherit(held);
+    }
+
+    /// Detaches whatever was inherited and not adopted.
+    pub fn disown(&mut self) {
+        self.attachments.disown();
+    }
+
+    /// Everything that is attached, for the supervisor to hold too.
+    ///
+    /// # Errors
+    /// When this process has no descriptors left.
+    pub fn held(&self) -> std::io::Result<Vec<Held>> {
+        self.attachments.held()
     }
 
     /// Detaches from an interface.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lb_common::abi::{Reverse, Row, Service};
+use lb_common::abi::{ALWAYS_LIVE, Reverse, Row, Service};
 
 use super::Planner;
-use crate::config::Backend;
+use crate::config::{Backend, Service as ServiceConfig};
 use crate::reconcile::entries::{self, Place};
 use crate::reconcile::half;
 use crate::reconcile::image::Image;
@@ -74,10 +74,11 @@ impl Planner {
         for placed in self.services.values() {
             let table = self.tables.get(placed.table);
             let exclude = if placed.config.nat_exclude.is_empty() { 0 } else { placed.pool };
+            let live = self.live_word(&placed.config);
             for (listener, &(first_row, _)) in &placed.rows {
-                let place = Place { first_slot: table.first_slot, first_row, pool: placed.pool };
+                let place = Place { first_slot: table.first_slot, first_row, pool: placed.pool, live };
                 services.push(entries::service(&placed.config, listener, place, &self.seed));
-                let translate = |backend: &Backend| entries::reverse(backend, listener, exclude);
+                let translate = |backend: &Backend| entries::reverse(backend, listener, exclude, live);
                 reverse.extend(placed.config.backends.iter().filter_map(translate));
                 leaving.extend(placed.leaving.values().filter_map(translate));
             }
@@ -93,6 +94,12 @@ impl Planner {
         reverse.extend(leaving);
         reverse.retain(|entry| taken.insert(key(entry)));
         (services, reverse)
+    }
+
+    fn live_word(&self, service: &ServiceConfig) -> u32 {
+        let index =
+            |router: &String| self.live.get(router).expect("every router that a service names was given a word");
+        service.vrrp.as_ref().map_or(ALWAYS_LIVE, index)
     }
 
     pub(super) fn no_perfect_hash(&self) -> PlanError {

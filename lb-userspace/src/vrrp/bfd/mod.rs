@@ -13,6 +13,8 @@ mod jitter;
 mod packet;
 mod session;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

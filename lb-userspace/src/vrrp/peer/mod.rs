@@ -18,6 +18,8 @@ mod message;
 mod outbox;
 mod path;
 mod remote;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -130,20 +130,15 @@ impl Router {
         }
     }
 
-    /// We did not run for `gap`: what others said meanwhile is read before a timer fires that is overdue by now. After an
-    /// interval or more there may be nothing to read, since a machine that was paused as a whole has no queue. Then no
-    /// silence of the master follows, and it gets the time to be heard again, with one advertisement lost.
+    /// We did not run for `gap`: no silence of the others follows from that. What they said meanwhile lies in the queue and
+    /// is read before any timer fires; but a machine that was paused as a whole had no queue, so a living master gets the
+    /// time to be heard again, with one advertisement lost. A short gap costs no more than itself.
     pub fn read_first(&mut self, now: Duration, gap: Duration, least: Duration) {
-        let interval = self.interval();
-        let wait = self.skew(interval).max(least);
+        let latest = now + (self.interval() * 2).max(least);
         let Phase::Backup(backup) = &mut self.phase else { return };
-        if gap >= interval && backup.timer.cause == Cause::Silence {
-            backup.timer.at = backup.timer.at.max(now + interval * 2);
-        }
         for at in [Some(&mut backup.timer.at), backup.suspicion.as_mut()].into_iter().flatten() {
-            if *at <= now {
-                *at = now + wait;
-            }
+            let excused = if *at <= now { latest } else { (*at + gap).min(latest) };
+            *at = excused.max(*at);
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::vrrp::view::State;
 pub struct Footprint {
     /// What an earlier run may have left behind is there still.
     inherited: bool,
+    /// Of what was left behind, the services are forwarded on.
+    kept: bool,
     live: Option<u32>,
     holding: Option<Holding>,
 }
@@ -52,7 +54,7 @@ struct Routing {
 impl Footprint {
     /// Before the first look: an earlier run may have died as master.
     pub fn left_behind(settings: &RouterSettings) -> Self {
-        Self { inherited: true, live: settings.live, holding: None }
+        Self { inherited: true, kept: false, live: settings.live, holding: None }
     }
 
     /// Whether what an earlier run may have left behind was not looked at yet.
@@ -84,6 +86,7 @@ impl Router {
     /// Makes the outside what it should be. Whether addresses came that must be announced.
     pub fn reconcile(&mut self, out: &mut Outbox) -> bool {
         if self.footprint.inherited && !self.take_stock() {
+            self.keep(out);
             return false;
         }
         let wanted = self.wanted();
@@ -99,8 +102,18 @@ impl Router {
         let place = self.place.as_ref().filter(|_| is_master);
         Footprint {
             inherited: false,
+            kept: false,
             live: self.settings.live.filter(|_| forwards),
             holding: place.map(|place| holding(self.config(), place)),
+        }
+    }
+
+    /// Addresses that survive a crash are no use without the services behind them: the live word of a new daemon's own map
+    /// begins as 0.
+    fn keep(&mut self, out: &mut Outbox) {
+        if self.config().on_crash == OnCrash::Keep && !self.footprint.kept {
+            self.footprint.kept = true;
+            change_live(None, self.settings.live, out);
         }
     }
 

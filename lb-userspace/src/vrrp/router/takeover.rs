@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Node, Phase, Remote, Router};
+use super::{Cause, Node, Phase, Remote, Router};
 use crate::vrrp::outbox::Outbox;
 use crate::vrrp::view::State;
 use crate::vrrp::words::span;
@@ -116,7 +116,9 @@ impl Router {
         let down = self.down(self.interval());
         let preempts = self.preempts(now);
         let Phase::Backup(backup) = &mut self.phase else { return false };
-        if !alive || !says_master || preempts {
+        // What it said by its last heartbeat is older than its farewell: the supervisor of a dead daemon says no more.
+        let farewell = matches!(backup.timer.cause, Cause::Leaving(_) | Cause::PeerSays(_));
+        if !alive || !says_master || farewell || preempts {
             return false;
         }
         backup.timer.at = now + down;

@@ -6,7 +6,7 @@ use super::bench::{advertises, ip, ms, router, settings};
 use super::pair::{Pair, eth0, peer};
 use crate::config::{Condition, Consequence, Track, VirtualRouter};
 use crate::vrrp::effect::Effect;
-use crate::vrrp::event::{Event, Link, Settings};
+use crate::vrrp::event::{Event, Link, Received, Settings};
 use crate::vrrp::happening::Happening;
 use crate::vrrp::view::State;
 
@@ -55,6 +55,29 @@ fn a_peer_that_is_heard_again_is_trusted_again() {
     pair.pass(ms(5000));
     pair.kill(0);
     assert!(pair.until(1, State::Master) < ms(218));
+}
+
+#[test]
+fn the_farewell_of_a_dead_daemons_supervisor_counts_though_its_heartbeats_were_just_heard() {
+    let of = |priority| VirtualRouter { priority, ..router("a", 51) };
+    let mut pair = Pair::new(&[of(254)], &[of(250)]);
+    pair.pass(ms(70_000));
+    let mut testaments = pair.done.iter().filter(|(_, node, _)| *node == 0).filter_map(|(.., effect)| match effect {
+        Effect::Testament(testament) => testament.release.first().map(|bequest| bequest.farewell.clone()),
+        _ => None,
+    });
+    let farewell = testaments.next_back().expect("a master has a testament");
+    pair.kill(0);
+    let received = Received {
+        interface: farewell.interface,
+        source: farewell.source,
+        destination: farewell.destinations[0],
+        ttl: 255,
+        payload: &farewell.payload,
+    };
+    pair.give(1, Event::Received(received));
+    let waited = pair.until(1, State::Master);
+    assert!(waited <= ms(24), "Skew_Time of priority 250: {waited:?}");
 }
 
 #[test]

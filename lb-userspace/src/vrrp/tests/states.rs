@@ -56,7 +56,7 @@ fn s03_a_backup_holds_nothing_and_what_an_earlier_run_left_is_removed() {
 #[test]
 fn s03_what_was_kept_over_a_crash_goes_when_another_is_master() {
     let keep = crate::config::VirtualRouter { on_crash: crate::config::OnCrash::Keep, ..router("a", 51) };
-    let mut bench = Bench::new(&[keep.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&keep));
     bench.pass(ms(1000));
     assert!(!bench.done.iter().any(|(_, effect)| matches!(effect, Effect::RemoveAddresses { .. })));
     let effects = bench.hear(&advertisement(&keep, 200));
@@ -243,7 +243,7 @@ fn s11_a_foreign_master_is_told_of_once_an_episode() {
 #[test]
 fn s11_the_master_that_was_relieved_is_no_foreign_one() {
     let a = router("a", 51);
-    let mut bench = Bench::new(&[a.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&a));
     bench.until(|effect| advertises(effect, 100));
     bench.done.clear();
     bench.pass(ms(500));

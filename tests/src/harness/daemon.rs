@@ -18,7 +18,7 @@ use super::{await_that, fairway_binary, usual_config};
 const START_TRIES: u32 = 200;
 const START_POLL: Duration = Duration::from_millis(50);
 
-/// The daemon of the first balancer; dropped, it is stopped, and shown are its last words if the test failed.
+/// The daemon of a balancer; dropped, it is stopped, and shown are its last words if the test failed.
 pub struct Fairway {
     process: Process,
     namespace: Namespace,
@@ -35,16 +35,25 @@ impl Fairway {
         fairway
     }
 
-    /// Starts it with a configuration whose admin socket is `admin.sock` in the lab's directory.
+    /// Starts it on the first balancer with a configuration whose admin socket is that of [`admin_socket`].
     pub fn start_with(lab: &Lab, config_text: &str) -> Self {
-        let file = |name: &str| lab.directory().join(name);
-        let (config, socket, log) = (file("fairway.toml"), file("admin.sock"), file("fairway.log"));
+        Self::start_on(lab, 0, config_text)
+    }
+
+    /// The same on any balancer, counted from 0.
+    pub fn start_on(lab: &Lab, index: usize, config_text: &str) -> Self {
+        Self::start_through(lab, index, config_text, Command::new(fairway_binary()))
+    }
+
+    /// The same by a command that becomes it: `setpriv` with its options, and the binary.
+    pub fn start_through(lab: &Lab, index: usize, config_text: &str, mut command: Command) -> Self {
+        let file = |name: &str| file_of(lab, index, name);
+        let (config, socket, log) = (file("fairway.toml"), admin_socket(lab, index), file("fairway.log"));
         fs::write(&config, config_text).expect("the lab's directory is writable");
         let output = File::create(&log).expect("the lab's directory is writable");
-        let mut command = Command::new(fairway_binary());
         command.arg("run").arg("--config").arg(&config);
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("a file can be cloned")).stderr(output);
-        let namespace = lab.balancer(0);
+        let namespace = lab.balancer(index);
         let process = namespace.spawn(&mut command).expect("fairway starts");
         let mut fairway = Self { process, namespace, config, socket, log };
         fairway.wait_for_answer();
@@ -168,6 +177,16 @@ impl Fairway {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal).expect("fairway runs");
+    }
+
     /// Ends it by SIGTERM and says how it ended.
     pub fn stop(&mut self) -> ExitStatus {
         self.process.stop().expect("fairway can be waited for")
@@ -210,6 +229,17 @@ impl Drop for Fairway {
             eprintln!("the daemon's log:\n{}", self.log());
         }
     }
+}
+
+/// Where the daemon of a balancer, counted from 0, is to listen for commands.
+pub fn admin_socket(lab: &Lab, index: usize) -> PathBuf {
+    file_of(lab, index, "admin.sock")
+}
+
+/// A file of the daemon of one balancer: those of the first have plain names.
+fn file_of(lab: &Lab, index: usize, name: &str) -> PathBuf {
+    let prefix = if index == 0 { String::new() } else { format!("lb{}-", index + 1) };
+    lab.directory().join(format!("{prefix}{name}"))
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -1,4 +1,7 @@
-//! A lab with servers and a running Fairway in it, and what the tests do to them.
+//! A lab with servers and a running Fairway in it, and what the tests in namespaces do to them.
+//!
+//! The binary under test is `$FAIRWAY_BIN`, or the `fairway` that lies beside the test's build directory. Other programs
+//! are looked for in `$FAIRWAY_TOOLS_PATH` and then in `$PATH`.
 
 mod daemon;
 mod echo;
@@ -17,7 +20,7 @@ use std::{env, fs};
 use fairway::playground::topology::{Replies, SERVICE_V4, SERVICE_V6, Spec};
 use fairway::playground::{Lab, Namespace, configuration};
 
-pub use daemon::Fairway;
+pub use daemon::{Fairway, admin_socket};
 pub use echo::{Echo, flow};
 pub use load::{Connection, History, KeptConnections, fetch, requests};
 pub use nginx::Nginx;
@@ -92,7 +95,7 @@ fn of_tcp(table: &str) -> String {
 
 /// The usual configuration over these backends, for tests to change.
 pub fn usual_config(lab: &Lab, backends: &[usize]) -> String {
-    configuration(lab, &lab.directory().join("admin.sock"), backends)
+    configuration(lab, &admin_socket(lab, 0), backends)
 }
 
 /// Runs lines of `ip -batch` in a namespace; all must succeed.
@@ -144,8 +147,8 @@ pub fn service_v6(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(SERVICE_V6), port)
 }
 
-/// A program that the tests run, from the places named at the top of this crate.
-fn tool(name: &str, package: &str) -> PathBuf {
+/// A program that the tests run, from the places named at the top of this module.
+pub fn tool(name: &str, package: &str) -> PathBuf {
     let places = ["FAIRWAY_TOOLS_PATH", "PATH"].map(|variable| env::var_os(variable).unwrap_or_default());
     places
         .iter()
@@ -153,7 +156,7 @@ fn tool(name: &str, package: &str) -> PathBuf {
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|directory| directory.join(name))
         .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("the namespace tests need {name}; on Debian and Ubuntu: apt-get install {package}"))
+        .unwrap_or_else(|| panic!("{name} is not there; on Debian and Ubuntu: apt-get install {package}"))
 }
 
 /// What `ip -json -details link show` says of one interface.
@@ -165,6 +168,18 @@ pub fn link(namespace: &Namespace, interface: &str) -> serde_json::Value {
     let mut links: serde_json::Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     links[0].take()
+}
+
+/// What `ip -json` says in a namespace.
+pub fn ip_says(namespace: &Namespace, arguments: &[&str]) -> serde_json::Value {
+    let output = Command::new(tool("ip", "iproute2"))
+        .args(["-netns", namespace.name(), "-json"])
+        .args(arguments)
+        .output()
+        .expect("ip starts");
+    let text = if output.stdout.is_empty() { b"[]".as_slice() } else { &output.stdout };
+    serde_json::from_slice(text)
+        .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// The binary under test.

@@ -1,0 +1,186 @@
+//! A node of a cluster: how Fairway and keepalived are configured for the bench, and what can be done to each.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use fairway::playground::Lab;
+use fairway::playground::topology::{GATEWAY_V4, SERVICE_V4, backend_v4, balancer_v4};
+use nix::sys::signal::Signal;
+
+use super::cluster::service;
+use super::plan::{Peer, Setup};
+use crate::harness::Fairway;
+use crate::vrrp::{Family, Keepalived, Node as _, Router, preamble};
+
+/// Those of the first and second node; keepalived's figures in the literature, and ours, are for these.
+const PRIORITIES: [u8; 2] = [200, 100];
+const VRID: u8 = 51;
+/// How long a node that stepped down or restarted leaves the other alone: as short as a bench can wait.
+const HOLD: &str = "1s";
+/// Heartbeats missed until a node is taken for dead.
+const MISSES: u32 = 3;
+
+/// A running daemon.
+pub enum Daemon {
+    /// keepalived, or its remains after a signal.
+    Keepalived(Keepalived),
+    /// Fairway.
+    Fairway(Fairway),
+}
+
+impl Daemon {
+    /// Starts that of a node, counted from 0, and waits until it has read its configuration.
+    pub fn start(lab: &Lab, setup: Setup, index: usize) -> Self {
+        let router = router(setup, index);
+        match setup.peer {
+            Peer::Keepalived => Self::Keepalived(Keepalived::start(lab, index, &[router])),
+            Peer::Fairway => {
+                let fairway = Fairway::start_on(lab, index, &configuration(lab, setup, index, &router));
+                fairway.wait_until_ready();
+                Self::Fairway(fairway)
+            }
+        }
+    }
+
+    /// SIGTERM; returns when it has ended.
+    pub fn stop(&mut self) {
+        match self {
+            Self::Keepalived(keepalived) => keepalived.stop(),
+            Self::Fairway(fairway) => drop(fairway.stop()),
+        }
+    }
+
+    /// SIGKILL for all of its processes.
+    pub fn power_off(&mut self) {
+        match self {
+            Self::Keepalived(keepalived) => keepalived.kill(),
+            Self::Fairway(fairway) => {
+                Family::of(fairway.pid()).kill();
+                fairway.kill();
+            }
+        }
+    }
+
+    /// SIGKILL for what speaks VRRP, and not for what watches over it, if that outlives it: keepalived's parent would
+    /// only start another.
+    pub fn kill(&mut self) {
+        match self {
+            Self::Keepalived(keepalived) => keepalived.kill(),
+            Self::Fairway(fairway) => speaker(fairway).signal(Signal::SIGKILL),
+        }
+    }
+
+    /// SIGSTOP for what speaks VRRP.
+    pub fn freeze(&mut self) {
+        self.signal_speaker(Signal::SIGSTOP);
+    }
+
+    /// Undoes [`Self::freeze`] and says whether the daemon still runs.
+    pub fn thaw(&mut self) -> bool {
+        self.signal_speaker(Signal::SIGCONT);
+        match self {
+            Self::Keepalived(_) => true,
+            Self::Fairway(fairway) => speaker(fairway).is_alive(),
+        }
+    }
+
+    /// A planned hand-over.
+    pub fn resign(&mut self) -> Result<()> {
+        self.order("resign")
+    }
+
+    /// Undoes [`Self::resign`].
+    pub fn resume(&mut self) -> Result<()> {
+        self.order("resume")
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        match self {
+            Self::Keepalived(keepalived) => keepalived.log(),
+            Self::Fairway(fairway) => fairway.log(),
+        }
+    }
+
+    fn signal_speaker(&self, signal: Signal) {
+        match self {
+            Self::Keepalived(keepalived) => keepalived.speaker().signal(signal),
+            Self::Fairway(fairway) => speaker(fairway).signal(signal),
+        }
+    }
+
+    fn order(&self, what: &str) -> Result<()> {
+        let Self::Fairway(fairway) = self else { bail!("keepalived cannot {what}") };
+        let output = fairway.command(&["vrrp", what, "--all"]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "fairway vrrp {what} --all ({}): {errors}", output.status);
+        Ok(())
+    }
+}
+
+/// The youngest of the processes: a watcher is the parent of what it watches.
+fn speaker(fairway: &Fairway) -> Family {
+    let family = Family::of(fairway.pid());
+    Family::of(family.descendants().last().map_or(fairway.pid(), |pid| pid.as_raw().unsigned_abs()))
+}
+
+fn router(setup: Setup, index: usize) -> Router {
+    let mut addresses = vec![IpAddr::V4(SERVICE_V4)];
+    if setup.variant.nat {
+        addresses.push(GATEWAY_V4.into());
+    }
+    Router::new(VRID, setup.interval, PRIORITIES[index], addresses)
+}
+
+fn configuration(lab: &Lab, setup: Setup, index: usize, router: &Router) -> String {
+    let mut text = preamble(lab, index);
+    text += "\n[dataplane]\ninterfaces = [\"eth0\"]\nhash_seed = \"bench\"\n";
+    text += &router.for_fairway();
+    if let Some(heartbeat) = setup.variant.heartbeat {
+        text += &peer(lab, heartbeat, index);
+    }
+    text + &services(lab, setup, &router.name())
+}
+
+fn peer(lab: &Lab, heartbeat: Duration, index: usize) -> String {
+    format!(
+        "
+[peer]
+addresses = [\"{other}\"]
+key_file = \"{key}\"
+heartbeat = \"{heartbeat}ms\"
+misses = {MISSES}
+hold = \"{HOLD}\"
+",
+        other = balancer_v4(1 - index),
+        key = key_file(lab).display(),
+        heartbeat = heartbeat.as_millis(),
+    )
+}
+
+/// The key that both nodes share.
+fn key_file(lab: &Lab) -> PathBuf {
+    let file = lab.directory().join("peer.key");
+    fs::write(&file, "6b".repeat(32)).expect("the lab's directory is writable");
+    file
+}
+
+fn services(lab: &Lab, setup: Setup, router: &str) -> String {
+    let forwarding = if setup.variant.nat { "nat" } else { "direct" };
+    let backends: String = (0..lab.spec().backends)
+        .map(|index| format!("\n[[service.backend]]\naddress = \"{}\"\n", backend_v4(index)))
+        .collect();
+    format!(
+        "
+[[service]]
+name = \"bench\"
+listen = [\"tcp://{service}\", \"udp://{service}\"]
+forwarding = \"{forwarding}\"
+vrrp = \"{router}\"
+{backends}",
+        service = service(),
+    )
+}

@@ -1,0 +1,63 @@
+//! One round: probes and connections before, during and after a fault.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::clock::now;
+use super::cluster::{Cluster, service};
+use super::connections::Connections;
+use super::outage::Outage;
+use super::plan::Fault;
+use super::prober::Prober;
+use super::steal::Ticks;
+
+/// Of probing before anything happens.
+const LEAD: Duration = Duration::from_millis(300);
+/// Between probes: what is to be seen lasts some milliseconds.
+const PACE: Duration = Duration::from_micros(200);
+/// Of probing after the takeover, and of rest after the healing, at least.
+const SETTLE: Duration = Duration::from_millis(1500);
+
+/// What one round has shown.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// Of the probes.
+    pub outage: Outage,
+    /// Connections that broke; unknown where there are none.
+    pub broken: Option<u64>,
+    /// Whether the node that is out of service kept the address.
+    pub address_left: bool,
+    /// Share of CPU time that the hypervisor gave to others meanwhile, in per cent.
+    pub stolen: f64,
+}
+
+/// Does a round and makes the cluster whole again.
+pub fn run(cluster: &mut Cluster, fault: Fault) -> Result<Round> {
+    let setup = cluster.setup();
+    let settle = SETTLE.max(2 * setup.interval);
+    cluster.prepare(fault)?;
+    thread::sleep(settle);
+    let broken_before = cluster.connections().map(Connections::broken);
+    let ticks = Ticks::now();
+    let prober = Prober::start(&cluster.lab().client(), service(), PACE)?;
+    thread::sleep(LEAD + random_part_of(setup.interval));
+    let struck = cluster.strike(fault).with_context(|| format!("{fault} at {setup:?}"));
+    thread::sleep(settle);
+    let probes = prober.stop();
+    let address_left = fault.leaves_both_reachable() && cluster.is_address_left();
+    let broken = cluster.connections().zip(broken_before).map(|(connections, before)| {
+        connections.wait_for_answers_since(now());
+        connections.broken() - before
+    });
+    let round =
+        Round { outage: Outage::of(&probes, struck?), broken, address_left, stolen: Ticks::now().stolen_since(ticks) };
+    cluster.heal(fault)?;
+    Ok(round)
+}
+
+/// So that faults fall anywhere between two advertisements: the clock's last digits are as random as that needs.
+fn random_part_of(interval: Duration) -> Duration {
+    interval.mul_f64((now() / 1000 % 1009) as f64 / 1009.0)
+}
