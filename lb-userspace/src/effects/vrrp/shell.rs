@@ -301,7 +301,7 @@ impl<M: Machine> Shell<M> {
 
     /// Passes on what was learnt of interfaces and addresses, here or before addresses were added.
     fn pass_kernel_news_on(&mut self) {
-        while self.hands.watch.take_news() {
+        while self.hands.watch.take_news() | self.hands.note_orders() {
             self.compare_links();
             for (interface, address) in self.hands.take_lost() {
                 self.feed(Event::AddressLost { interface, address });
