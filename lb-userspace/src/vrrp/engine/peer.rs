@@ -109,18 +109,39 @@ impl Engine {
     fn peer_silent(&mut self, now: Duration) {
         let Some(peer) = &mut self.node.peer else { return };
         (peer.alive, peer.since) = (false, now);
-        let (heartbeat, pair) = (peer.heartbeat, peer.pair);
+        let (heartbeat, detection, pair) = (peer.heartbeat, peer.detection, peer.pair);
         let reason = format!("no heartbeat on any path for {}", span(peer.detection));
         self.out.tell(Happening::Peer { alive: false, reason });
         self.assert_all(now);
+        if self.peer_was_deaf() || self.was_heard_since(now.saturating_sub(detection) + heartbeat * 3 / 2) {
+            self.peer_lives_unheard(now);
+        } else {
+            self.suspect_peer(now, heartbeat, pair);
+        }
+        self.ask_gateways_now(now);
+        self.unsettled.extend(0..self.units.len());
+    }
+
+    fn suspect_peer(&mut self, now: Duration, heartbeat: Duration, pair: bool) {
         for index in 0..self.routers.len() {
             if self.is_peers(index) {
                 self.touched.insert(index);
                 self.routers[index].master_is_silent(now, heartbeat, pair);
             }
         }
-        self.ask_gateways_now(now);
-        self.unsettled.extend(0..self.units.len());
+    }
+
+    /// The peer's last word was that it does not hear us: it would not hear either that we miss it, so that waiting for its
+    /// answer proves nothing.
+    fn peer_was_deaf(&self) -> bool {
+        self.peer.as_ref().is_some_and(|link| !link.line.hears_us())
+    }
+
+    /// Whether the peer advertised later than it can have if it died after its last heartbeat. When a cut silences both
+    /// sides, the other may notice before us, and has then said already that it lives.
+    fn was_heard_since(&self, since: Duration) -> bool {
+        let heard = |router: &Router| router.heard_at.is_some_and(|at| at > since);
+        (0..self.routers.len()).any(|index| self.is_peers(index) && heard(&self.routers[index]))
     }
 
     /// Whether the peer is this router's master, as far as anybody has said.

@@ -84,7 +84,8 @@ impl Router {
         let skew = self.skew(self.interval());
         let Phase::Backup(backup) = &mut self.phase else { return };
         if pair {
-            backup.suspicion = Some(now + heartbeat);
+            // It may notice our silence up to one heartbeat later than we notice its own.
+            backup.suspicion = Some(now + heartbeat * 5 / 4);
         } else {
             backup.hasten(now + skew, Cause::PeerSilent);
         }
