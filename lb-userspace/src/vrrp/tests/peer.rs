@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::bench::{advertises, ip, ms, router, settings};
+use super::bench::{advertisement, advertises, ip, ms, router, settings};
 use super::pair::{Pair, eth0, peer};
 use crate::config::{Condition, Consequence, Track, VirtualRouter};
+use crate::vrrp::codec::encode;
 use crate::vrrp::effect::Effect;
 use crate::vrrp::event::{Event, Link, Received, Settings};
 use crate::vrrp::happening::Happening;
+use crate::vrrp::router::advertise::GROUP_V4;
 use crate::vrrp::view::State;
 
 /// Three intervals and the skew of priority 250, with 1-second advertisements.
@@ -82,18 +84,35 @@ fn the_farewell_of_a_dead_daemons_supervisor_counts_though_its_heartbeats_were_j
 
 #[test]
 fn with_three_nodes_a_silent_peer_leaves_skew_to_decide() {
-    let a = router("a", 51);
-    let of = |index, priority| Settings {
-        peer: Some((crate::config::Peer { nodes: 3, ..peer(index) }, vec![7; 32])),
-        ..settings(&[VirtualRouter { priority, ..a.clone() }], false)
-    };
-    let mut pair = Pair::with([of(0, 254), of(1, 100)]);
-    pair.pass(ms(70_000));
-    assert_eq!(pair.states(), [State::Master, State::Backup]);
+    let mut pair = two_of_three();
     pair.kill(0);
     let waited = pair.until(1, State::Master);
     let skew = ms(609);
     assert!((skew + ms(100)..=skew + ms(151)).contains(&waited), "{waited:?}");
+}
+
+#[test]
+fn with_three_nodes_a_peer_that_obeys_the_third_leaves_nothing_to_take_over() {
+    let mut pair = two_of_three();
+    let (source, destination) = (ip("10.0.0.9"), GROUP_V4);
+    let payload = encode(&advertisement(&router("a", 51), 255), source, destination);
+    for node in [1, 0] {
+        pair.give(node, Event::Received(Received { interface: 2, source, destination, ttl: 255, payload: &payload }));
+    }
+    pair.pass(ms(999));
+    assert_eq!(pair.states(), [State::Backup, State::Backup]);
+}
+
+/// Two nodes of three, priorities 254 and 100.
+fn two_of_three() -> Pair {
+    let of = |index, priority| Settings {
+        peer: Some((crate::config::Peer { nodes: 3, ..peer(index) }, vec![7; 32])),
+        ..settings(&[VirtualRouter { priority, ..router("a", 51) }], false)
+    };
+    let mut pair = Pair::with([of(0, 254), of(1, 100)]);
+    pair.pass(ms(70_000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+    pair
 }
 
 #[test]
