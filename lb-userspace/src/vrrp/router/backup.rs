@@ -111,9 +111,9 @@ impl Router {
         suspected || set_going
     }
 
-    /// The peer was master and says that it is no more.
+    /// The peer was master and says that it is no more. Who has resigned leaves it time to be master again.
     pub fn peer_stepped_down(&mut self, now: Duration, state: State, pair: bool) {
-        let at = if pair { now } else { now + self.skew(self.interval()) };
+        let at = if pair && !self.resigned { now } else { now + self.skew(self.interval()) };
         let Phase::Backup(backup) = &mut self.phase else { return };
         backup.suspicion = None;
         let why = format!("the peer says that it is master no more but in state {state}");

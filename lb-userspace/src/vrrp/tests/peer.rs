@@ -150,6 +150,18 @@ fn advertisements_that_do_not_arrive_do_not_make_two_masters_while_the_peer_says
 }
 
 #[test]
+fn a_better_node_that_stepped_back_and_did_not_hear_the_master_preempts_when_it_hears_it() {
+    let mut pair = Pair::settled(&router("a", 51));
+    pair.vrrp_cut = [true; 2];
+    pair.give(0, Event::Stalled { gap: ms(5000) });
+    pair.pass(ms(70_000));
+    assert_eq!(pair.states(), [State::Backup, State::Master]);
+    pair.vrrp_cut = [false; 2];
+    pair.pass(ms(5000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+}
+
+#[test]
 fn a_node_that_comes_back_does_not_preempt_while_it_holds() {
     let a = router("a", 51);
     let mut pair = Pair::settled(&a);
