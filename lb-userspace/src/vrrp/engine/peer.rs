@@ -205,7 +205,8 @@ impl Engine {
         }
         let served = before.is_some_and(|before| before.state == State::Master);
         let pair = self.node.peer.as_ref().is_some_and(|peer| peer.pair);
-        if served && state != State::Master {
+        // With three nodes, one that became backup obeys a third.
+        if served && state != State::Master && (pair || state != State::Backup) {
             self.routers[index].peer_stepped_down(now, state, pair);
             if pair {
                 self.fire(now, index);

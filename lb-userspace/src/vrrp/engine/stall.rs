@@ -35,7 +35,12 @@ impl Engine {
                 router.read_first(now, gap, TIME_TO_READ);
                 if lost && router.state() == State::Master {
                     let why = format!("did not run for {}: another may have taken over", span(gap));
-                    router.step_back(now, &self.node, why, least, &mut self.out);
+                    if self.stopping.is_some() {
+                        router.end(now, why, &mut self.out);
+                        router.lingers_until = None;
+                    } else {
+                        router.step_back(now, &self.node, why, least, &mut self.out);
+                    }
                     told = true;
                 }
             }
@@ -54,7 +59,11 @@ impl Engine {
             }
             self.touched.insert(index);
             let why = "taken for hung, the supervisor has released everything".to_string();
-            router.become_backup(now, &self.node, why, &mut self.out);
+            if self.stopping.is_some() {
+                router.end(now, why, &mut self.out);
+            } else {
+                router.become_backup(now, &self.node, why, &mut self.out);
+            }
             router.lingers_until = None;
         }
     }

@@ -15,7 +15,7 @@ pub const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
 pub const GROUP_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
 
 /// The lowest priority of a router that takes part.
-const LOWEST: u8 = 1;
+pub const LOWEST: u8 = 1;
 /// Answers to foreign advertisements do not come closer than this, so that a flood is not answered with a flood.
 const CLOSEST: Duration = Duration::from_millis(1);
 

@@ -78,16 +78,17 @@ impl Router {
         }
     }
 
-    /// The peer, our master, is silent on every path. With only two nodes its advertisement, asked for just now, is waited
-    /// for one heartbeat; with more, Skew_Time orders them.
+    /// The peer, our master, is silent on every path. Its advertisement, asked for just now, is waited for one heartbeat;
+    /// with more than two nodes Skew_Time orders them besides.
     pub fn master_is_silent(&mut self, now: Duration, heartbeat: Duration, pair: bool) {
+        // It may notice our silence up to one heartbeat later than we notice its own.
+        let wait = heartbeat * 5 / 4;
         let skew = self.skew(self.interval());
         let Phase::Backup(backup) = &mut self.phase else { return };
         if pair {
-            // It may notice our silence up to one heartbeat later than we notice its own.
-            backup.suspicion = Some(now + heartbeat * 5 / 4);
+            backup.suspicion = Some(now + wait);
         } else {
-            backup.hasten(now + skew, Cause::PeerSilent);
+            backup.hasten(now + wait + skew, Cause::PeerSilent);
         }
     }
 
@@ -110,9 +111,9 @@ impl Router {
         suspected || set_going
     }
 
-    /// The peer was master and says that it is no more.
+    /// The peer was master and says that it is no more. Who has resigned leaves it time to be master again.
     pub fn peer_stepped_down(&mut self, now: Duration, state: State, pair: bool) {
-        let at = if pair { now } else { now + self.skew(self.interval()) };
+        let at = if pair && !self.resigned { now } else { now + self.skew(self.interval()) };
         let Phase::Backup(backup) = &mut self.phase else { return };
         backup.suspicion = None;
         let why = format!("the peer says that it is master no more but in state {state}");

@@ -122,7 +122,7 @@ impl Router {
     fn take_stock(&mut self) -> bool {
         let Some(place) = &self.place else { return false };
         let undecided = matches!(self.state(), State::Init | State::Backup) && self.master.is_none();
-        if self.config().on_crash == OnCrash::Keep && undecided {
+        if self.config().on_crash == OnCrash::Keep && undecided && !self.ended {
             return false;
         }
         let holding = holding(self.config(), place);

@@ -74,6 +74,7 @@ impl Router {
             return true;
         }
         master.duty = Duty::HandingOver { until: now + wait, purpose };
+        master.advertised = now;
         self.why = match purpose {
             Purpose::Resign => "handing over: resigned".into(),
             Purpose::Stop => "handing over: the daemon stops".into(),

@@ -137,6 +137,8 @@ pub struct Router {
     pub difference: Option<String>,
     /// What the outside holds in its name.
     pub footprint: Footprint,
+    /// It takes part no more, for good.
+    pub ended: bool,
     /// The footprint may have to change.
     pub moved: bool,
     /// Counters.
@@ -171,6 +173,7 @@ impl Router {
             form: Form::PseudoHeader,
             difference: None,
             footprint: Footprint::left_behind(&settings),
+            ended: false,
             moved: true,
             counters: RouterCounters::default(),
             settings,

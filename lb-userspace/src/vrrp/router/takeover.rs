@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cause, Node, Phase, Remote, Router};
+use super::{Cause, Node, Phase, Remote, Router, Timer};
 use crate::vrrp::outbox::Outbox;
 use crate::vrrp::view::State;
 use crate::vrrp::words::span;
@@ -121,7 +121,7 @@ impl Router {
         if !alive || !says_master || farewell || preempts {
             return false;
         }
-        backup.timer.at = now + down;
+        backup.timer = Timer { at: now + down, cause: Cause::Silence };
         let first = !std::mem::replace(&mut backup.deaf, true);
         let why = "advertisements of the master are not heard, the peer link says it is alive";
         backup.held_back = Some(why.into());

@@ -58,6 +58,7 @@ impl Router {
         if self.serves() {
             self.say_farewell(out);
         }
+        self.ended = true;
         self.enter(now, Phase::Init, why, out);
     }
 

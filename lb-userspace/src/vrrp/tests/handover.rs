@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, advertisement, advertises, ms, router, settings, words};
+use super::bench::{Bench, advertisement, advertises, ip, ms, router, settings, words};
 use super::pair::{Pair, peer};
 use crate::config::VirtualRouter;
+use crate::vrrp::codec::encode;
 use crate::vrrp::effect::Effect;
-use crate::vrrp::event::{Event, Settings};
+use crate::vrrp::event::{Event, Received, Settings};
+use crate::vrrp::router::advertise::GROUP_V4;
 use crate::vrrp::view::State;
 
 fn removes(effect: &Effect) -> bool {
@@ -157,4 +159,29 @@ fn the_live_word_lingers_a_minute_and_a_return_keeps_it() {
     bench.until(|effect| advertises(effect, 100));
     bench.pass(ms(120_000));
     assert!(!bench.done.iter().any(|(_, effect)| set(false)(effect) || set(true)(effect)));
+}
+
+#[test]
+fn an_advertisement_that_the_offer_overtook_does_not_undo_the_hand_over() {
+    let mut pair = Pair::settled(&router("a", 51));
+    pair.give(0, Event::Resign(None));
+    pair.until(1, State::Master);
+    let (source, destination) = (ip("10.0.0.1"), GROUP_V4);
+    let payload = encode(&advertisement(&router("a", 51), 254), source, destination);
+    pair.give(1, Event::Received(Received { interface: 2, source, destination, ttl: 255, payload: &payload }));
+    assert_eq!(pair.states()[1], State::Master);
+    pair.pass(ms(5000));
+    assert_eq!(pair.states(), [State::Backup, State::Master]);
+}
+
+#[test]
+fn the_parting_word_of_one_who_yields_to_us_is_no_takeover() {
+    let a = router("a", 51);
+    let mut bench = Bench::master(&a);
+    bench.give(Event::Stop);
+    bench.hear(&advertisement(&a, 1));
+    assert_eq!(bench.state(), State::Master);
+    bench.pass(ms(10));
+    bench.hear(&advertisement(&a, 1));
+    assert_eq!(bench.state(), State::Init, "later it is somebody of that priority");
 }

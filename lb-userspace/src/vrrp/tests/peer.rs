@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::bench::{advertises, ip, ms, router, settings};
+use super::bench::{advertisement, advertises, ip, ms, router, settings};
 use super::pair::{Pair, eth0, peer};
 use crate::config::{Condition, Consequence, Track, VirtualRouter};
+use crate::vrrp::codec::encode;
 use crate::vrrp::effect::Effect;
 use crate::vrrp::event::{Event, Link, Received, Settings};
 use crate::vrrp::happening::Happening;
+use crate::vrrp::router::advertise::GROUP_V4;
 use crate::vrrp::view::State;
 
 /// Three intervals and the skew of priority 250, with 1-second advertisements.
@@ -82,18 +84,47 @@ fn the_farewell_of_a_dead_daemons_supervisor_counts_though_its_heartbeats_were_j
 
 #[test]
 fn with_three_nodes_a_silent_peer_leaves_skew_to_decide() {
-    let a = router("a", 51);
-    let of = |index, priority| Settings {
-        peer: Some((crate::config::Peer { nodes: 3, ..peer(index) }, vec![7; 32])),
-        ..settings(&[VirtualRouter { priority, ..a.clone() }], false)
-    };
-    let mut pair = Pair::with([of(0, 254), of(1, 100)]);
-    pair.pass(ms(70_000));
-    assert_eq!(pair.states(), [State::Master, State::Backup]);
+    let mut pair = two_of_three([254, 100]);
     pair.kill(0);
     let waited = pair.until(1, State::Master);
     let skew = ms(609);
-    assert!((skew + ms(100)..=skew + ms(151)).contains(&waited), "{waited:?}");
+    assert!((skew + ms(150)..=skew + ms(214)).contains(&waited), "{waited:?}");
+}
+
+#[test]
+fn with_three_nodes_a_peer_that_obeys_the_third_leaves_nothing_to_take_over() {
+    let mut pair = two_of_three([254, 100]);
+    let (source, destination) = (ip("10.0.0.9"), GROUP_V4);
+    let payload = encode(&advertisement(&router("a", 51), 255), source, destination);
+    for node in [1, 0] {
+        pair.give(node, Event::Received(Received { interface: 2, source, destination, ttl: 255, payload: &payload }));
+    }
+    pair.pass(ms(999));
+    assert_eq!(pair.states(), [State::Backup, State::Backup]);
+}
+
+#[test]
+fn with_three_nodes_a_blocked_port_does_not_make_two_masters() {
+    for later in (0..50).step_by(5) {
+        let mut pair = two_of_three([254, 253]);
+        pair.pass(ms(later));
+        pair.heartbeats_cut = [true; 2];
+        pair.pass(ms(5000));
+        assert_eq!(pair.both, Duration::ZERO, "cut {later} ms later");
+    }
+}
+
+/// Two nodes of three, of these priorities.
+fn two_of_three(priorities: [u8; 2]) -> Pair {
+    let of = |index, priority| Settings {
+        peer: Some((crate::config::Peer { nodes: 3, ..peer(index) }, vec![7; 32])),
+        ..settings(&[VirtualRouter { priority, ..router("a", 51) }], false)
+    };
+    let mut pair = Pair::with([of(0, priorities[0]), of(1, priorities[1])]);
+    pair.pass(ms(70_000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+    pair.both = Duration::ZERO;
+    pair
 }
 
 #[test]
@@ -116,6 +147,18 @@ fn advertisements_that_do_not_arrive_do_not_make_two_masters_while_the_peer_says
     assert_eq!(pair.views()[1].held_back.as_deref(), Some(expected));
     pair.kill(0);
     assert!(pair.until(1, State::Master) < ms(218), "as long as the peer link is alive, and no longer");
+}
+
+#[test]
+fn a_better_node_that_stepped_back_and_did_not_hear_the_master_preempts_when_it_hears_it() {
+    let mut pair = Pair::settled(&router("a", 51));
+    pair.vrrp_cut = [true; 2];
+    pair.give(0, Event::Stalled { gap: ms(5000) });
+    pair.pass(ms(70_000));
+    assert_eq!(pair.states(), [State::Backup, State::Master]);
+    pair.vrrp_cut = [false; 2];
+    pair.pass(ms(5000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
 }
 
 #[test]
