@@ -179,12 +179,15 @@ impl Engine {
         }
     }
 
-    /// The peer says something new of its virtual routers. One that it has no more, or has not yet told of in a new life, it
-    /// does not serve.
+    /// The peer says something new of its virtual routers. One that it has no more it does not serve; of one that it has not
+    /// told of in a new life yet, what it said last is believed until it does.
     fn peer_reports(&mut self, now: Duration) {
         for index in 0..self.routers.len() {
             let Some(link) = &self.peer else { return };
             let report = link.line.remote_router(&self.routers[index].name);
+            if report.is_none() && !link.line.told_all() {
+                continue;
+            }
             let said = report.map(|RouterReport { state, resigned, .. }| Remote {
                 state: *state,
                 serves: *state == State::Master && !resigned,

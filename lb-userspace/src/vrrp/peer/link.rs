@@ -170,6 +170,11 @@ impl PeerLink {
         self.session.as_ref().map_or(&[], |session| session.remote.reports())
     }
 
+    /// Whether the peer has told of all its virtual routers in its present life: one it did not tell of it does not have.
+    pub fn told_all(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.remote.is_complete())
+    }
+
     /// What the peer says of the virtual router of this name.
     pub fn remote_router(&self, name: &str) -> Option<&RouterReport> {
         let reports = self.remote();

@@ -195,6 +195,24 @@ fn a_master_that_restarts_quickly_is_replaced_when_its_new_life_says_that_it_doe
     assert!(pair.until(1, State::Master) < ms(60));
 }
 
+/// The peer link was cut while the peer's process was replaced and became master again: it is not dead because it has not
+/// told of its routers yet.
+#[test]
+fn a_new_life_of_the_peer_that_serves_is_left_alone() {
+    let a = router("a", 51);
+    let mut pair = Pair::settled(&a);
+    pair.heartbeats_cut = [true; 2];
+    pair.restart(0, &[VirtualRouter { priority: 254, ..a }]);
+    pair.until(0, State::Master);
+    pair.pass(ms(5000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+    pair.both = Duration::ZERO;
+    pair.heartbeats_cut = [false; 2];
+    pair.pass(ms(5000));
+    assert_eq!(pair.both, Duration::ZERO);
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+}
+
 #[test]
 fn a_router_that_the_peer_has_no_more_is_taken_over() {
     let a = router("a", 51);
