@@ -4,11 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::advertise::LOWEST;
-use super::{Cause, Duty, Heard, Intent, Node, PeerStanding, Phase, Remote, Router, Timer};
+use super::{Cause, Duty, Heard, Intent, Node, PeerStanding, Phase, Router, Timer};
 use crate::vrrp::codec::Advertisement;
 use crate::vrrp::happening::Happening;
 use crate::vrrp::outbox::Outbox;
-use crate::vrrp::view::State;
 use crate::vrrp::words::span;
 
 /// What comes so soon after we began to hand over may be the parting word of one who had just yielded to us.
@@ -45,7 +44,10 @@ impl Router {
             Phase::Master(master) => match master.duty {
                 Duty::HandingOver { .. } if heard.priority == LOWEST && now < master.advertised + ON_ITS_WAY => None,
                 Duty::HandingOver { .. } => self.leaver_hears(heard, advertisement.interval),
-                Duty::Serving { .. } if self.has_just_taken_what_was_offered(now, node) => None,
+                Duty::Serving { .. } if self.has_just_taken_over_from_peer(now, node) => {
+                    self.assert_master(now, out);
+                    None
+                }
                 Duty::Serving { .. } => self.master_hears(now, heard, advertisement.interval, out),
             },
         }
@@ -97,13 +99,12 @@ impl Router {
         Some(Intent::Relieved { why: format!("{} has taken over", heard.address) })
     }
 
-    /// The peer link was faster than an advertisement that the peer had sent before it offered to hand over. Whoever hands
-    /// over obeys us, and if it has changed its mind meanwhile it will say so again.
-    fn has_just_taken_what_was_offered(&self, now: Duration, node: &Node) -> bool {
-        let offers =
-            self.remote.as_ref().is_some_and(|remote: &Remote| remote.state == State::Master && !remote.serves);
+    /// The peer link was faster than an advertisement that the peer had sent before it handed over to us: it serves no more,
+    /// or offers to serve no more. If it has changed its mind meanwhile, our answer makes it say so again.
+    fn has_just_taken_over_from_peer(&self, now: Duration, node: &Node) -> bool {
+        let leaves = self.remote.as_ref().is_some_and(|remote| !remote.serves);
         let heard = |peer: &&PeerStanding| peer.alive && peer.pair && now < self.since + peer.heartbeat;
-        offers && node.peer.as_ref().filter(heard).is_some()
+        leaves && node.peer.as_ref().filter(heard).is_some()
     }
 
     fn master_hears(&mut self, now: Duration, heard: Heard, interval: Duration, out: &mut Outbox) -> Option<Intent> {
