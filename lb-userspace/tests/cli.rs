@@ -164,6 +164,47 @@ fn a_trace_prints_steps_and_keeps_packets() {
 }
 
 #[test]
+fn an_order_names_a_virtual_router_or_all_and_passes_the_daemons_problem_on() {
+    let files = Files::new();
+    let (socket, asked) = files.daemon_saying("200 OK", r#"{"api": "v1", "routers": ["public"]}"#);
+    let (code, out, err) = told(&fairway(&["vrrp", "resign", "public", "--socket", &socket]));
+    assert_eq!((code, &*out), (0, "virtual router public resigns, and holds back until resumed\n"), "{err}");
+    let request = asked.join().unwrap();
+    assert!(request.starts_with("POST /api/v1/vrrp/resign") && request.contains(r#""router":"public""#), "{request}");
+
+    let refusal = r#"{"exit": 2, "message": "no virtual router is called x; there are public"}"#;
+    let files = Files::new();
+    let (socket, asked) = files.daemon_saying("422 Unprocessable Entity", refusal);
+    let (code, out, err) = told(&fairway(&["vrrp", "resume", "x", "--socket", &socket]));
+    assert_eq!((code, &*out), (2, ""));
+    assert_eq!(err, "fairway: no virtual router is called x; there are public\n");
+    asked.join().unwrap();
+
+    for arguments in [&["vrrp", "resign"][..], &["vrrp", "resign", "public", "--all"], &["vrrp"]] {
+        assert_eq!(told(&fairway(arguments)).0, 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn events_are_lines_for_people_and_for_programs() {
+    let lines = "{\"missed\":2}\n{\"sequence\":3,\"time\":1.5,\"kind\":\"stalled\",\"seconds\":0.25}\n";
+    let files = Files::new();
+    let (socket, asked) = files.daemon_saying("200 OK", lines);
+    let (code, out, err) = told(&fairway(&["show", "events", "--since", "1", "-o", "json", "--socket", &socket]));
+    assert_eq!((code, &*out), (0, lines), "{err}");
+    assert!(asked.join().unwrap().starts_with("GET /api/v1/events?since=1 "));
+
+    let files = Files::new();
+    let (socket, asked) = files.daemon_saying("200 OK", lines);
+    let (code, out, err) = told(&fairway(&["show", "events", "--follow", "--socket", &socket]));
+    let stalled = "     3  1970-01-01T00:00:01.500Z  the VRRP thread did not run for 0.250 s\n";
+    assert_eq!((code, out), (0, format!("2 events are not kept any more\n{stalled}")), "{err}");
+    assert!(asked.join().unwrap().starts_with("GET /api/v1/events/follow?since=0 "));
+
+    assert_eq!(told(&fairway(&["show", "services", "--follow"])).0, 2);
+}
+
+#[test]
 fn the_schema_is_json() {
     let (code, out, _) = told(&fairway(&["schema"]));
     assert_eq!(code, 0);

@@ -21,7 +21,7 @@ pub mod topology;
 mod traffic;
 mod xdp_pass;
 
-pub use config::{admin_address, backend_name, configuration, node_configuration};
+pub use config::{KEY_FILE, admin_address, backend_name, configuration, node_configuration};
 pub use demo::{DemoOptions, NeedsRoot, demo};
 pub use lab::{Lab, VETH_NOTE};
 pub use leftovers::clean;

@@ -53,8 +53,11 @@ impl Family {
     }
 }
 
+/// Each thread has its own.
 fn children(parent: Pid) -> Vec<Pid> {
-    let listed = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let listed: String =
+        threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default()).collect();
     listed.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 
@@ -68,6 +71,26 @@ mod tests {
 
     use super::*;
     use crate::harness::await_that;
+
+    #[test]
+    fn children_of_any_thread_belong_to_the_family() {
+        let start = || Command::new("sleep").arg("60").spawn().expect("sleep starts");
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        let mut child = std::thread::scope(|scope| {
+            let (give, take) = std::sync::mpsc::channel();
+            // The thread must live: a dead one's children are the main thread's.
+            scope.spawn(move || {
+                give.send(start()).expect("somebody listens");
+                let _ = is_done.recv();
+            });
+            let child = take.recv().expect("it starts");
+            assert!(Family::of(std::process::id()).members.contains(&pid_of(child.id())));
+            drop(done);
+            child
+        });
+        child.kill().expect("it runs");
+        child.wait().expect("it can be waited for");
+    }
 
     #[test]
     fn a_killed_family_is_gone_with_its_grandchildren() {

@@ -28,7 +28,8 @@ impl Keepalived {
         fs::write(&config, configuration(routers)).expect("the lab's directory is writable");
         let output = File::create(&log).expect("the lab's directory is writable");
         let mut command = Command::new(tool("keepalived", "keepalived"));
-        command.args(["--dont-fork", "--log-console", "--log-detail", "--vrrp"]);
+        // Not to syslog: without one the C library writes to the console, and a serial one stops the machine for milliseconds.
+        command.args(["--dont-fork", "--no-syslog", "--log-console", "--log-detail", "--vrrp"]);
         command.arg("--use-file").arg(&config);
         for (option, name) in [("--pid", "pid"), ("--vrrp_pid", "vrrp.pid")] {
             // One left by a killed keepalived keeps the next from starting for as long as its zombie is not reaped.

@@ -93,6 +93,10 @@ addresses = [{addresses}]\n",
         if let Some((source, peers)) = &self.unicast {
             let peers: Vec<String> = peers.iter().map(|peer| format!("\"{peer}\"")).collect();
             line(&mut text, format_args!("unicast_source = \"{source}\"\nunicast_peers = [{}]", peers.join(", ")));
+            if self.is_v6() {
+                // What keepalived sends with over IPv6, unless it is told otherwise (`unicast_ttl`): the kernel's usual.
+                line(&mut text, format_args!("unicast_minimum_ttl = 64"));
+            }
         }
         if let Some(password) = &self.password {
             line(&mut text, format_args!("authentication = \"{password}\""));

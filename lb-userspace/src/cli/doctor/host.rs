@@ -1,11 +1,16 @@
 //! What there is to know of this host. Whatever cannot be read is `None` and judged by nobody: no findings by guess.
 
+mod vrrp;
+
+pub use vrrp::{VrrpHost, VrrpInterface};
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
 use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 
 use crate::config::Config;
 use crate::effects::dataplane::grace;
@@ -28,6 +33,8 @@ pub struct Host {
     pub interfaces: BTreeMap<String, Interface>,
     /// Addresses of this host.
     pub addresses: Option<Vec<IpAddr>>,
+    /// What virtual routers care about.
+    pub vrrp: VrrpHost,
 }
 
 /// An interface.
@@ -59,6 +66,7 @@ impl Host {
             no_grace: grace::wait().err().map(|error| format!("{error:#}")),
             interfaces: names.iter().map(|name| (name.clone(), interface(name, links.as_ref()))).collect(),
             addresses: addresses(),
+            vrrp: config.map_or_else(VrrpHost::default, |config| VrrpHost::look(config, links.as_ref())),
         }
     }
 }
@@ -96,11 +104,13 @@ fn unfinished_checksums_of(link: &Link, links: &Links) -> Option<String> {
 
 fn addresses() -> Option<Vec<IpAddr>> {
     let all = getifaddrs().ok()?.filter_map(|entry| entry.address);
-    let addresses = all.filter_map(|address| {
-        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-    });
-    Some(addresses.collect())
+    Some(all.filter_map(|entry| address(&Some(entry))).collect())
+}
+
+fn address(entry: &Option<SockaddrStorage>) -> Option<IpAddr> {
+    let entry = entry.as_ref()?;
+    let v4 = entry.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| entry.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 #[cfg(test)]

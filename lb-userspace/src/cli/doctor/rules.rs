@@ -1,5 +1,7 @@
 //! What of a host is wrong for Fairway. Pure: facts and configuration in, findings out.
 
+mod vrrp;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -34,12 +36,13 @@ fn finding(check: &'static str, what: impl Into<String>, fix: impl Into<String>)
 /// Everything that is wrong.
 pub fn findings(host: &Host, config: Option<&Config>) -> Vec<Finding> {
     let mut all: Vec<Finding> =
-        [kernel(host), capabilities(host), jit(host), grace(host)].into_iter().flatten().collect();
+        [kernel(host), capabilities(host, config), jit(host), grace(host)].into_iter().flatten().collect();
     if let Some(config) = config {
         for (name, interface) in &host.interfaces {
             all.extend(interface_findings(name, interface, config));
         }
         all.extend(service_addresses(host, config));
+        all.extend(vrrp::findings(host, &host.vrrp, config));
     }
     all
 }
@@ -52,9 +55,11 @@ fn kernel(host: &Host) -> Option<Finding> {
     (version < OLDEST_KERNEL).then(|| finding("kernel", what(), "apt-get install linux-image-amd64 && reboot"))
 }
 
-fn capabilities(host: &Host) -> Option<Finding> {
+/// Virtual routers alone need no XDP program.
+fn capabilities(host: &Host, config: Option<&Config>) -> Option<Finding> {
     let held = host.capabilities?;
-    let enough = held & CAP_NET_ADMIN != 0 && held & (CAP_BPF | CAP_SYS_ADMIN) != 0;
+    let without_xdp = config.is_some_and(|config| config.services.is_empty() && !config.virtual_routers.is_empty());
+    let enough = held & CAP_NET_ADMIN != 0 && (without_xdp || held & (CAP_BPF | CAP_SYS_ADMIN) != 0);
     let what = "CAP_NET_ADMIN or CAP_BPF is missing: no XDP program can be loaded, and not everything can be looked at";
     (!enough).then(|| finding("capabilities", what, "sudo fairway doctor"))
 }
@@ -108,7 +113,12 @@ fn service_addresses(host: &Host, config: &Config) -> Vec<Finding> {
     let passing = config.services.iter().filter(|service| service.on_no_backend == OnNoBackend::Pass);
     let addresses: BTreeSet<IpAddr> =
         passing.flat_map(|service| service.listeners.iter().map(|listener| listener.address)).collect();
-    let missing = addresses.into_iter().filter(|address| !local.contains(address));
+    let routers = &config.virtual_routers;
+    let held = |address: &IpAddr| {
+        let mut all = routers.iter().flat_map(|router| router.addresses.iter().chain(&router.excluded_addresses));
+        all.any(|net| net.addr() == *address)
+    };
+    let missing = addresses.into_iter().filter(|address| !local.contains(address) && !held(address));
     missing
         .map(|address| {
             let what = format!(
@@ -122,6 +132,7 @@ fn service_addresses(host: &Host, config: &Config) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::host::VrrpHost;
     use super::*;
 
     const NAT: &str = "[dataplane]\ninterfaces = [\"eth0\"]\n[[service]]\nname = \"w\"\nlisten = [\"tcp://203.0.113.10:80\"]\n\
@@ -146,6 +157,7 @@ mod tests {
             no_grace: None,
             interfaces: [("eth0".to_owned(), eth0)].into(),
             addresses: Some(vec!["203.0.113.10".parse().unwrap()]),
+            vrrp: VrrpHost::default(),
         }
     }
 
@@ -157,6 +169,23 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_no_finding() {
         assert_eq!(findings(&Host::default(), Some(&config())), []);
+    }
+
+    #[test]
+    fn an_address_that_moves_between_nodes_need_not_be_here() {
+        let router = "[[vrrp]]\nname = \"public\"\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"203.0.113.10\"]\n";
+        let (config, _) = crate::config::parse(&format!("{NAT}{router}"), "lb1").expect("the sample is valid");
+        let host = Host { addresses: Some(Vec::new()), capabilities: Some(u64::MAX), ..healthy() };
+        assert_eq!(findings(&host, Some(&config)), []);
+    }
+
+    #[test]
+    fn virtual_routers_alone_need_no_bpf() {
+        let router = "[[vrrp]]\nname = \"public\"\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"203.0.113.10\"]\n";
+        let (config, _) = crate::config::parse(router, "lb1").expect("the sample is valid");
+        let host = || Host { capabilities: Some(!CAP_BPF & !CAP_SYS_ADMIN), ..healthy() };
+        assert_eq!(findings(&host(), Some(&config)), []);
+        assert_eq!(findings(&host(), None).len(), 1);
     }
 
     #[test]

@@ -538,3 +538,14 @@ fn the_configurations_of_the_reference_are_accepted() {
     let configs: Vec<Config> = blocks.into_iter().map(accepted).collect();
     assert!(configs.iter().any(|config| config.peer.is_some() && config.services[0].vrrp.is_some()));
 }
+
+#[test]
+fn f12_no_service_can_be_at_the_address_of_the_group_so_that_its_packets_are_never_forwarded() {
+    for group in ["224.0.0.18", "[ff02::12]"] {
+        let text = format!(
+            "[dataplane]\ninterfaces = [\"eth0\"]\n[[service]]\nname = \"web\"\nlisten = [\"udp://{group}:*\"]\n"
+        );
+        let problems = crate::config::parse(&text, "lb1").expect_err("only unicast is balanced");
+        assert!(problems.iter().any(|problem| problem.message.contains("multicast")), "{problems:?}");
+    }
+}

@@ -13,35 +13,18 @@ const SUFFIX: &str = "-supervisor";
 /// The kernel never kills a process with this score for want of memory.
 const NEVER: &str = "-1000";
 
-/// How it went.
-#[derive(Debug, Default)]
-pub struct Standing {
-    /// It is scheduled before all ordinary threads.
-    pub realtime: bool,
-    /// What was not permitted, in words.
-    pub notices: Vec<String>,
-}
-
-/// Does all of it for this process. `priority` is the realtime priority: one above the VRRP thread's, since who watches
-/// must run when the watched does not stop.
-pub fn stand_apart(priority: i32) -> Standing {
-    let mut standing = Standing::default();
-    let mut note = |what: &str, result: io::Result<()>| match result {
-        Ok(()) => true,
-        Err(error) => {
-            standing.notices.push(format!("{what}: {error}"));
-            false
-        }
-    };
-    note("no cgroup of its own, so it dies with the daemon's", own_cgroup());
-    note(
-        "memory not locked",
-        mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE).map_err(io::Error::from),
-    );
-    note("may be killed for want of memory", fs::write("/proc/self/oom_score_adj", NEVER));
-    let realtime = note("no realtime scheduling, so it is lenient with a late daemon", realtime(priority));
-    standing.realtime = realtime;
-    standing
+/// Does all of it for this process; returns what was not permitted, in words. `priority` is the realtime priority: one
+/// above the VRRP thread's, since who watches must run when the watched does not stop.
+pub fn stand_apart(priority: i32) -> Vec<String> {
+    let locked = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE).map_err(io::Error::from);
+    let all = [
+        ("no cgroup of its own, so it dies with the daemon's", own_cgroup()),
+        ("memory not locked", locked),
+        ("may be killed for want of memory", fs::write("/proc/self/oom_score_adj", NEVER)),
+        // The last, so that what the others take is taken from nobody.
+        ("no realtime scheduling, so it may be late", realtime(priority)),
+    ];
+    all.into_iter().filter_map(|(what, result)| result.err().map(|error| format!("{what}: {error}"))).collect()
 }
 
 fn realtime(priority: i32) -> io::Result<()> {

@@ -2,8 +2,9 @@
 //!
 //! One thread and no runtime: nothing in here may wait for anything but the daemon's end, its word, or the next look.
 
+use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use super::heritage;
 use super::message::{self, Inbox, Message};
 use super::pulse::Pulse;
 use super::release::{Executor, Prepared};
-use super::vigil::{Found, LENIENT_LIMIT, LIMIT, PERIOD, Vigil};
+use super::vigil::{Found, PERIOD, Vigil};
 use crate::effects::dataplane::{Held, LiveWords};
 
 /// What still comes to this node after it released its addresses is forwarded for so long: caches of MAC addresses are
@@ -34,14 +35,12 @@ pub fn supervise(priority: i32, node: &str) -> Result<()> {
     ignore_signals().context("blocking signals")?;
     let socket = io::stdin().as_fd().try_clone_to_owned().context("taking the daemon's socket")?;
     let executor = Executor::open().context("opening the sockets of the supervisor")?;
-    let standing = apart::stand_apart(priority);
-    for notice in &standing.notices {
+    for notice in apart::stand_apart(priority) {
         warn!("supervisor: {notice}");
     }
-    let limit = if standing.realtime { LIMIT } else { LENIENT_LIMIT };
     let (inbox, node) = (Inbox::new(UnixStream::from(socket)), node.to_owned());
     let (held, dark) = ((Vec::new(), false), Vec::new());
-    Sentry { inbox, node, executor, limit, watched: None, live: None, held, dark }.run()
+    Sentry { inbox, node, executor, watched: None, live: None, held, dark }.run()
 }
 
 /// A signal that ends the daemon is sent to everybody around it, and we are needed just then. SIGKILL remains.
@@ -54,7 +53,6 @@ fn ignore_signals() -> nix::Result<()> {
 struct Sentry {
     inbox: Inbox,
     executor: Executor,
-    limit: Duration,
     watched: Option<Watched>,
     live: Option<LiveWords>,
     node: String,
@@ -154,22 +152,22 @@ impl Sentry {
         // Also for one that hung: its keeper has woken, and if its pulse has not, that is a new hang.
         let is_unwatched = watched.vigil.as_ref().is_none_or(Vigil::hangs);
         if is_unwatched && !watched.testament.is_empty() {
-            watched.vigil = Some(Vigil::new(self.limit, watched.pulse.count()));
+            watched.vigil = Some(Vigil::new(watched.pulse.count()));
             watched.looked = now();
         }
     }
 
     fn look(&mut self) {
         self.darken();
-        let Some(Watched { pulse, vigil: Some(vigil), looked, .. }) = &mut self.watched else { return };
+        let Some(Watched { process, pulse, vigil: Some(vigil), looked, .. }) = &mut self.watched else { return };
         let (now, before) = (now(), *looked);
         *looked = now;
-        match vigil.look(pulse.count(), now - before) {
+        let is_stopped = || is_stopped(process.as_fd());
+        match vigil.look(pulse.count(), now - before, is_stopped) {
             Found::Same => {}
             Found::Beats => info!("supervisor: the daemon is back"),
             Found::Hangs => {
-                let limit = self.limit;
-                self.release(&format!("the daemon hangs: no pulse for {} ms", limit.as_millis()));
+                self.release("the daemon hangs: no pulse");
             }
         }
         self.rest();
@@ -254,4 +252,16 @@ impl Sentry {
 #[expect(clippy::disallowed_methods, reason = "effects read the clock")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// Whether the kernel has stopped a process, by a signal or for a debugger (proc(5), `stat`, field 3). What cannot be read
+/// is not stopped.
+fn is_stopped(process: BorrowedFd<'_>) -> bool {
+    let state = || -> Option<char> {
+        let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd())).ok()?;
+        let pid: u32 = about.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.trim_start().chars().next()
+    };
+    matches!(state(), Some('T' | 't'))
 }

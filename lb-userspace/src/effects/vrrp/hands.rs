@@ -9,10 +9,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::advertisements::Advertisements;
+use super::clerk::{Clerk, Done};
 use super::companions::Companions;
 use super::frames::{self, Mac, Said};
 use super::link_layer::{Listener, Purpose, Transmitter};
-use super::orders::{self, Kernel, Order};
+use super::orders::{self, Kernel, Order, Refused};
 use super::troubles::Troubles;
 use super::virtual_mac::VirtualMacs;
 use super::watch::Watch;
@@ -42,9 +43,13 @@ pub struct Hands {
     pub listener: Option<Listener>,
     /// What went wrong.
     pub troubles: Troubles,
-    kernel: Kernel,
+    clerk: Clerk,
     virtual_macs: VirtualMacs,
     held: BTreeMap<(u32, IpAddr), IpNet>,
+    /// Of those held, the ones that the kernel said are gone, until a list decides.
+    suspects: BTreeSet<(u32, IpAddr)>,
+    /// Those found to be gone, until they are told.
+    lost: Vec<(u32, IpAddr)>,
     gateways: BTreeSet<(u32, IpAddr)>,
 }
 
@@ -61,9 +66,11 @@ impl Hands {
             watch: Watch::start()?,
             listener: None,
             troubles: Troubles::default(),
-            kernel: Kernel::connect()?,
+            clerk: Clerk::employ(Kernel::connect()?)?,
             virtual_macs: VirtualMacs::default(),
             held: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            lost: Vec::new(),
             gateways: BTreeSet::new(),
         })
     }
@@ -99,18 +106,8 @@ impl Hands {
 
     /// Holds addresses.
     pub fn add_addresses(&mut self, interface: u32, addresses: &[IpNet]) {
-        if let Err(error) = self.watch.catch_up() {
-            self.troubles.count(FOLLOW, &error);
-        }
-        addresses.iter().for_each(|address| self.watch.forget_gone(interface, address.addr()));
-        let orders: Vec<Order> = addresses.iter().map(|address| orders::add_address(interface, *address)).collect();
-        let refused = self.order(&orders);
-        let failed = |order: &Order| refused.contains(&order.what);
-        for (address, order) in addresses.iter().zip(&orders) {
-            if !failed(order) {
-                self.held.insert((interface, address.addr()), *address);
-            }
-        }
+        self.held.extend(addresses.iter().map(|address| ((interface, address.addr()), *address)));
+        self.order(addresses.iter().map(|address| orders::add_address(interface, *address)).collect());
     }
 
     /// Holds them no longer. What waits to be announced is forgotten first.
@@ -118,9 +115,9 @@ impl Hands {
         self.transmitter.forget_claims();
         for address in addresses {
             self.held.remove(&(interface, address.addr()));
+            self.suspects.remove(&(interface, address.addr()));
         }
-        let orders: Vec<Order> = addresses.iter().map(|address| orders::remove_address(interface, *address)).collect();
-        self.order(&orders);
+        self.order(addresses.iter().map(|address| orders::remove_address(interface, *address)).collect());
     }
 
     /// Whether we hold it.
@@ -129,10 +126,19 @@ impl Hands {
     }
 
     /// Addresses that we hold and that somebody has taken away; each is told once, and held no more.
+    ///
+    /// That the kernel announces that one is gone raises a suspicion, and no more: it may be back by an order of ours, of
+    /// which the kernel tells later (IPv6), or which is not carried out yet. A list that is made after all orders decides.
     pub fn take_lost(&mut self) -> Vec<(u32, IpAddr)> {
-        let mut lost = self.watch.take_gone();
-        lost.retain(|key| self.held.remove(key).is_some());
-        lost
+        let held = &self.held;
+        let suspects: Vec<(u32, IpAddr)> =
+            self.watch.take_gone().into_iter().filter(|it| held.contains_key(it)).collect();
+        if !suspects.is_empty() {
+            self.suspects.extend(suspects);
+            let done = self.clerk.list();
+            self.note_all(done);
+        }
+        std::mem::take(&mut self.lost)
     }
 
     /// Tells the link where addresses are.
@@ -174,7 +180,7 @@ impl Hands {
             }
         }
         orders.extend(rules.iter().map(|rule| orders::rule(rule, present)));
-        self.order(&orders);
+        self.order(orders);
     }
 
     /// Asks a gateway for its MAC address.
@@ -239,17 +245,51 @@ impl Hands {
         }
     }
 
-    /// Has orders carried out; returns those that were refused, by name.
-    fn order(&mut self, orders: &[Order]) -> BTreeSet<String> {
-        let refused = self.kernel.carry_out(orders);
-        for refusal in &refused {
+    /// Takes note of what has been carried out since. Whether addresses turned out to be lost.
+    pub fn note_orders(&mut self) -> bool {
+        let done = self.clerk.done();
+        self.note_all(done);
+        !self.lost.is_empty()
+    }
+
+    fn order(&mut self, orders: Vec<Order>) {
+        let done = self.clerk.carry_out(orders);
+        self.note_all(done);
+    }
+
+    fn note_all(&mut self, all: Vec<Done>) {
+        for done in all {
+            match done {
+                Done::Orders { orders, refused } => self.note(&orders, &refused),
+                Done::Listed(Ok(there)) => self.judge(&there),
+                Done::Listed(Err(error)) => {
+                    self.suspects.clear();
+                    self.troubles.count(FOLLOW, &error);
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, orders: &[Order], refused: &[Refused]) {
+        let by_name: BTreeSet<&str> = refused.iter().map(|refusal| refusal.what.as_str()).collect();
+        for order in orders {
+            if !by_name.contains(order.what.as_str()) {
+                self.troubles.over(&order.what);
+            } else if let Some(added) = &order.adds {
+                self.held.remove(added);
+            }
+        }
+        for refusal in refused {
             self.troubles.tell(&refusal.what, &refusal.error, advice(&refusal.error));
         }
-        let refused: BTreeSet<String> = refused.into_iter().map(|refusal| refusal.what).collect();
-        for order in orders.iter().filter(|order| !refused.contains(&order.what)) {
-            self.troubles.over(&order.what);
+    }
+
+    fn judge(&mut self, there: &BTreeSet<(u32, IpAddr)>) {
+        for suspect in std::mem::take(&mut self.suspects) {
+            if !there.contains(&suspect) && self.held.remove(&suspect).is_some() {
+                self.lost.push(suspect);
+            }
         }
-        refused
     }
 }
 

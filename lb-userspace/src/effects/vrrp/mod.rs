@@ -8,6 +8,7 @@
 //! Everything is about the network namespace of the thread that calls [`VrrpThread::start`].
 
 mod advertisements;
+mod clerk;
 mod companions;
 mod datagram;
 mod frames;

@@ -2,7 +2,7 @@
 //!
 //! One socket of the thread's own. The kernel carries out what is sent to it within the system call, so when `send`
 //! returns all answers lie in the socket's queue: they are read without waiting. What holds the routing lock elsewhere
-//! holds us up, too; that shows as a stall.
+//! holds the call up, too, which is why [`super::clerk`] makes it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,6 +35,8 @@ const TABLE_COMPAT: u8 = 252;
 pub struct Order {
     /// In words, should it fail: `add 203.0.113.10/32`.
     pub what: String,
+    /// The address that is held by it, and the index of its interface.
+    pub adds: Option<(u32, IpAddr)>,
     message: RouteNetlinkMessage,
     flags: u16,
     /// Refusals that mean that there was nothing to do.
@@ -116,6 +118,7 @@ impl Kernel {
 pub fn add_address(interface: u32, address: IpNet) -> Order {
     Order {
         what: format!("add {address}"),
+        adds: Some((interface, address.addr())),
         message: RouteNetlinkMessage::NewAddress(address_message(interface, address)),
         flags: NLM_F_CREATE | NLM_F_EXCL,
         harmless: &[libc::EEXIST],
@@ -126,6 +129,7 @@ pub fn add_address(interface: u32, address: IpNet) -> Order {
 pub fn remove_address(interface: u32, address: IpNet) -> Order {
     Order {
         what: format!("remove {address}"),
+        adds: None,
         message: RouteNetlinkMessage::DelAddress(address_message(interface, address)),
         flags: 0,
         harmless: &[libc::EADDRNOTAVAIL, libc::ENODEV],
@@ -137,12 +141,14 @@ pub fn route(interface: u32, route: &VirtualRoute, present: bool) -> Vec<Order> 
     let message = route_message(interface, route);
     let away = Order {
         what: format!("remove the route to {}", route.destination),
+        adds: None,
         message: RouteNetlinkMessage::DelRoute(message.clone()),
         flags: 0,
         harmless: &[libc::ESRCH, libc::ENODEV, libc::ENETUNREACH],
     };
     let there = Order {
         what: format!("add the route to {}", route.destination),
+        adds: None,
         message: RouteNetlinkMessage::NewRoute(message),
         flags: NLM_F_CREATE | NLM_F_EXCL,
         harmless: &[],
@@ -158,6 +164,7 @@ pub fn rule(rule: &VirtualRule, present: bool) -> Order {
     if present {
         Order {
             what: format!("add {name}"),
+            adds: None,
             message: RouteNetlinkMessage::NewRule(message),
             flags: NLM_F_CREATE | NLM_F_EXCL,
             harmless: &[libc::EEXIST],
@@ -165,6 +172,7 @@ pub fn rule(rule: &VirtualRule, present: bool) -> Order {
     } else {
         Order {
             what: format!("remove {name}"),
+            adds: None,
             message: RouteNetlinkMessage::DelRule(message),
             flags: 0,
             harmless: &[libc::ENOENT],

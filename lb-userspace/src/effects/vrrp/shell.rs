@@ -3,8 +3,9 @@
 //! What has arrived is read before the tick, so that an advertisement that lay in the queue while the thread did not run
 //! still counts. That it did not run is told even before: [`Event::Stalled`].
 
+mod intake;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -19,9 +20,8 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::advertisements::Place;
 use super::companions::Use;
-use super::hands::{FOLLOW, Hands};
+use super::hands::Hands;
 use super::leftovers::{self, Inherited};
-use super::link_layer::next_said;
 use super::{Command, LATE, Machine, Output, SetLive, Start, Supervision, TakeTestament, ThreadView, realtime};
 use crate::config::{Condition, VirtualRouter};
 use crate::vrrp::effect::Effect;
@@ -218,115 +218,6 @@ impl<M: Machine> Shell<M> {
         self.view.worst_lateness = self.view.worst_lateness.max(lateness);
         if lateness > LATE {
             self.view.late_wakeups += 1;
-        }
-    }
-
-    fn take_in(&mut self, arrival: Arrival) {
-        match arrival {
-            Arrival::Command => self.take_commands(),
-            Arrival::Kernel => self.take_kernel_news(),
-            Arrival::Advertisement(place) => self.take_advertisements(place),
-            Arrival::Companion(purpose) => self.take_datagrams(purpose),
-            Arrival::Arp | Arrival::Neighbour => self.take_link_messages(arrival),
-        }
-    }
-
-    fn take_advertisements(&mut self, place: Place) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        for _ in 0..MOST_PACKETS {
-            match self.hands.advertisements.receive(place, &mut buffer) {
-                Ok(Some(received)) => self.feed(Event::Received(received)),
-                Ok(None) => {}
-                Err(error) => {
-                    self.buffer = buffer;
-                    return self.note_receive_error("receive advertisements", &error);
-                }
-            }
-        }
-        self.buffer = buffer;
-        self.view.floods += 1;
-    }
-
-    fn take_datagrams(&mut self, purpose: Use) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        for _ in 0..MOST_PACKETS {
-            match self.hands.companions.receive(purpose, &mut buffer) {
-                Ok(datagram) => {
-                    let (source, octets) = (datagram.source, &buffer[..datagram.length]);
-                    match purpose {
-                        Use::Peer { .. } => self.feed(Event::Heartbeat { source, octets }),
-                        // A TTL that is not told is none that passes.
-                        Use::Bfd { .. } => self.feed(Event::Bfd { source, ttl: datagram.ttl.unwrap_or(0), octets }),
-                    }
-                }
-                Err(error) => {
-                    self.buffer = buffer;
-                    return self.note_receive_error("receive heartbeats and BFD", &error);
-                }
-            }
-        }
-        self.buffer = buffer;
-        self.view.floods += 1;
-    }
-
-    fn take_link_messages(&mut self, arrival: Arrival) {
-        for _ in 0..MOST_PACKETS {
-            let Some(listener) = &self.hands.listener else { return };
-            let socket = if matches!(arrival, Arrival::Arp) { &listener.arp } else { &listener.neighbours };
-            match next_said(socket) {
-                Ok(Some((interface, sender, said))) => {
-                    if let Some((interface, address)) = self.hands.hear(interface, sender, &said) {
-                        self.feed(Event::GatewayAnswered { interface, address });
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => return self.note_receive_error("hear ARP and neighbour messages", &error),
-            }
-        }
-        self.view.floods += 1;
-    }
-
-    fn note_receive_error(&mut self, what: &str, error: &io::Error) {
-        if error.kind() != io::ErrorKind::WouldBlock {
-            self.hands.troubles.count(what, error);
-        }
-    }
-
-    fn take_kernel_news(&mut self) {
-        if let Err(error) = self.hands.watch.catch_up() {
-            self.hands.troubles.count(FOLLOW, &error);
-        }
-        self.view.overruns = self.hands.watch.overruns;
-    }
-
-    /// Passes on what was learnt of interfaces and addresses, here or before addresses were added.
-    fn pass_kernel_news_on(&mut self) {
-        while self.hands.watch.take_news() {
-            self.compare_links();
-            for (interface, address) in self.hands.take_lost() {
-                self.feed(Event::AddressLost { interface, address });
-            }
-        }
-    }
-
-    /// Tells the engine what has changed of the interfaces it knows.
-    fn compare_links(&mut self) {
-        for name in self.links.keys().cloned().collect::<Vec<_>>() {
-            let now = self.hands.watch.link(&name);
-            let before = self.links.insert(name.clone(), now.clone()).expect("the keys were just taken");
-            if before == now {
-                continue;
-            }
-            let index = |link: &Option<Link>| link.as_ref().map(|link| link.index);
-            if before.is_some() && index(&before) != index(&now) {
-                self.feed(Event::LinkGone { name });
-            }
-            let Some(link) = now else { continue };
-            let was_running = before.is_some_and(|before| before.running && before.index == link.index);
-            if link.running && !was_running {
-                self.hands.link_is_back(link.index);
-            }
-            self.feed(Event::Link(link));
         }
     }
 

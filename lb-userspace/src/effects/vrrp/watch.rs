@@ -111,12 +111,6 @@ impl Watch {
         gone.into_iter().filter(|(interface, address)| !self.has(*interface, *address)).collect()
     }
 
-    /// An address is about to be added: that it went before does not matter any more. (An IPv6 address that is added is
-    /// announced a moment later, so its absence alone says nothing.)
-    pub fn forget_gone(&mut self, interface: u32, address: IpAddr) {
-        self.gone.remove(&(interface, address));
-    }
-
     /// An interface as the engine is told of it.
     pub fn link(&self, name: &str) -> Option<Link> {
         let (index, interface) = self.interfaces.iter().find(|(_, interface)| &*interface.name == name)?;
@@ -170,6 +164,18 @@ impl Watch {
             self.gone.extend(went.filter(|(index, address)| !has(&self.interfaces, *index, *address)));
         }
         Ok(())
+    }
+
+    /// All addresses there are, each with the index of its interface. Waits for whoever holds the kernel's routing lock.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn list_addresses() -> io::Result<BTreeSet<(u32, IpAddr)>> {
+        let all = Self::take_stock()?;
+        let of = |(index, interface): (&u32, &Interface)| -> Vec<(u32, IpAddr)> {
+            interface.addresses.iter().map(|(address, _)| (*index, address.addr())).collect()
+        };
+        Ok(all.iter().flat_map(of).collect())
     }
 
     /// All there is, by a socket of its own: answers do not mix with announcements.

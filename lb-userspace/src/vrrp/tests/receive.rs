@@ -37,7 +37,7 @@ fn octets_are_taken_or_counted_under_one_reason() {
 }
 
 #[test]
-fn ttl_below_255_is_discarded() {
+fn f01_ttl_below_255_is_discarded() {
     let a = router("a", 51);
     let mut bench = Bench::master(&a);
     bench.hear_from(&advertisement(&a, 200), ip(OTHER), GROUP_V4, 254);

@@ -1,8 +1,9 @@
 //! A BFD session with the master, who runs FRR's bfdd: its loss is acted upon at once, not when advertisements are missed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fairway::playground::topology::{balancer_v4, balancer_v6};
+use fairway_tests::failover::clock::now;
 use fairway_tests::harness::await_that;
 use fairway_tests::vrrp::{Bfdd, Cable, Keepalived, Node as _, Router, floating};
 
@@ -32,11 +33,11 @@ fn the_loss_of_the_session_with_the_master_makes_a_backup_take_over() {
     assert!(!pair.holds(FIRST, &text), "it is the backup");
 
     Cable::of(&pair.lab, SECOND).block();
-    let lost = Instant::now();
+    let lost = now();
     keepalived.kill();
     bfdd.kill();
     await_that("the backup takes over", || pair.holds(FIRST, &text));
-    let taken = lost.elapsed();
+    let taken = Duration::from_nanos(now() - lost);
     assert!(taken < SOON, "{taken:?}: it waited for advertisements");
 }
 

@@ -1,17 +1,22 @@
 //! A service that follows a virtual router is served by the master, and passed by the backup as if it were not there.
 
-use fairway::playground::node_configuration;
+use std::fs;
+
 use fairway::playground::topology::{Replies, SERVICE_V4, Spec};
+use fairway::playground::{KEY_FILE, node_configuration};
 use fairway_tests::harness::{Fairway, HTTP, Nginx, admin_socket, await_that, fetch, ip, lab, service_v4};
 
 use super::{FIRST, Pair, SECOND};
 
+/// Of 32 octets, as `head -c 32 /dev/urandom | base64` makes one.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
 const BACKENDS: [usize; 2] = [0, 1];
 
 #[test]
 fn the_master_forwards_and_the_backup_passes() {
     let lab = lab(&Spec { balancers: 2, backends: 2, floating: true, replies: Replies::Direct, ..Spec::default() });
     let _servers = BACKENDS.map(|index| Nginx::start(&lab, index));
+    fs::write(lab.directory().join(KEY_FILE), KEY).expect("the lab's directory is writable");
     let mut pair = Pair::in_lab(lab);
     for node in [FIRST, SECOND] {
         let lab = &pair.lab;

@@ -180,7 +180,8 @@ fn leftovers_of_an_earlier_run_are_removed_or_kept_as_configured() {
         node.send(settings(|router| (router.on_crash, router.priority) = (on_crash, priority)));
         node.expect("the interface", |seen| matches!(seen, Seen::Link(_)).then_some(()));
         for host in [VIRTUAL_V4, VIRTUAL_V6] {
-            assert_eq!(times_held(&node.namespace, "eth0", host), held, "{on_crash:?}, priority {priority}: {host}");
+            let what = format!("{on_crash:?}, priority {priority}: {host} is held {held} times");
+            await_that(&what, || times_held(&node.namespace, "eth0", host) == held);
         }
         node.stop();
     }
