@@ -75,22 +75,26 @@ fn pid_in(prefix: &str) -> Option<u32> {
     prefix.strip_prefix("fw")?.split('x').next()?.parse().ok()
 }
 
+/// Each attempt but the first is due to another who removes the same, and removes at least what that one has not.
+const MOST_ATTEMPTS: usize = 20;
+
 fn stop_children(prefix: &str) {
     let noted = fs::read_to_string(children(prefix)).unwrap_or_default();
     noted.lines().filter_map(|line| line.parse::<Identity>().ok()).for_each(Identity::stop);
 }
 
+/// Two may clean at once, and then each finds some of it gone: what is still there is listed anew.
 fn remove_namespaces(prefix: &str) -> Result<()> {
-    let names = namespaces(prefix)?;
-    if names.is_empty() {
-        return Ok(());
+    let mut outcome = Ok(());
+    for _ in 0..MOST_ATTEMPTS {
+        let names = namespaces(prefix)?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let lines: String = names.iter().map(|name| format!("netns delete {name}\n")).collect();
+        outcome = ip_batch(None, &lines);
     }
-    let lines: String = names.iter().map(|name| format!("netns delete {name}\n")).collect();
-    match ip_batch(None, &lines) {
-        // Two may clean at once, and then each finds some of it gone.
-        Err(error) if !namespaces(prefix)?.is_empty() => Err(error),
-        _ => Ok(()),
-    }
+    outcome
 }
 
 fn namespaces(prefix: &str) -> Result<Vec<String>> {
