@@ -121,10 +121,9 @@ impl Daemon {
     }
 }
 
-/// The youngest of the processes: a watcher is the parent of what it watches.
+/// The daemon without its supervisor.
 fn speaker(fairway: &Fairway) -> Family {
-    let family = Family::of(fairway.pid());
-    Family::of(family.descendants().last().map_or(fairway.pid(), |pid| pid.as_raw().unsigned_abs()))
+    Family::only(fairway.pid())
 }
 
 fn router(setup: Setup, index: usize) -> Router {

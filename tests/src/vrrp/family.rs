@@ -25,6 +25,11 @@ impl Family {
         Self { members }
     }
 
+    /// That process alone, whatever it has started.
+    pub fn only(pid: u32) -> Self {
+        Self { members: vec![pid_of(pid)] }
+    }
+
     /// Ends all by SIGKILL. They are stopped first, so that none sees another die.
     pub fn kill(&self) {
         for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
