@@ -5,6 +5,7 @@ mod vrrp;
 
 pub(super) use vrrp::{DraftHook, DraftPeer, DraftRoute, DraftRouter, DraftRule, DraftTrack};
 
+use super::check::OnDown;
 use super::diagnostic::Span;
 use super::model::{
     Admin, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Scheduler, Service, UdpMode,
@@ -177,6 +178,15 @@ impl DraftService {
             on_no_backend: self.on_no_backend.take()?,
             nat_exclude: self.nat_exclude.into_iter().map(|network| network.value).collect(),
             lookup_table_size: self.lookup_table_size.take()?,
+            checks: Vec::new(),
+            quorum: 1,
+            quorum_hysteresis: 0,
+            minimum_healthy: 0.0,
+            on_down: OnDown::Keep,
+            slow_start: Duration::ZERO,
+            drain_timeout: None,
+            outlier: None,
+            sorry: None,
             backends: self.backends.into_iter().map(DraftBackend::into_backend).collect::<Option<_>>()?,
         })
     }
@@ -193,6 +203,7 @@ impl DraftBackend {
             address: *self.address.get()?,
             port: self.port.get().copied(),
             weight: self.weight.get().copied().unwrap_or_default(),
+            priority: 0,
             forwarding: *self.forwarding.get()?,
         })
     }

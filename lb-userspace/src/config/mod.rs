@@ -13,6 +13,7 @@
 //! Nothing here reads a file, a clock or the host (the host name is an argument): called by `check`, `run`, `reload`
 //! and `diff`.
 
+pub mod check;
 mod code;
 mod diagnostic;
 mod draft;

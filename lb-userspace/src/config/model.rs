@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::check::{Check, OnDown, Outlier, Sorry};
 use super::virtual_router::{Hook, Peer, VirtualRouter};
 
 /// Idle timeout of TCP flows where a service sets none.
@@ -97,6 +98,25 @@ pub struct Service {
     pub nat_exclude: Vec<IpNet>,
     /// Slots of the lookup table, a power of two.
     pub lookup_table_size: u32,
+    /// How its backends are probed; none: they are unchecked, and get traffic.
+    pub checks: Vec<Check>,
+    /// Backends that must be up for the service to be.
+    pub quorum: u32,
+    /// So many more must be up until a quorum that was lost counts as found again.
+    pub quorum_hysteresis: u32,
+    /// Share of the enabled backends, 0 to 1, below which all of them keep traffic, up or not; 0: off.
+    pub minimum_healthy: f64,
+    /// What becomes of the flows of a backend whose check fails.
+    pub on_down: OnDown,
+    /// A backend that comes up reaches its weight in so long; zero: at once.
+    pub slow_start: Duration,
+    /// A drained backend loses the flows it still has after so long; `None`: never.
+    #[serde(serialize_with = "duration_text")]
+    pub drain_timeout: Option<Duration>,
+    /// When packets make a backend suspect; `None`: never.
+    pub outlier: Option<Outlier>,
+    /// Who serves while there is no quorum.
+    pub sorry: Option<Sorry>,
     /// The pool, in the order of the file; may be empty.
     pub backends: Vec<Backend>,
 }
@@ -123,6 +143,8 @@ pub struct Backend {
     pub port: Option<u16>,
     /// Share relative to the others'; 0 drains.
     pub weight: u16,
+    /// Its tier: backends of a higher number get traffic only while those of lower ones do not make the quorum.
+    pub priority: u8,
     /// The service's method, or its own.
     pub forwarding: Forwarding,
 }

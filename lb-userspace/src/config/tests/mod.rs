@@ -6,6 +6,7 @@ mod refused;
 mod shown;
 mod vrrp;
 
+use super::check::OnDown;
 use super::*;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -64,6 +65,7 @@ fn the_example_means_what_it_says() {
         address: IpAddr::from([10, 0, 0, 11]),
         port: None,
         weight: 100,
+        priority: 0,
         forwarding: Forwarding::Direct,
     };
     let expected = Service {
@@ -231,6 +233,15 @@ fn default_service() -> Service {
         on_no_backend: OnNoBackend::Pass,
         nat_exclude: vec![],
         lookup_table_size: 16_384,
+        checks: vec![],
+        quorum: 1,
+        quorum_hysteresis: 0,
+        minimum_healthy: 0.0,
+        on_down: OnDown::Keep,
+        slow_start: Duration::ZERO,
+        drain_timeout: None,
+        outlier: None,
+        sorry: None,
         backends: vec![],
     }
 }

@@ -1,0 +1,90 @@
+//! What is asked of whom, and when: the identity of a probe.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::config::check::{Check, Probe, Timing, Via};
+use crate::config::{Backend, Forwarding, Service};
+
+/// One check of one backend. Two services whose specs are equal share the probe and its verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Spec {
+    /// What is asked.
+    pub probe: Probe,
+    /// Whom.
+    pub target: Target,
+    /// When.
+    pub timing: Timing,
+    /// Service and backend by name, for what depends on them (scripts get them in their environment); `None` for all others, so
+    /// that they are shared.
+    pub named: Option<(String, String)>,
+}
+
+/// Who is asked, and by which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// The backend's own address.
+    pub address: IpAddr,
+    /// The port; 0 where there are none (ICMP, scripts without).
+    pub port: u16,
+    /// The way.
+    pub way: Way,
+}
+
+/// How a probe reaches its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Way {
+    /// To the backend's own address, as the host routes it.
+    Plain,
+    /// To the service's address on that backend, in the frames that clients' packets go in.
+    Steered {
+        /// The service's address.
+        service: IpAddr,
+        /// The forwarding method.
+        method: Forwarding,
+    },
+}
+
+impl Spec {
+    /// That of one check for one backend of a service.
+    pub fn of(service: &Service, backend: &Backend, check: &Check) -> Self {
+        let listener = service.listeners.first();
+        let named = matches!(check.probe, Probe::Script { .. }).then(|| (service.name.clone(), backend.name.clone()));
+        let port = match check.probe {
+            Probe::Icmp => 0,
+            _ => check
+                .port
+                .or(backend.port)
+                .or_else(|| service.listeners.iter().find_map(|listener| listener.port))
+                .unwrap_or(0),
+        };
+        let is_steered = check.via == Via::Service && !matches!(check.probe, Probe::Script { .. });
+        let way = match (backend.forwarding, listener) {
+            (method @ Forwarding::Direct, Some(listener)) if is_steered => {
+                Way::Steered { service: listener.address, method }
+            }
+            (Forwarding::Direct | Forwarding::Nat, _) => Way::Plain,
+        };
+        Self {
+            probe: check.probe.clone(),
+            target: Target { address: backend.address, port, way },
+            timing: check.timing,
+            named,
+        }
+    }
+}
+
+/// As reasons name it: the address that is asked, with its port.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = match self.way {
+            Way::Plain => self.address,
+            Way::Steered { service, .. } => service,
+        };
+        match (address, self.port) {
+            (address, 0) => write!(f, "{address}"),
+            (IpAddr::V4(address), port) => write!(f, "{address}:{port}"),
+            (IpAddr::V6(address), port) => write!(f, "[{address}]:{port}"),
+        }
+    }
+}
