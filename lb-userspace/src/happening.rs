@@ -1,11 +1,11 @@
-//! What operators are told of: the one ordered stream of events begins here.
+//! What operators are told of, whichever part it comes from: the one ordered stream of events begins here. Pure.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::view::State;
+use crate::vrrp::view::State;
 
 /// Something worth telling. Each variant is a `kind` of the event stream; add freely, rename nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
