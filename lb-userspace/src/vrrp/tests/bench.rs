@@ -242,6 +242,7 @@ fn word(effect: &Effect) -> &'static str {
         Effect::Happened(Happening::Transition { .. }) => "transition",
         Effect::Happened(Happening::ForeignMaster { .. }) => "foreign",
         Effect::Happened(Happening::Warning { .. }) => "warning",
+        Effect::Happened(Happening::Check { .. }) => unreachable!("the engine checks no backends"),
         Effect::Happened(Happening::NotReady { .. }) => "not ready",
         Effect::Happened(Happening::AddressesDiffer { .. }) => "differ",
         Effect::Happened(Happening::Stalled { .. }) => "stalled",
