@@ -86,6 +86,25 @@ pub enum Probe {
     },
 }
 
+impl Probe {
+    /// As the file, status and metrics call its kind.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http(_) => "http",
+            Self::Tls(_) => "tls",
+            Self::Dns(_) => "dns",
+            Self::Udp(_) => "udp",
+            Self::Icmp => "icmp",
+            Self::Smtp { .. } => "smtp",
+            Self::Grpc { .. } => "grpc",
+            Self::Expect { .. } => "expect",
+            Self::Script { .. } => "script",
+            Self::Agent { .. } => "agent",
+        }
+    }
+}
+
 /// An HTTP request and its right answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Http {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::vrrp::happening::Happening;
+use crate::happening::Happening;
 
 /// Events that are kept; the oldest goes first. At a few hundred octets each this is some megabytes, and a day of an
 /// unquiet network.

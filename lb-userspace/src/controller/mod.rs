@@ -8,8 +8,9 @@ pub mod status;
 pub mod view;
 pub mod vrrp;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::abi::root_flags;
@@ -17,6 +18,8 @@ use lb_common::abi::root_flags;
 pub use interfaces::{Interface, Interfaces};
 
 use crate::config::{AttachMode, Config};
+use crate::health::spec::{self, Spec};
+use crate::health::verdict::Verdict;
 use crate::nexthop::ProgramMode;
 use crate::nexthop::tracker::Event as Network;
 use crate::reconcile::census::Census;
@@ -41,6 +44,9 @@ pub enum Event {
     },
     /// The flow tables were counted.
     Census(Box<Census>),
+    /// Checks have other verdicts. Whoever is new in the configuration and shares a spec with others must ask for what is
+    /// known already: a verdict is told when it changes, once.
+    Verdicts(Vec<(Arc<Spec>, Verdict)>),
 }
 
 /// Something to be done.
@@ -91,6 +97,7 @@ pub struct Controller {
     listed: bool,
     census: Census,
     forced_slots: u64,
+    verdicts: HashMap<Arc<Spec>, Verdict>,
 }
 
 impl Controller {
@@ -106,6 +113,7 @@ impl Controller {
             listed: false,
             census: Census::default(),
             forced_slots: 0,
+            verdicts: HashMap::new(),
             config,
         }
     }
@@ -119,6 +127,8 @@ impl Controller {
         let mut effects = self.write(plan.writes.clone());
         effects.push(Effect::AssignRows);
         effects.push(Effect::Want(self.planner.destinations()));
+        let specs = spec::all(&config.services);
+        self.verdicts.retain(|spec, _| specs.contains(&**spec));
         self.config = config;
         effects.extend(self.interfaces.configure(&self.config.dataplane));
         Ok((plan, effects))
@@ -176,6 +186,10 @@ impl Controller {
             Event::Network(Network::LinkRemoved { index, .. }) => self.interfaces.gone(index),
             Event::Attached { interface, outcome } => self.interfaces.attached(interface, outcome),
             Event::Census(census) => self.sweep(now, *census),
+            Event::Verdicts(verdicts) => {
+                self.verdicts.extend(verdicts);
+                Vec::new()
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::controller::events::{Event, Events, Page};
-use crate::vrrp::happening::Happening;
+use crate::happening::Happening;
 
 /// The event store, shared. Clones are of the same store.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use super::events::{EventStream, Follower};
 use super::program::{Outcome, Program};
 use crate::config::Hook;
 use crate::controller::events::Event;
-use crate::vrrp::happening::Happening;
+use crate::happening::Happening;
 
 /// Events that wait for the hook.
 pub const MOST_BEHIND: u64 = 1024;

@@ -1,5 +1,6 @@
 //! What is asked of whom, and when: the identity of a probe.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -72,6 +73,14 @@ impl Spec {
             named,
         }
     }
+}
+
+/// Every spec of a configuration, each once.
+pub fn all(services: &[Service]) -> HashSet<Spec> {
+    let backends = services.iter().flat_map(|service| service.backends.iter().map(move |backend| (service, backend)));
+    backends
+        .flat_map(|(service, backend)| service.checks.iter().map(move |check| Spec::of(service, backend, check)))
+        .collect()
 }
 
 /// As reasons name it: the address that is asked, with its port.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::happening::Happening;
 use crate::config::{VirtualRoute, VirtualRule};
+use crate::happening::Happening;
 
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,7 +13,6 @@ pub mod codec;
 pub mod effect;
 pub mod engine;
 pub mod event;
-pub mod happening;
 mod outbox;
 pub mod peer;
 mod priority;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::effect::Effect;
-use super::happening::Happening;
+use crate::happening::Happening;
 
 /// Effects of the event that is being handled.
 #[derive(Debug, Default)]

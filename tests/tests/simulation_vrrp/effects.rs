@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use fairway::happening::Happening;
 use fairway::vrrp::effect::{Advertise, Effect};
-use fairway::vrrp::happening::Happening;
 use fairway::vrrp::view::State;
 
 use crate::fault::Fault;

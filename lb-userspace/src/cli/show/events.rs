@@ -7,7 +7,7 @@ use super::super::failure::Failure;
 use super::super::output::{self, Output};
 use super::super::table::{Tone, clean};
 use crate::controller::events::Line;
-use crate::vrrp::happening::Severity;
+use crate::happening::Severity;
 
 /// Asks and prints what comes after event number `since`, and goes on if it is to follow.
 pub async fn show(asking: &Asking, since: u64, follow: bool) -> Result<(), Failure> {
@@ -56,7 +56,7 @@ fn moment(seconds: f64) -> String {
 mod tests {
     use super::*;
     use crate::controller::events::Event;
-    use crate::vrrp::happening::Happening;
+    use crate::happening::Happening;
     use crate::vrrp::view::State;
 
     #[test]

@@ -97,8 +97,8 @@ async fn answer(mut queue: mpsc::Receiver<Request>, status: Status) {
 
 fn two_events() -> EventStream {
     let events = EventStream::default();
-    events.tell(1.5, crate::vrrp::happening::Happening::Stalled { seconds: 0.25 });
-    events.tell(2.5, crate::vrrp::happening::Happening::Stalled { seconds: 0.5 });
+    events.tell(1.5, crate::happening::Happening::Stalled { seconds: 0.25 });
+    events.tell(2.5, crate::happening::Happening::Stalled { seconds: 0.5 });
     events
 }
 

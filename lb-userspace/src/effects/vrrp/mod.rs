@@ -39,10 +39,10 @@ use tokio::sync::mpsc;
 pub use realtime::PRIORITY;
 pub use view::ThreadView;
 
+use crate::happening::Happening;
 use crate::vrrp::effect::{Effect, Testament};
 use crate::vrrp::engine::Engine;
 use crate::vrrp::event::{Event, Settings, Verdict};
-use crate::vrrp::happening::Happening;
 use crate::vrrp::view::Snapshot;
 
 /// A wake-up so long after its deadline is a late one, and is told to the engine as a stall.

@@ -24,9 +24,9 @@ use super::hands::Hands;
 use super::leftovers::{self, Inherited};
 use super::{Command, LATE, Machine, Output, SetLive, Start, Supervision, TakeTestament, ThreadView, realtime};
 use crate::config::{Condition, VirtualRouter};
+use crate::happening::Happening;
 use crate::vrrp::effect::Effect;
 use crate::vrrp::event::{Event, Link, Settings};
-use crate::vrrp::happening::Happening;
 use crate::vrrp::view::Snapshot;
 
 /// Packets read of one socket before the tick has its turn: more than its queue holds, so that a flood cannot hide the

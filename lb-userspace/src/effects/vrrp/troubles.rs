@@ -5,7 +5,7 @@ use std::io;
 
 use nix::errno::Errno;
 
-use crate::vrrp::happening::Happening;
+use crate::happening::Happening;
 
 /// Different problems kept at a time; beyond it new ones are only counted.
 const MOST_PROBLEMS: usize = 64;

@@ -27,9 +27,9 @@ use crate::effects::program::own_binary;
 use crate::effects::supervisor;
 use crate::effects::track::Runners;
 use crate::effects::vrrp::{Command, Output, PRIORITY, SendError, Start, Supervision, VrrpHandle, VrrpThread};
+use crate::happening::{Happening, Severity};
 use crate::vrrp::engine::Engine;
 use crate::vrrp::event::Verdict;
-use crate::vrrp::happening::{Happening, Severity};
 
 pub(super) use memory::Memory;
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::config::Condition;
+use crate::happening::Happening;
 use crate::vrrp::bfd::{Change, Diagnostic, Settings};
 use crate::vrrp::effect::{BfdEnds, Effect};
 use crate::vrrp::event::Verdict;
-use crate::vrrp::happening::Happening;
 use crate::vrrp::router::{PATIENCE, Place, is_link_local};
 
 /// Who asks for which session: router and track.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Engine, MOST_ROUTERS, Unit};
 use crate::config::{VirtualRouter, VrrpVersion};
+use crate::happening::Happening;
 use crate::vrrp::event::{RouterSettings, Settings};
-use crate::vrrp::happening::Happening;
 use crate::vrrp::router::{PATIENCE, Router, unknown_verdicts};
 
 /// What makes a virtual router the same on the wire.

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::Engine;
+use crate::happening::Happening;
 use crate::vrrp::event::Link;
-use crate::vrrp::happening::Happening;
 use crate::vrrp::priority;
 use crate::vrrp::router::{HeldBack, HeldBy, Obstacle, Permission};
 use crate::vrrp::view::State;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::config::Peer;
+use crate::happening::Happening;
 use crate::vrrp::effect::Effect;
-use crate::vrrp::happening::Happening;
 use crate::vrrp::peer::{PeerLink, PeerNews, RouterReport};
 use crate::vrrp::router::{Node, PeerStanding, Remote, Router};
 use crate::vrrp::view::State;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Engine;
-use crate::vrrp::happening::Happening;
+use crate::happening::Happening;
 use crate::vrrp::router::{Node, Router};
 use crate::vrrp::timing;
 use crate::vrrp::view::State;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::config::Condition;
+use crate::happening::Happening;
 use crate::vrrp::effect::Effect;
 use crate::vrrp::event::Verdict;
-use crate::vrrp::happening::Happening;
 use crate::vrrp::router::Router;
 
 /// Who asks for what.

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 
 use super::Router;
 use crate::config::VrrpVersion;
+use crate::happening::Happening;
 use crate::vrrp::codec::{Advertisement, Form, Rejected, decode};
 use crate::vrrp::event::Received;
-use crate::vrrp::happening::Happening;
 use crate::vrrp::outbox::Outbox;
 
 /// TTL and hop limit on the link: nobody has forwarded it (RFC 9568 section 5.1.1.3).

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::advertise::LOWEST;
 use super::{Cause, Duty, Heard, Intent, Node, PeerStanding, Phase, Router, Timer};
+use crate::happening::Happening;
 use crate::vrrp::codec::Advertisement;
-use crate::vrrp::happening::Happening;
 use crate::vrrp::outbox::Outbox;
 use crate::vrrp::words::span;
 

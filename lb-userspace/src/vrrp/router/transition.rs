@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Backup, Cause, Master, Node, Obstacle, Phase, Router, Timer};
-use crate::vrrp::happening::Happening;
+use crate::happening::Happening;
 use crate::vrrp::outbox::Outbox;
 use crate::vrrp::view::State;
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::config::{ChecksumForm, OnCrash, VirtualRouter, VrrpVersion};
+use crate::happening::Happening;
 use crate::vrrp::codec::{Advertisement, Form, encode};
 use crate::vrrp::effect::Effect;
 use crate::vrrp::engine::Engine;
 use crate::vrrp::event::{Event, Link, Received, RouterSettings, Settings};
-use crate::vrrp::happening::Happening;
 use crate::vrrp::router::advertise::{GROUP_V4, GROUP_V6};
 use crate::vrrp::view::{RouterView, State};
 
@@ -242,6 +242,7 @@ fn word(effect: &Effect) -> &'static str {
         Effect::Happened(Happening::Transition { .. }) => "transition",
         Effect::Happened(Happening::ForeignMaster { .. }) => "foreign",
         Effect::Happened(Happening::Warning { .. }) => "warning",
+        Effect::Happened(Happening::Check { .. }) => unreachable!("the engine checks no backends"),
         Effect::Happened(Happening::NotReady { .. }) => "not ready",
         Effect::Happened(Happening::AddressesDiffer { .. }) => "differ",
         Effect::Happened(Happening::Stalled { .. }) => "stalled",

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::bench::{ip, link, ms, nets, settings};
 use crate::config::{Peer, VirtualRouter};
+use crate::happening::Happening;
 use crate::vrrp::effect::Effect;
 use crate::vrrp::engine::Engine;
 use crate::vrrp::event::{Event, Link, Received, Settings};
-use crate::vrrp::happening::Happening;
 use crate::vrrp::view::{RouterView, State};
 
 /// One way, on every wire.

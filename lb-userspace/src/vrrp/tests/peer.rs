@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::bench::{advertisement, advertises, ip, ms, router, settings};
 use super::pair::{Pair, eth0, peer};
 use crate::config::{Condition, Consequence, Track, VirtualRouter};
+use crate::happening::Happening;
 use crate::vrrp::codec::encode;
 use crate::vrrp::effect::Effect;
 use crate::vrrp::event::{Event, Link, Received, Settings};
-use crate::vrrp::happening::Happening;
 use crate::vrrp::router::advertise::GROUP_V4;
 use crate::vrrp::view::State;
 

@@ -1,9 +1,9 @@
 //! Ready before master: a node that could not forward does not take the addresses.
 
 use super::bench::{Bench, advertisement, advertises, ms, router, settings};
+use crate::happening::Happening;
 use crate::vrrp::effect::Effect;
 use crate::vrrp::event::Event;
-use crate::vrrp::happening::Happening;
 use crate::vrrp::view::State;
 
 fn told(bench: &Bench) -> Vec<(String, bool)> {

@@ -378,7 +378,7 @@ fn s21_changes_within_one_interval_are_taken_in_order_and_the_last_one_counts() 
         .done
         .iter()
         .filter_map(|(_, effect)| match effect {
-            Effect::Happened(crate::vrrp::happening::Happening::Transition { from, to, .. }) => Some((*from, *to)),
+            Effect::Happened(crate::happening::Happening::Transition { from, to, .. }) => Some((*from, *to)),
             _ => None,
         })
         .collect();

@@ -1,11 +1,12 @@
-//! What operators are told of: the one ordered stream of events begins here.
+//! What operators are told of, whichever part it comes from: the one ordered stream of events begins here. Pure.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::view::State;
+use crate::health::verdict::CheckState;
+use crate::vrrp::view::State;
 
 /// Something worth telling. Each variant is a `kind` of the event stream; add freely, rename nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +91,21 @@ pub enum Happening {
         /// For how long, in seconds.
         seconds: f64,
     },
+    /// A check of a backend has another verdict.
+    Check {
+        /// The service.
+        service: String,
+        /// The backend.
+        backend: String,
+        /// What is asked: `http`, `tcp`, …
+        check: String,
+        /// From.
+        from: CheckState,
+        /// To.
+        to: CheckState,
+        /// Why, in words: `connect timed out after 1.0 s`.
+        why: String,
+    },
     /// Anything else that an operator should see: warnings.
     Warning {
         /// The virtual router, if one is concerned.
@@ -119,12 +135,14 @@ impl Happening {
             | Self::PeerPath { alive: false, .. }
             | Self::NotReady { .. }
             | Self::Stalled { .. }
+            | Self::Check { to: CheckState::Down, .. }
             | Self::Warning { .. } => Severity::Warning,
             Self::Bfd { state, .. } if state == "down" => Severity::Warning,
             Self::Transition { .. }
             | Self::Priority { .. }
             | Self::Peer { .. }
             | Self::PeerPath { .. }
+            | Self::Check { .. }
             | Self::Bfd { .. } => Severity::Info,
         }
     }
@@ -138,7 +156,11 @@ impl Happening {
             | Self::AddressesDiffer { router, .. }
             | Self::NotReady { router, .. } => Some(router),
             Self::Warning { router, .. } => router.as_deref(),
-            Self::Peer { .. } | Self::PeerPath { .. } | Self::Bfd { .. } | Self::Stalled { .. } => None,
+            Self::Peer { .. }
+            | Self::PeerPath { .. }
+            | Self::Bfd { .. }
+            | Self::Stalled { .. }
+            | Self::Check { .. } => None,
         }
     }
 }
@@ -173,6 +195,9 @@ impl fmt::Display for Happening {
                 write!(f, "virtual router {router}: taken over although the node is not ready: {reason}")
             }
             Self::Stalled { seconds } => write!(f, "the VRRP thread did not run for {seconds:.3} s"),
+            Self::Check { service, backend, check, from, to, why } => {
+                write!(f, "service {service}, backend {backend}: {check} check {from} → {to}, {why}")
+            }
             Self::Warning { router: Some(router), message } => write!(f, "virtual router {router}: {message}"),
             Self::Warning { router: None, message } => f.write_str(message),
         }
