@@ -20,7 +20,7 @@ pub use interfaces::{Interface, Interfaces};
 
 use crate::config::{AttachMode, Config, Service};
 use crate::happening::Happening;
-use crate::health::pool::Pools;
+use crate::health::pool::{Changes, Pools};
 use crate::health::spec::Spec;
 use crate::health::verdict::Verdict;
 use crate::nexthop::ProgramMode;
@@ -201,7 +201,12 @@ impl Controller {
             }
             Event::Network(Network::LinkRemoved { index, .. }) => self.interfaces.gone(index),
             Event::Attached { interface, outcome } => self.interfaces.attached(interface, outcome),
-            Event::Census(census) => self.sweep(now, *census),
+            Event::Census(census) => {
+                let mut effects = self.sweep(now, *census);
+                // Whoever found no room for a table of his own may find it now.
+                effects.extend(self.follow(now, Changes::default()));
+                effects
+            }
             Event::Verdicts(verdicts) => {
                 let changes = self.pools.verdicts(now, verdicts);
                 self.follow(now, changes)

@@ -206,3 +206,7 @@ fn parent(interface: &str) -> &str {
 pub(super) fn tell(happenings: Vec<Happening>) -> Option<Effect> {
     (!happenings.is_empty()).then_some(Effect::Tell(happenings))
 }
+
+#[cfg(test)]
+#[path = "pools_tests.rs"]
+mod tests;

@@ -181,11 +181,21 @@ impl TableSet {
     /// like it, so that services of one table whom the same happens one after the other share one again. Its number, and
     /// the write that fills it if it is new.
     ///
+    /// Not those of `barred` are joined: tables whose words are about to change in the map, because packets of the
+    /// newcomers would find the old ones there for a moment.
+    ///
     /// Clocks start anew, also those of a table that is joined: none of its slots may settle on account of what it was
     /// before others came. (See [`Self::copy`].)
-    pub fn settle_down(&mut self, now: Duration, mut table: Table) -> Result<(u32, Option<Write>), TableError> {
-        let alike = |known: &Table| known.settle == table.settle && known.pool.is_like(&table.pool);
-        let known = self.iter().find(|(_, known)| alike(known)).map(|(number, _)| number);
+    pub fn settle_down(
+        &mut self,
+        now: Duration,
+        mut table: Table,
+        barred: &BTreeSet<u32>,
+    ) -> Result<(u32, Option<Write>), TableError> {
+        let alike = |(number, known): &(u32, &Table)| {
+            !barred.contains(number) && known.settle == table.settle && known.pool.is_like(&table.pool)
+        };
+        let known = self.iter().find(alike).map(|(number, _)| number);
         if let Some(known) = known {
             self.get_mut(known).pool.restart_clocks(now);
             return Ok((known, None));
@@ -196,12 +206,14 @@ impl TableSet {
         Ok((self.insert(table), Some(write)))
     }
 
-    /// Another table that is just like this one now, and not among those that were left: joined as by
-    /// [`Self::settle_down`].
-    pub fn join_twin(&mut self, now: Duration, number: u32, left: &BTreeSet<u32>) -> Option<u32> {
+    /// Another table that is just like this one now, and not barred: joined as by [`Self::settle_down`].
+    pub fn join_twin(&mut self, now: Duration, number: u32, barred: &BTreeSet<u32>) -> Option<u32> {
         let table = self.get(number);
         let is_twin = |(other, known): &(u32, &Table)| {
-            *other != number && !left.contains(other) && known.settle == table.settle && known.pool.is_like(&table.pool)
+            *other != number
+                && !barred.contains(other)
+                && known.settle == table.settle
+                && known.pool.is_like(&table.pool)
         };
         let twin = self.iter().find(is_twin).map(|(twin, _)| twin)?;
         self.get_mut(twin).pool.restart_clocks(now);

@@ -15,7 +15,7 @@ use super::pools::until;
 use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
 use super::virtual_routers::VirtualRouters;
 use super::{LogFormat, clock, explain, reload};
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::controller::status::Telemetry;
 use crate::controller::view::{ConfigStatus, NodeStatus, PlanReport, Problem, Status};
 use crate::controller::{Controller, Effect, Event};
@@ -385,6 +385,7 @@ async fn trace_ended(trace: &mut Option<TraceSession>) -> anyhow::Result<()> {
 /// Room for a configuration and its successors.
 fn sizes(config: &Config) -> Sizes {
     let slots = config.services.iter().map(|service| u64::from(service.lookup_table_size)).sum();
-    let rows = config.services.iter().map(|service| (service.listeners.len() * service.backends.len()) as u64).sum();
+    let members = |service: &Service| service.backends.len() + usize::from(service.sorry.is_some());
+    let rows = config.services.iter().map(|service| (service.listeners.len() * members(service)) as u64).sum();
     Sizes::for_need(slots, rows, config.dataplane.flow_table_capacity)
 }

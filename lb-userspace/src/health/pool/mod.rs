@@ -41,6 +41,8 @@ pub struct Pools {
     of_address: HashMap<IpAddr, Vec<Arc<Spec>>>,
     /// Checks that have not said anything yet, and until when that is waited for.
     pending: HashMap<Arc<Spec>, Duration>,
+    /// When one of these is not waited for any more; none earlier.
+    patience: Option<Duration>,
     intents: Intents,
     uplinks: Uplinks,
     /// Seconds since the Unix epoch at monotonic time 0.
@@ -94,6 +96,7 @@ impl Pools {
         for spec in users.keys().filter(|spec| !verdicts.contains_key(*spec) && !known.contains_key(*spec)) {
             pending.insert(spec.clone(), now + patience(spec));
         }
+        self.patience = self.pending.values().min().copied();
         let names: Vec<Arc<str>> = self.services.keys().cloned().collect();
         self.decide(now, names).happenings
     }
@@ -123,13 +126,19 @@ impl Pools {
             self.verdicts.insert(spec.clone(), verdict);
             touched.push(spec);
         }
+        if self.pending.is_empty() {
+            self.patience = None;
+        }
         let held = self.with_uplinks(|uplinks, checks| uplinks.judge(now, &touched, checks));
         self.follow(now, services, held)
     }
 
     /// The time has come for something; harmless at any other.
     pub fn tick(&mut self, now: Duration) -> Changes {
-        self.pending.retain(|_, until| now < *until);
+        if self.patience.is_some_and(|patience| patience <= now) {
+            self.pending.retain(|_, until| now < *until);
+            self.patience = self.pending.values().min().copied();
+        }
         let held = self.with_uplinks(|uplinks, checks| uplinks.tick(now, checks));
         let due = self.services.iter().filter(|(_, pool)| pool.deadline().is_some_and(|deadline| deadline <= now));
         let services = due.map(|(name, _)| name.clone()).collect();
@@ -139,7 +148,7 @@ impl Pools {
     /// When [`Self::tick`] is due.
     pub fn deadline(&self) -> Option<Duration> {
         let services = self.services.values().filter_map(Pool::deadline);
-        services.chain(self.pending.values().copied()).chain(self.uplinks.deadline()).min()
+        services.chain(self.patience).chain(self.uplinks.deadline()).min()
     }
 
     /// An address is reached by this interface, or it is not known by which.

@@ -15,6 +15,10 @@ use crate::health::spec::Spec;
 use crate::health::verdict::{AgentWish, CheckState, Verdict};
 use crate::reconcile::placed::{SORRY, Standing, Standings, WEIGHT_SCALE, identity_of, sorry_of};
 
+/// While first verdicts come in one by one, each would make the table anew: with thousands of services that takes a start
+/// minutes. So whoever comes up first gets traffic at once, and those after it together, so often at most.
+const GATHERING: Duration = Duration::from_secs(1);
+
 /// See the module's description.
 #[derive(Clone, Debug)]
 pub struct Pool {
@@ -29,6 +33,8 @@ pub struct Pool {
     quorum_since: Duration,
     /// When time alone makes a difference next.
     next: Option<Duration>,
+    /// Backends have come up for the first time and wait for others to do so, until then at the latest.
+    gathering: Option<Duration>,
 }
 
 /// What is said of a service.
@@ -72,6 +78,17 @@ pub struct Member {
     is_decided: bool,
     came_up: Option<Duration>,
     drained: Option<Duration>,
+}
+
+/// What a decision means for the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Change {
+    /// Nothing.
+    None,
+    /// Backends have come up for the first time.
+    FirstComers,
+    /// Anything else.
+    Urgent,
 }
 
 /// Answers what the checks of a spec say at present.
@@ -152,6 +169,7 @@ impl Pool {
             summary: before.map(|pool| pool.summary.clone()).unwrap_or_default(),
             quorum_since: before.map_or(now, |pool| pool.quorum_since),
             next: None,
+            gathering: None,
         }
     }
 
@@ -178,9 +196,33 @@ impl Pool {
         for (member, since) in self.members.iter_mut().zip(drained) {
             member.drained = since;
         }
-        let changed = self.take(setting.now, decision, happenings);
+        let served = self.members.iter().any(|member| member.part.standing.weight > 0);
+        let undecided = health.iter().any(|health| matches!(health, Health::Unknown { .. }));
+        let change = self.take(setting.now, decision, happenings);
+        let is_due = self.gather(setting.now, change, served && undecided);
         self.next = self.next_after(setting.now);
-        changed
+        is_due
+    }
+
+    /// Whether the tables are to follow now.
+    fn gather(&mut self, now: Duration, change: Change, may_wait: bool) -> bool {
+        match (change, self.gathering) {
+            (Change::FirstComers, None) if may_wait => {
+                self.gathering = Some(now + GATHERING);
+                false
+            }
+            (Change::FirstComers | Change::None, Some(until)) if may_wait && now < until => false,
+            (Change::None, None) => false,
+            (Change::FirstComers | Change::Urgent, _) | (Change::None, Some(_)) => {
+                self.gathering = None;
+                true
+            }
+        }
+    }
+
+    /// Whether tables are behind, because first verdicts are still coming in.
+    pub fn is_gathering(&self) -> bool {
+        self.gathering.is_some()
     }
 
     /// When time alone makes a difference next: then it must decide anew.
@@ -196,7 +238,7 @@ impl Pool {
         let timeout = |timeout: Duration| {
             self.members.iter().filter_map(move |member| Some(member.drained? + timeout)).filter(|&over| over > now)
         };
-        ramps.chain(self.drain_timeout.into_iter().flat_map(timeout)).min()
+        ramps.chain(self.drain_timeout.into_iter().flat_map(timeout)).chain(self.gathering).min()
     }
 
     /// What the lookup table is made from.
@@ -265,11 +307,14 @@ impl Pool {
         drained.zip(self.drain_timeout).is_some_and(|(since, timeout)| now >= since + timeout)
     }
 
-    fn take(&mut self, now: Duration, decision: Decision, happenings: &mut Vec<Happening>) -> bool {
+    fn take(&mut self, now: Duration, decision: Decision, happenings: &mut Vec<Happening>) -> Change {
         let Decision { quorum, parts, sorry, distrusts, up, enabled } = decision;
-        let mut changed = sorry != self.summary.sorry;
+        let mut change = if sorry == self.summary.sorry { Change::None } else { Change::Urgent };
         for (member, part) in self.members.iter_mut().zip(parts) {
-            changed |= member.part.standing != part.standing;
+            if member.part.standing != part.standing {
+                let comes = member.is_first_word && member.part.standing.weight == 0 && part.standing.up;
+                change = change.max(if comes { Change::FirstComers } else { Change::Urgent });
+            }
             if member.came_up.is_some_and(|since| now >= since + self.slow_start) {
                 member.came_up = None;
             }
@@ -291,7 +336,7 @@ impl Pool {
         let summary = Summary { quorum, sorry, distrusts, up, enabled };
         self.tell_summary(now, &summary, happenings);
         self.summary = summary;
-        changed
+        change
     }
 
     fn tell_summary(&mut self, now: Duration, summary: &Summary, happenings: &mut Vec<Happening>) {

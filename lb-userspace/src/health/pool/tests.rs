@@ -146,6 +146,19 @@ fn a_backend_waits_for_its_first_success_and_nobody_is_told_of_it() {
 }
 
 #[test]
+fn the_first_of_many_serves_at_once_and_the_others_come_together() {
+    let mut bench = Bench::new(4, |_| {});
+    assert!(bench.say(1, up()), "nobody waits while nobody serves");
+    assert!(!bench.say(2, up()));
+    assert!(bench.say(1, down()), "a failure never waits");
+    assert!(!bench.say(3, up()));
+    let due = bench.pools.deadline().unwrap();
+    assert!(bench.pools.tick(due - seconds(1)).standings.is_empty());
+    assert_eq!(bench.pools.tick(due).standings.len(), 1);
+    assert!(bench.say(4, up()), "the last waits for nobody");
+}
+
+#[test]
 fn a_failure_and_a_recovery_are_told_and_dated() {
     let mut bench = Bench::up(2, |_| {});
     bench.pass(60.0);

@@ -49,11 +49,12 @@ impl Planner {
                 }
             }
         }
-        // Only now is every table what it will be, so that nobody joins one that is about to change.
+        // Nobody joins a table that changes in place: its words are stored after the flip.
+        let barred: BTreeSet<u32> = stays.iter().map(|(number, ..)| *number).collect();
         let (mut live, mut forget, mut touched) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         let mut left = BTreeSet::new();
         for (table, died, services) in departures {
-            match self.tables.settle_down(now, table) {
+            match self.tables.settle_down(now, table, &barred) {
                 Ok((number, fill)) => {
                     done.writes.extend(fill);
                     left.extend(self.move_to(number, &services));
@@ -64,7 +65,7 @@ impl Planner {
             }
         }
         for (number, moved, services) in stays {
-            match self.tables.join_twin(now, number, &left) {
+            match self.tables.join_twin(now, number, &barred) {
                 Some(twin) => left.extend(self.move_to(twin, &services)),
                 None => live.extend(moved.words),
             }

@@ -144,6 +144,20 @@ fn a_table_that_is_joined_waits_from_then_on() {
 }
 
 #[test]
+fn nobody_joins_a_table_whose_words_are_still_to_be_stored() {
+    let mut bench = Bench::new(&file(2, &[1, 2, 3]), 256);
+    // Two tables with different histories that become the same at once.
+    bench.reweigh(&[("s0", &[(1, true), (0, true), (1, true)])]);
+    let wish: &[(u32, bool)] = &[(1, true), (2, true), (1, true)];
+    let done = bench.reweigh(&[("s0", wish), ("s1", wish)]);
+    bench.check();
+    let flip = done.writes.iter().position(|write| matches!(write, Write::Flip(_)));
+    let word = done.writes.iter().position(|write| matches!(write, Write::Slot(..)));
+    assert!(flip.is_none() || word.is_none_or(|word| word > flip.unwrap()));
+    assert_ne!(bench.table("s0"), bench.table("s1"));
+}
+
+#[test]
 fn a_change_that_all_users_share_is_made_in_place() {
     let mut bench = Bench::new(&file(2, &[1, 2]), 64);
     let (table, half): (&[(u32, bool)], u64) = (&[(1, true), (3, true)], bench.image.root.word);
