@@ -6,6 +6,7 @@ pub mod events;
 pub mod hook;
 pub mod netlink;
 pub mod pidfd;
+pub mod prober;
 pub mod program;
 mod readable;
 pub mod run_as;

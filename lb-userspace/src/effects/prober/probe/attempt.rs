@@ -1,0 +1,113 @@
+//! One attempt at a probe: whom it asks, until when, and how far it has come.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::effects::prober::route::{self, Route, Tcp};
+use crate::health::spec::{Spec, Target};
+use crate::health::verdict::{Failure, FailureKind};
+
+/// One attempt. Kinds of probes borrow it.
+pub(super) struct Attempt<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) route: &'a Route,
+    deadline: Instant,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    stage: Stage,
+    since: Instant,
+}
+
+/// What a probe is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// A TCP connection.
+    Connecting,
+    /// An answer over a connection.
+    Answer,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(spec: &'a Spec, route: &'a Route, began: Instant) -> Self {
+        let progress = Progress { stage: Stage::Connecting, since: began };
+        Self { spec, route, deadline: began + spec.timing.timeout, progress: Mutex::new(progress) }
+    }
+
+    /// Who is asked, as reasons name it.
+    pub(super) fn target(&self) -> &Target {
+        &self.spec.target
+    }
+
+    /// When it must be over. Whatever a kind itself bounds by this instant ends before the probe as a whole does.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Notes that a stage begins.
+    pub(super) fn enter(&self, stage: Stage) {
+        let mut progress = self.progress();
+        (progress.stage, progress.since) = (stage, Instant::now());
+    }
+
+    /// Opens a TCP connection and begins to wait for an answer.
+    pub(super) async fn connect(&self) -> Result<Tcp, Failure> {
+        self.enter(Stage::Connecting);
+        let connection = route::tcp(self.route).await.map_err(|trouble| trouble.failure(self.target()))?;
+        self.enter(Stage::Answer);
+        Ok(connection)
+    }
+
+    /// That the deadline came.
+    pub(super) fn too_late(&self) -> Failure {
+        let Progress { stage, since } = *self.progress();
+        let limit = Brief(self.spec.timing.timeout);
+        let waited = Brief(self.deadline.saturating_duration_since(since));
+        match stage {
+            Stage::Connecting => Failure::new(FailureKind::Silent, format!("connect timed out after {limit}")),
+            Stage::Answer => Failure::new(FailureKind::Hung, format!("no answer within {waited} after connecting")),
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A duration in two digits or three: `1.0 s`, `250 ms`. Coarse, so that the same trouble has the same words each time.
+pub(super) struct Brief(pub(super) Duration);
+
+impl fmt::Display for Brief {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_millis() {
+            milliseconds @ 0..100 => write!(f, "{milliseconds} ms"),
+            milliseconds @ 100..995 => write!(f, "{} ms", (milliseconds + 5) / 10 * 10),
+            milliseconds => write!(f, "{}.{} s", (milliseconds + 50) / 1000, (milliseconds + 50) % 1000 / 100),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_brief() {
+        for (milliseconds, text) in [
+            (7, "7 ms"),
+            (198, "200 ms"),
+            (250, "250 ms"),
+            (994, "990 ms"),
+            (998, "1.0 s"),
+            (1000, "1.0 s"),
+            (1960, "2.0 s"),
+            (12_340, "12.3 s"),
+        ] {
+            assert_eq!(Brief(Duration::from_millis(milliseconds)).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The way of a probe to its backend, and the sockets that go it. All sockets of all kinds of probes are made here, so
+//! that whatever a way needs (a bound source, a place to be told of the port) is in one file.
+//!
+//! A socket comes as [`Tcp`] or [`Udp`], which closes it when dropped: TCP by a reset, so that nothing of a probe
+//! stays behind in either host's tables.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UdpSocket};
+
+use super::trouble::Trouble;
+use crate::health::spec::Target;
+
+/// How a probe reaches its backend.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Where its packets are sent, as this host's stack sees it.
+    destination: SocketAddr,
+}
+
+impl Route {
+    /// To the backend's own address, as the host routes it.
+    pub fn plain(target: &Target) -> Self {
+        Self { destination: SocketAddr::new(target.address, target.port) }
+    }
+
+    /// Where packets are sent, as this host's stack sees it.
+    pub fn destination(&self) -> SocketAddr {
+        self.destination
+    }
+}
+
+/// Connects; the time that it may take is the caller's business.
+///
+/// # Errors
+/// When this host cannot make such a socket, and when the connection is refused.
+pub async fn tcp(route: &Route) -> Result<Tcp, Trouble> {
+    let socket = socket(route, Type::STREAM, Protocol::TCP)?;
+    // Closed by a reset: a probe leaves no TIME_WAIT behind.
+    socket.set_linger(Some(Duration::ZERO)).map_err(Trouble::here("preparing a TCP socket"))?;
+    socket.set_tcp_nodelay(true).map_err(Trouble::here("preparing a TCP socket"))?;
+    connect(&socket, route)?;
+    let stream = TcpStream::from_std(socket.into()).map_err(Trouble::here("watching a TCP socket"))?;
+    stream.writable().await.map_err(Trouble::here("watching a TCP socket"))?;
+    match stream.take_error() {
+        Ok(None) => Ok(Tcp { stream }),
+        Ok(Some(error)) | Err(error) => Err(Trouble::told(error, &stream)),
+    }
+}
+
+/// Connects a datagram socket, which then is told of ICMP errors.
+///
+/// # Errors
+/// When this host cannot make such a socket.
+pub fn udp(route: &Route) -> Result<Udp, Trouble> {
+    let socket = socket(route, Type::DGRAM, Protocol::UDP)?;
+    connect(&socket, route)?;
+    let socket = UdpSocket::from_std(socket.into()).map_err(Trouble::here("watching a UDP socket"))?;
+    Ok(Udp { socket })
+}
+
+fn socket(route: &Route, kind: Type, protocol: Protocol) -> Result<Socket, Trouble> {
+    let domain = Domain::for_address(route.destination);
+    let socket = Socket::new(domain, kind.nonblocking(), Some(protocol)).map_err(Trouble::here("making a socket"))?;
+    hear_all_errors(&socket, route).map_err(Trouble::here("preparing a socket"))?;
+    Ok(socket)
+}
+
+/// By default a socket hears of few ICMP errors, and not from whom.
+fn hear_all_errors(socket: &Socket, route: &Route) -> nix::Result<()> {
+    match route.destination {
+        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
+        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &true),
+    }
+}
+
+fn connect(socket: &Socket, route: &Route) -> Result<(), Trouble> {
+    match socket.connect(&route.destination.into()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
+        // Over loopback the refusal is there before the call returns.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(Trouble::told(error, socket)),
+        Err(error) => Err(Trouble::here("connecting")(error)),
+    }
+}
+
+/// A TCP connection; dropped, it is reset.
+#[derive(Debug)]
+pub struct Tcp {
+    stream: TcpStream,
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, octets)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+/// A connected UDP socket.
+#[derive(Debug)]
+pub struct Udp {
+    socket: UdpSocket,
+}
+
+impl Udp {
+    /// Sends a datagram.
+    ///
+    /// # Errors
+    /// What the kernel says, and ICMP errors about earlier ones.
+    pub async fn send(&self, datagram: &[u8]) -> Result<(), Trouble> {
+        self.socket.send(datagram).await.map(drop).map_err(|error| Trouble::told(error, &self.socket))
+    }
+
+    /// Waits for a datagram; what does not fit is cut off.
+    ///
+    /// # Errors
+    /// ICMP errors about what was sent.
+    pub async fn receive(&self, buffer: &mut [u8]) -> Result<usize, Trouble> {
+        self.socket.recv(buffer).await.map_err(|error| Trouble::told(error, &self.socket))
+    }
+}
