@@ -2,6 +2,7 @@
 //! must be done about it; the runtime does it and reports back. No clock, socket or map inside: `now` is an argument, the
 //! monotonic time since boot, which is the packet path's clock too.
 
+pub mod checks;
 pub mod events;
 mod interfaces;
 pub mod status;
@@ -74,6 +75,8 @@ pub enum Effect {
         /// The interface's index.
         interface: u32,
     },
+    /// Have these checks made at once, besides their timetable.
+    CheckNow(Vec<Arc<Spec>>),
     /// The program is attached to these, and no others.
     AttachedTo(BTreeSet<u32>),
     /// A VLAN interface and what it stands for: replies that the host routes by it leave by the one below.

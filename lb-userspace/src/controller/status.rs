@@ -95,6 +95,7 @@ impl Controller {
             warnings: self.warnings(telemetry),
             flows_at_risk: self.census.exceptions,
             vrrp: None,
+            prober: None,
             node,
             config,
         }
@@ -185,6 +186,7 @@ impl Controller {
             next_hop: entries::describe(hop, |index| self.interfaces().links().name_of(index), backend.address),
             reachable: matches!(hop, Some(Ok(_))),
             totals: telemetry.totals.get(&key).copied().unwrap_or_default(),
+            checks: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::checks::{CheckStatus, ProberStatus};
 use super::vrrp::VrrpStatus;
 
 /// Version of the shapes here. Fields are added under the same version, never renamed or removed.
@@ -38,6 +39,9 @@ pub struct Status {
     /// VRRP; `None`: no virtual router was configured since the daemon started.
     #[serde(default)]
     pub vrrp: Option<VrrpStatus>,
+    /// The prober; `None`: no check was configured since the daemon started.
+    #[serde(default)]
+    pub prober: Option<ProberStatus>,
 }
 
 /// The node.
@@ -149,6 +153,9 @@ pub struct BackendStatus {
     pub reachable: bool,
     /// What was forwarded to it.
     pub totals: Totals,
+    /// Its checks, in the order of the configuration.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
 }
 
 /// Counters since the daemon started.

@@ -11,5 +11,6 @@
 
 pub mod checker;
 pub mod spec;
+pub mod uses;
 pub mod verdict;
 pub mod view;

@@ -1,7 +1,9 @@
 //! A state with something of everything, for tests of what is made from it.
 
+mod checks;
 mod vrrp;
 
+pub use checks::{check, prober};
 pub use vrrp::{quiet, vrrp};
 
 use std::collections::BTreeMap;
@@ -54,6 +56,7 @@ pub fn status() -> Status {
         warnings: vec!["eth1: XDP runs in generic mode, at a tenth of the speed".to_owned()],
         flows_at_risk: 12,
         vrrp: Some(vrrp()),
+        prober: Some(prober()),
     }
 }
 
@@ -81,7 +84,10 @@ fn service() -> ServiceStatus {
         quorum_ok: true,
         totals: Totals { packets: 1200, bytes: 1_500_000, connections: 120 },
         backends: vec![
-            backend("web1", "10.0.0.11", "up", Totals { packets: 700, bytes: 900_000, connections: 70 }),
+            BackendStatus {
+                checks: vec![check()],
+                ..backend("web1", "10.0.0.11", "up", Totals { packets: 700, bytes: 900_000, connections: 70 })
+            },
             BackendStatus {
                 reachable: false,
                 next_hop: "no answer to ARP on eth0".to_owned(),
@@ -112,5 +118,6 @@ fn backend(name: &str, address: &str, state: &str, totals: Totals) -> BackendSta
         next_hop: "02:00:00:00:00:0b on eth0".to_owned(),
         reachable: true,
         totals,
+        checks: Vec::new(),
     }
 }
