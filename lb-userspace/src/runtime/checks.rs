@@ -243,13 +243,7 @@ impl Daemon {
     }
 
     fn tell_checks(&self, happenings: Vec<Happening>) {
-        for happening in happenings {
-            match happening.severity() {
-                Severity::Info => info!("{happening}"),
-                Severity::Warning => warn!("{happening}"),
-            }
-            self.virtual_routers.events.tell(clock::wall(), happening);
-        }
+        happenings.into_iter().for_each(|one| self.virtual_routers.happened(one));
     }
 }
 
