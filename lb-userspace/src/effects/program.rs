@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, User, geteuid};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -88,12 +89,12 @@ impl Program {
     /// Runs it, with `input` on its standard input. It and its children are a process group, which is killed at the limit,
     /// and also when this future is dropped. What a program leaves running when it ends by itself is its own business.
     pub async fn run(&self, input: &[u8], environment: &[(String, String)], limit: Duration) -> Outcome {
-        let mut group = match self.spawn(environment) {
-            Ok(child) => Group(child),
+        let (mut group, said) = match self.spawn(environment) {
+            Ok((child, said)) => (Group(child), said),
             Err(error) => return Outcome { end: End::NotStarted(error.to_string()), last_line: String::new() },
         };
         let mut output = Tail::default();
-        let end = match timeout(limit, converse(&mut group.0, input, &mut output)).await {
+        let end = match timeout(limit, converse(&mut group.0, input, said, &mut output)).await {
             Ok(Ok(status)) => ended(status),
             Ok(Err(error)) => End::NotStarted(error.to_string()),
             Err(_) => {
@@ -106,7 +107,10 @@ impl Program {
         Outcome { end, last_line: output.last_line() }
     }
 
-    fn spawn(&self, environment: &[(String, String)]) -> io::Result<Child> {
+    /// Both streams are one pipe, so that the last line is the one that was written last.
+    fn spawn(&self, environment: &[(String, String)]) -> io::Result<(Child, Receiver)> {
+        let (said, output) = io::pipe()?;
+        let said = Receiver::from_owned_fd(said.into())?;
         let (program, arguments) = match User::from_uid(geteuid()) {
             Ok(Some(current)) if current.name == self.user => {
                 let (program, arguments) = self.command.split_first().expect("a command is never empty");
@@ -117,16 +121,17 @@ impl Program {
                 (self.fairway.clone().into(), arguments.into_iter().chain(self.command.iter().cloned()).collect())
             }
         };
-        Command::new(program)
+        let child = Command::new(program)
             .args(arguments)
             // The kernel takes no NUL in there; everything is in the event itself too.
             .envs(environment.iter().map(|(key, value)| (key, value.replace('\0', ""))))
             .process_group(0)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(output.try_clone()?)
+            .stderr(output)
             .kill_on_drop(true)
-            .spawn()
+            .spawn()?;
+        Ok((child, said))
     }
 }
 
@@ -149,15 +154,15 @@ impl Drop for Group {
 }
 
 /// Writes to it, reads from it, and waits for its end.
-async fn converse(child: &mut Child, input: &[u8], output: &mut Tail) -> io::Result<ExitStatus> {
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+async fn converse(child: &mut Child, input: &[u8], said: Receiver, output: &mut Tail) -> io::Result<ExitStatus> {
+    let stdin = child.stdin.take();
     let mut write = std::pin::pin!(async {
         if let Some(mut stdin) = stdin {
             // A program need not read what it is given.
             let _ = stdin.write_all(input).await;
         }
     });
-    let mut read = std::pin::pin!(read_both(stdout, stderr, output));
+    let mut read = std::pin::pin!(read(said, output));
     let (mut written, mut all_read) = (false, false);
     let status = loop {
         tokio::select! {
@@ -172,31 +177,11 @@ async fn converse(child: &mut Child, input: &[u8], output: &mut Tail) -> io::Res
     Ok(status)
 }
 
-async fn read_both(
-    mut stdout: Option<impl AsyncRead + Unpin>,
-    mut stderr: Option<impl AsyncRead + Unpin>,
-    output: &mut Tail,
-) {
-    let (mut first, mut second) = ([0; 1024], [0; 1024]);
-    while stdout.is_some() || stderr.is_some() {
-        tokio::select! {
-            length = read_some(&mut stdout, &mut first), if stdout.is_some() => match length {
-                0 => stdout = None,
-                length => output.push(&first[..length]),
-            },
-            length = read_some(&mut stderr, &mut second), if stderr.is_some() => match length {
-                0 => stderr = None,
-                length => output.push(&second[..length]),
-            },
-        }
-    }
-}
-
-/// 0 at the end, and when it cannot be read.
-async fn read_some(from: &mut Option<impl AsyncRead + Unpin>, piece: &mut [u8]) -> usize {
-    match from {
-        Some(from) => from.read(piece).await.unwrap_or(0),
-        None => 0,
+/// To the end, or until it cannot be read.
+async fn read(mut said: Receiver, output: &mut Tail) {
+    let mut piece = [0; 1024];
+    while let Ok(length @ 1..) = said.read(&mut piece).await {
+        output.push(&piece[..length]);
     }
 }
 
@@ -238,6 +223,8 @@ mod tests {
     async fn the_last_line_of_either_stream_says_what_was_wrong() {
         let outcome = sh("echo all is well; echo; echo 'disk full' >&2; exit 3").run(b"", &[], LIMIT).await;
         assert_eq!(outcome.to_string(), "exit code 3: disk full");
+        let outcome = sh("echo 'disk full' >&2; echo giving up; exit 3").run(b"", &[], LIMIT).await;
+        assert_eq!(outcome.to_string(), "exit code 3: giving up");
         assert!(!outcome.is_success());
     }
 
