@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Asking;
 use super::failure::{BAD_INPUT, Failure};
 use super::output::{self, Output};
+use super::status::weight;
 use super::table::{Cell, Table, Tone};
 use super::units::{ago, bytes, now};
 use crate::controller::view::{API_VERSION, BackendStatus, ServiceStatus, Status};
@@ -180,7 +181,7 @@ fn backend_table(status: &Status, now: f64) -> Table {
                 Cell::from(&backend.name),
                 format!("{}{port}", backend.address).into(),
                 Cell::from(&backend.forwarding),
-                backend.weight.into(),
+                weight(backend).into(),
                 backend.slots.into(),
                 backend_state(backend),
                 ago(now, backend.since).into(),

@@ -10,6 +10,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use super::forwarding::Forwarding;
+use super::overrides::Overrides;
+use super::pools::until;
 use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
 use super::virtual_routers::VirtualRouters;
 use super::{LogFormat, clock, explain, reload};
@@ -22,7 +24,6 @@ use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::{Dataplane, TraceSession};
 use crate::effects::netlink::{Leave, Resolver, forwards};
 use crate::nexthop::tracker::Event as Network;
-use crate::reconcile::placed::identity_of;
 
 /// Time between two rounds of housekeeping.
 const TICK: Duration = Duration::from_secs(1);
@@ -40,6 +41,7 @@ pub(super) struct Daemon {
     pub(super) dataplane: Forwarding,
     pub(super) telemetry: Telemetry,
     pub(super) virtual_routers: VirtualRouters,
+    pub(super) overrides: Overrides,
     resolver: Option<Resolver>,
     network: mpsc::Receiver<Network>,
     requests: mpsc::Receiver<Request>,
@@ -76,7 +78,9 @@ impl Daemon {
         let (resolver, network) = Resolver::start().context("asking the kernel about the network")?;
         let (sender, requests) = mpsc::channel(QUEUE);
         let admin = admin::serve(&config.admin.socket, config.admin.listen, sender).await?;
-        let controller = Controller::new(config.clone(), sizes.slots, sizes.rows);
+        let (overrides, intents) = Overrides::load(&config.node.state_dir);
+        let mut controller = Controller::new(config.clone(), sizes.slots, sizes.rows);
+        controller.restore(intents, clock::epoch());
         let now = clock::wall();
         let state = ConfigStatus {
             file: source.name(),
@@ -91,6 +95,7 @@ impl Daemon {
             dataplane,
             telemetry: Telemetry::default(),
             virtual_routers: VirtualRouters::new(config.node.state_dir.clone(), log_format),
+            overrides,
             resolver: Some(resolver),
             network,
             requests,
@@ -105,7 +110,7 @@ impl Daemon {
         };
         let (plan, effects) = daemon.controller.configure(clock::now(), config)?;
         daemon.perform(effects);
-        daemon.note_backends();
+        daemon.note_leaving();
         daemon.configure_virtual_routers()?;
         info!(
             services = daemon.controller.config().services.len(),
@@ -137,6 +142,7 @@ impl Daemon {
                     self.virtual_routers.tell(output);
                 }
                 ended = trace_ended(&mut self.trace) => self.end_trace(ended),
+                () = until(self.controller.deadline()) => self.tick_pools(),
                 _ = ticks.tick() => self.tick(),
             }
         }
@@ -182,6 +188,7 @@ impl Daemon {
             }
             Request::Trace(query, reply) => drop(reply.send(self.start_trace(&query))),
             Request::Vrrp(order, reply) => drop(reply.send(self.order(&order))),
+            Request::Backend(order, reply) => drop(reply.send(self.operate(&order))),
             Request::Events(reply) => drop(reply.send(self.events())),
         }
     }
@@ -206,7 +213,7 @@ impl Daemon {
         let (config, warnings) = self.read(text)?;
         let plan = self.controller.preview(clock::now(), &config);
         let plan = plan.map_err(|error| Problem { exit: 1, message: error.to_string() })?;
-        Ok(reload::report(&plan, warnings))
+        Ok(reload::report(&plan, warnings, self.controller.overrides()))
     }
 
     /// Reads another configuration. It is put in force when the next hops of its new backends are known, so that no
@@ -246,11 +253,11 @@ impl Daemon {
         let result = match configured {
             Ok((plan, effects)) => {
                 self.perform(effects);
-                self.note_backends();
+                self.note_leaving();
                 self.state.hash = hash;
                 self.state.loaded = clock::wall();
                 match self.configure_virtual_routers() {
-                    Ok(()) => Ok(reload::report(&plan, warnings)),
+                    Ok(()) => Ok(reload::report(&plan, warnings, self.controller.overrides())),
                     Err(error) => Err(Problem {
                         exit: 5,
                         message: format!("services are reloaded, virtual routers are not: {error:#}"),
@@ -298,6 +305,7 @@ impl Daemon {
     fn tick(&mut self) {
         self.reload_if_ready();
         self.virtual_routers.send_waiting();
+        self.ask_gateways();
         self.virtual_routers.observe(&self.controller);
         self.disown_in = self.disown_in.saturating_sub(1);
         if self.disown_in == 0
@@ -326,7 +334,9 @@ impl Daemon {
     fn status(&mut self) -> Status {
         self.dataplane.count(&mut self.telemetry);
         self.telemetry.not_forwarding = self.not_forwarding();
-        let status = self.controller.status(self.node(), self.state.clone(), &self.telemetry);
+        self.telemetry.epoch = clock::epoch();
+        let mut status = self.controller.status(self.node(), self.state.clone(), &self.telemetry);
+        status.warnings.extend(self.overrides.warning());
         self.with_vrrp(status)
     }
 
@@ -352,16 +362,15 @@ impl Daemon {
         }
     }
 
-    /// Remembers since when each backend is as it is.
-    fn note_backends(&mut self) {
+    /// Remembers since when each removed backend is leaving.
+    fn note_leaving(&mut self) {
         let now = clock::wall();
-        let backends = self.controller.planner().services().iter().flat_map(|(name, placed)| {
-            placed.config.backends.iter().chain(placed.leaving.values()).map(|b| (name.clone(), identity_of(b)))
-        });
-        let keys: Vec<(String, String)> = backends.collect();
-        for key in keys {
-            self.telemetry.backends_since.entry(key).or_insert(now);
-        }
+        let services = self.controller.planner().services().iter();
+        let leaving =
+            services.flat_map(|(name, placed)| placed.leaving.keys().map(move |it| (name.clone(), it.clone())));
+        let before = std::mem::take(&mut self.telemetry.leaving_since);
+        self.telemetry.leaving_since =
+            leaving.map(|key| (key.clone(), before.get(&key).copied().unwrap_or(now))).collect();
     }
 }
 

@@ -108,8 +108,8 @@ fn backends(out: &mut Families<'_>, services: &[ServiceStatus]) -> Result {
     out.counters("backend_packets", "Packets forwarded to the backend", totals(|sum| sum.packets))?;
     out.counters("backend_bytes", "Bytes of these, from the IP length", totals(|sum| sum.bytes))?;
     out.counters("backend_connections", "New connections among these (TCP SYNs)", totals(|sum| sum.connections))?;
-    let weights = backends.iter().map(|backend| (backend.labels, backend.shown.weight));
-    out.gauges("backend_weight", "Configured weight", weights)?;
+    let weights = backends.iter().map(|backend| (backend.labels, backend.shown.effective_weight));
+    out.gauges("backend_weight", "Weight that the lookup table is made from", weights)?;
     let states = backends.iter().flat_map(|backend| {
         let [service, name] = backend.labels;
         STATES.map(|state| ([service, name, ("state", state)], u32::from(backend.shown.state == state)))

@@ -53,6 +53,7 @@ pub fn status() -> Status {
         ],
         warnings: vec!["eth1: XDP runs in generic mode, at a tenth of the speed".to_owned()],
         flows_at_risk: 12,
+        overrides: Vec::new(),
         vrrp: Some(vrrp()),
     }
 }
@@ -79,6 +80,8 @@ fn service() -> ServiceStatus {
         unsettled_slots: 12,
         exception_slots: 3,
         quorum_ok: true,
+        quorum_why: "2 of 2 enabled backends are up, quorum is 1".to_owned(),
+        quorum_since: NOW - 125.0,
         totals: Totals { packets: 1200, bytes: 1_500_000, connections: 120 },
         backends: vec![
             backend("web1", "10.0.0.11", "up", Totals { packets: 700, bytes: 900_000, connections: 70 }),
@@ -104,11 +107,14 @@ fn backend(name: &str, address: &str, state: &str, totals: Totals) -> BackendSta
         port: None,
         forwarding: "direct".to_owned(),
         weight: 100,
+        effective_weight: 100.0,
+        priority: 0,
         state: state.to_owned(),
         leaving: false,
         since: NOW - 125.0,
         why: "no check is configured".to_owned(),
         slots: 8192,
+        remaining: None,
         next_hop: "02:00:00:00:00:0b on eth0".to_owned(),
         reachable: true,
         totals,

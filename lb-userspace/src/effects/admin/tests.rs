@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::controller::view::{OrderReport, PlanReport, Problem, Status};
+use crate::controller::view::{BackendReport, OrderReport, PlanReport, Problem, Status};
 use crate::effects::events::EventStream;
 use crate::runtime::request::{QUEUE, TraceEvent};
 
@@ -80,6 +80,9 @@ async fn answer(mut queue: mpsc::Receiver<Request>, status: Status) {
                 } else {
                     Ok(report())
                 }));
+            }
+            Request::Backend(order, sender) => {
+                drop(sender.send(Ok(BackendReport { api: "v1".to_owned(), lines: vec![format!("{order:?}")] })));
             }
             Request::Events(sender) => drop(sender.send(events.clone())),
             Request::Trace(query, sender) => {
