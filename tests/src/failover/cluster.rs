@@ -74,6 +74,11 @@ impl Cluster {
         self.connections.as_ref()
     }
 
+    /// How often a node has become master.
+    pub fn takeovers(&self) -> usize {
+        self.nodes.iter().flatten().map(Daemon::takeovers).sum()
+    }
+
     /// Makes everything ready for a fault.
     pub fn prepare(&mut self, fault: Fault) -> Result<()> {
         if fault == Fault::Return {

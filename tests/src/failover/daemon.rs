@@ -97,6 +97,15 @@ impl Daemon {
         self.order("resume")
     }
 
+    /// How often it has become master, by its log.
+    pub fn takeovers(&self) -> usize {
+        let said = match self {
+            Self::Keepalived(_) => "Entering MASTER STATE",
+            Self::Fairway(_) => "→ master",
+        };
+        self.log().matches(said).count()
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         match self {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 /// Rounds of each row unless `--rounds` says otherwise.
 const ROUNDS: u32 = 10;
-const HELP: &str = "failover [--json FILE] [--rounds N] [--peer fairway|keepalived] [--fault FAULT] \
+const HELP: &str = "failover [--json FILE] [--rounds N | --idle SECONDS] [--peer fairway|keepalived] [--fault FAULT] \
 [--interval MS] [--variant VARIANT]; each of the last four may be repeated";
 
 /// Whose failover is measured.
@@ -70,6 +70,8 @@ pub struct Plan {
     pub json: Option<PathBuf>,
     /// Rounds of each row.
     pub rounds: u32,
+    /// Instead of faults, nothing for so long beside busy CPUs.
+    pub idle: Option<Duration>,
     peers: Vec<Peer>,
     faults: Vec<Fault>,
     intervals: Vec<Duration>,
@@ -82,6 +84,7 @@ impl Plan {
         let mut plan = Self {
             json: None,
             rounds: ROUNDS,
+            idle: None,
             peers: Vec::new(),
             faults: Vec::new(),
             intervals: Vec::new(),
@@ -92,6 +95,7 @@ impl Plan {
             match option.as_str() {
                 "--json" => plan.json = Some(value()?.into()),
                 "--rounds" => plan.rounds = number(&option, &value()?)?,
+                "--idle" => plan.idle = Some(Duration::from_secs(number(&option, &value()?)?.into())),
                 "--peer" => plan.peers.push(named(&Peer::ALL, &value()?)?),
                 "--fault" => plan.faults.push(named(&Fault::ALL, &value()?)?),
                 "--interval" => plan.intervals.push(Duration::from_millis(number(&option, &value()?)?.into())),
