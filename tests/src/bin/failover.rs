@@ -80,7 +80,8 @@ impl Contest {
             None => Cluster::start(self.setups[index])?,
         };
         let round = round::run(&mut cluster, fault)?;
-        self.clusters[index] = Some(cluster);
+        // What a change of the pool has unsettled would show in later rounds.
+        self.clusters[index] = (fault != Fault::Replaced).then_some(cluster);
         Ok(round)
     }
 }

@@ -39,6 +39,8 @@ pub enum Fault {
     Resign,
     /// The better node comes back after a stop.
     Return,
+    /// As [`Fault::PowerOff`], ten seconds after a backend was replaced, with connections opened before and after.
+    Replaced,
 }
 
 /// How a pair finds out that a node is gone, and how packets are forwarded.
@@ -160,7 +162,7 @@ impl Setup {
 
     /// Whether it can be put to that fault.
     pub fn allows(&self, fault: Fault) -> bool {
-        self.peer == Peer::Fairway || fault != Fault::Resign
+        self.peer == Peer::Fairway || !matches!(fault, Fault::Resign | Fault::Replaced)
     }
 }
 
@@ -169,7 +171,7 @@ impl Peer {
 }
 
 impl Fault {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::None,
         Self::PowerOff,
         Self::LinkDown,
@@ -178,11 +180,12 @@ impl Fault {
         Self::Stop,
         Self::Resign,
         Self::Return,
+        Self::Replaced,
     ];
 
     /// Whether both nodes can be reached after it: then only one of them may have the address.
     pub fn leaves_both_reachable(self) -> bool {
-        !matches!(self, Self::PowerOff | Self::LinkDown)
+        !matches!(self, Self::PowerOff | Self::LinkDown | Self::Replaced)
     }
 }
 
@@ -206,6 +209,7 @@ impl fmt::Display for Fault {
             Self::Stop => "stop",
             Self::Resign => "resign",
             Self::Return => "return",
+            Self::Replaced => "replaced",
         })
     }
 }
@@ -236,7 +240,7 @@ mod tests {
         let plan = plan("");
         let count = |milliseconds| plan.setups(Duration::from_millis(milliseconds)).len();
         assert_eq!((count(1000), count(100), count(10)), (6, 2, 2));
-        assert_eq!(plan.faults().len(), 8);
+        assert_eq!(plan.faults().len(), 9);
     }
 
     #[test]
