@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use fairway_tests::failover::cluster::Cluster;
+use fairway_tests::failover::idle;
 use fairway_tests::failover::plan::{Fault, Plan, Setup};
 use fairway_tests::failover::report::{self, Row};
 use fairway_tests::failover::round;
@@ -16,7 +17,16 @@ fn main() -> Result<ExitCode> {
     fairway::playground::clean().context("removing what an earlier run left")?;
     println!("{}", report::header());
     let mut rows = Vec::new();
+    let mut idle_rows = Vec::new();
     for interval in plan.intervals() {
+        if let Some(time) = plan.idle {
+            let clusters = plan.setups(interval).into_iter().map(Cluster::start).collect::<Result<Vec<_>>>()?;
+            for row in idle::run(&clusters, time) {
+                println!("{}", row.line());
+                idle_rows.push(row.json().clone());
+            }
+            continue;
+        }
         let mut contest = Contest::start(plan.setups(interval))?;
         for fault in plan.faults() {
             for row in contest.rows(fault, plan.rounds) {
@@ -27,7 +37,7 @@ fn main() -> Result<ExitCode> {
         }
     }
     if let Some(path) = &plan.json {
-        std::fs::write(path, format!("{:#}\n", report::json(&rows)))
+        std::fs::write(path, format!("{:#}\n", report::json(&rows, idle_rows)))
             .with_context(|| format!("writing {}", path.display()))?;
     }
     let is_whole = rows.iter().all(|row| row.failures.is_empty());
@@ -70,7 +80,8 @@ impl Contest {
             None => Cluster::start(self.setups[index])?,
         };
         let round = round::run(&mut cluster, fault)?;
-        self.clusters[index] = Some(cluster);
+        // What a change of the pool has unsettled would show in later rounds.
+        self.clusters[index] = (fault != Fault::Replaced).then_some(cluster);
         Ok(round)
     }
 }

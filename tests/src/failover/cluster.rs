@@ -23,7 +23,12 @@ use crate::vrrp::{Cable, has_address};
 const PORT: u16 = 7000;
 /// Connections held through the balancer.
 const CONNECTIONS: usize = 1000;
-const BACKENDS: usize = 3;
+/// Connections opened besides after a backend was replaced.
+const LATER_CONNECTIONS: usize = 500;
+/// Of a service; one more is there to replace the first.
+pub const BACKENDS: usize = 3;
+/// From the replacement to the fault.
+const CHANGED_BEFORE: Duration = Duration::from_secs(10);
 /// The better node, and the other.
 const FIRST: usize = 0;
 const SECOND: usize = 1;
@@ -33,7 +38,7 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// A pair under test. Fields are in the order in which they have to end.
 pub struct Cluster {
-    connections: Option<Connections>,
+    connections: Vec<Connections>,
     _servers: Vec<Server>,
     nodes: [Option<Daemon>; 2],
     setup: Setup,
@@ -44,17 +49,19 @@ impl Cluster {
     /// Builds a network, starts both nodes and waits until the better one is master and all connections are open.
     pub fn start(setup: Setup) -> Result<Self> {
         let replies = if setup.variant.nat { Replies::ThroughBalancer } else { Replies::Direct };
-        let lab = Lab::build(&Spec { balancers: 2, backends: BACKENDS, floating: true, replies, ..Spec::default() })?;
+        let lab =
+            Lab::build(&Spec { balancers: 2, backends: BACKENDS + 1, floating: true, replies, ..Spec::default() })?;
         if !setup.variant.nat {
             stop_forwarding(&lab)?;
         }
-        let mut cluster = Self { connections: None, _servers: servers(&lab, setup)?, nodes: [None, None], setup, lab };
+        let mut cluster =
+            Self { connections: Vec::new(), _servers: servers(&lab, setup)?, nodes: [None, None], setup, lab };
         for index in [FIRST, SECOND] {
             cluster.start_node(index);
         }
         cluster.wait_for_master(FIRST)?;
         if setup.peer == Peer::Fairway {
-            cluster.connections = Some(Connections::open(&cluster.lab.client(), service(), CONNECTIONS)?);
+            cluster.connect(CONNECTIONS)?;
         }
         Ok(cluster)
     }
@@ -69,9 +76,27 @@ impl Cluster {
         &self.lab
     }
 
-    /// The connections through the balancer, where there are any.
-    pub fn connections(&self) -> Option<&Connections> {
-        self.connections.as_ref()
+    /// Connections through the balancer that have broken so far, where there are any.
+    pub fn broken(&self) -> Option<u64> {
+        self.connections.iter().map(Connections::broken).reduce(|sum, more| sum + more)
+    }
+
+    /// Waits until every connection has had an answer, or has been found broken.
+    pub fn wait_for_answers(&self) {
+        let begun = now();
+        for connections in &self.connections {
+            connections.wait_for_answers_since(begun);
+        }
+    }
+
+    fn connect(&mut self, count: usize) -> Result<()> {
+        self.connections.push(Connections::open(&self.lab.client(), service(), count)?);
+        Ok(())
+    }
+
+    /// How often a node has become master.
+    pub fn takeovers(&self) -> usize {
+        self.nodes.iter().flatten().map(Daemon::takeovers).sum()
     }
 
     /// Makes everything ready for a fault.
@@ -80,6 +105,13 @@ impl Cluster {
             self.node(FIRST)?.stop();
             self.nodes[FIRST] = None;
             self.wait_for_master(SECOND)?;
+        }
+        if fault == Fault::Replaced {
+            for (index, node) in self.nodes.iter().enumerate() {
+                node.as_ref().context("the node does not run")?.replace_backend(&self.lab, self.setup, index)?;
+            }
+            self.connect(LATER_CONNECTIONS)?;
+            thread::sleep(CHANGED_BEFORE);
         }
         Ok(())
     }
@@ -91,7 +123,7 @@ impl Cluster {
         let begun = now();
         match fault {
             Fault::None => {}
-            Fault::PowerOff => {
+            Fault::PowerOff | Fault::Replaced => {
                 cable.block();
                 self.node(FIRST)?.power_off();
             }
@@ -119,7 +151,7 @@ impl Cluster {
         let cable = Cable::of(&self.lab, FIRST);
         match fault {
             Fault::None | Fault::Return => {}
-            Fault::PowerOff => {
+            Fault::PowerOff | Fault::Replaced => {
                 self.boot_without_addresses();
                 cable.unblock();
                 self.start_node(FIRST);
@@ -192,7 +224,7 @@ fn servers(lab: &Lab, setup: Setup) -> Result<Vec<Server>> {
             .into_iter()
             .map(|index| Server::of_probes(&lab.balancer(index), service(), number(index)))
             .collect(),
-        Peer::Fairway => (0..BACKENDS)
+        Peer::Fairway => (0..=BACKENDS)
             .map(|index| {
                 let own = SocketAddr::new(backend_v4(index).into(), PORT);
                 let address = if setup.variant.nat { own } else { service() };

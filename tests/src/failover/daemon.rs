@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use fairway::playground::Lab;
 use fairway::playground::topology::{GATEWAY_V4, SERVICE_V4, backend_v4, balancer_v4};
 use nix::sys::signal::Signal;
 
-use super::cluster::service;
+use super::cluster::{BACKENDS, service};
 use super::plan::{Peer, Setup};
 use crate::harness::Fairway;
 use crate::vrrp::{Family, Keepalived, Node as _, Router, preamble};
@@ -38,11 +39,20 @@ impl Daemon {
         match setup.peer {
             Peer::Keepalived => Self::Keepalived(Keepalived::start(lab, index, &[router])),
             Peer::Fairway => {
-                let fairway = Fairway::start_on(lab, index, &configuration(lab, setup, index, &router));
+                let fairway = Fairway::start_on(lab, index, &configuration(lab, setup, index, 0..BACKENDS));
                 fairway.wait_until_ready();
                 Self::Fairway(fairway)
             }
         }
+    }
+
+    /// Puts another backend in the place of the first.
+    pub fn replace_backend(&self, lab: &Lab, setup: Setup, index: usize) -> Result<()> {
+        let Self::Fairway(fairway) = self else { bail!("keepalived has no backends here") };
+        let output = fairway.reload(&configuration(lab, setup, index, 1..BACKENDS + 1));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "fairway reload ({}): {errors}", output.status);
+        Ok(())
     }
 
     /// SIGTERM; returns when it has ended.
@@ -97,6 +107,15 @@ impl Daemon {
         self.order("resume")
     }
 
+    /// How often it has become master, by its log.
+    pub fn takeovers(&self) -> usize {
+        let said = match self {
+            Self::Keepalived(_) => "Entering MASTER STATE",
+            Self::Fairway(_) => "→ master",
+        };
+        self.log().matches(said).count()
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         match self {
@@ -134,14 +153,15 @@ fn router(setup: Setup, index: usize) -> Router {
     Router::new(VRID, setup.interval, PRIORITIES[index], addresses)
 }
 
-fn configuration(lab: &Lab, setup: Setup, index: usize, router: &Router) -> String {
+fn configuration(lab: &Lab, setup: Setup, index: usize, backends: Range<usize>) -> String {
+    let router = router(setup, index);
     let mut text = preamble(lab, index);
     text += "\n[dataplane]\ninterfaces = [\"eth0\"]\nhash_seed = \"bench\"\n";
     text += &router.for_fairway();
     if let Some(heartbeat) = setup.variant.heartbeat {
         text += &peer(lab, heartbeat, index);
     }
-    text + &services(lab, setup, &router.name())
+    text + &services(setup, &router.name(), backends)
 }
 
 fn peer(lab: &Lab, heartbeat: Duration, index: usize) -> String {
@@ -167,11 +187,10 @@ fn key_file(lab: &Lab) -> PathBuf {
     file
 }
 
-fn services(lab: &Lab, setup: Setup, router: &str) -> String {
+fn services(setup: Setup, router: &str, backends: Range<usize>) -> String {
     let forwarding = if setup.variant.nat { "nat" } else { "direct" };
-    let backends: String = (0..lab.spec().backends)
-        .map(|index| format!("\n[[service.backend]]\naddress = \"{}\"\n", backend_v4(index)))
-        .collect();
+    let backends: String =
+        backends.map(|index| format!("\n[[service.backend]]\naddress = \"{}\"\n", backend_v4(index))).collect();
     format!(
         "
 [[service]]

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod cluster;
 pub mod connections;
 pub mod daemon;
+pub mod idle;
 pub mod outage;
 pub mod plan;
 pub mod prober;

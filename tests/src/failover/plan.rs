@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 /// Rounds of each row unless `--rounds` says otherwise.
 const ROUNDS: u32 = 10;
-const HELP: &str = "failover [--json FILE] [--rounds N] [--peer fairway|keepalived] [--fault FAULT] \
+const HELP: &str = "failover [--json FILE] [--rounds N | --idle SECONDS] [--peer fairway|keepalived] [--fault FAULT] \
 [--interval MS] [--variant VARIANT]; each of the last four may be repeated";
 
 /// Whose failover is measured.
@@ -39,6 +39,8 @@ pub enum Fault {
     Resign,
     /// The better node comes back after a stop.
     Return,
+    /// As [`Fault::PowerOff`], ten seconds after a backend was replaced, with connections opened before and after.
+    Replaced,
 }
 
 /// How a pair finds out that a node is gone, and how packets are forwarded.
@@ -70,6 +72,8 @@ pub struct Plan {
     pub json: Option<PathBuf>,
     /// Rounds of each row.
     pub rounds: u32,
+    /// Instead of faults, nothing for so long beside busy CPUs.
+    pub idle: Option<Duration>,
     peers: Vec<Peer>,
     faults: Vec<Fault>,
     intervals: Vec<Duration>,
@@ -82,6 +86,7 @@ impl Plan {
         let mut plan = Self {
             json: None,
             rounds: ROUNDS,
+            idle: None,
             peers: Vec::new(),
             faults: Vec::new(),
             intervals: Vec::new(),
@@ -92,6 +97,7 @@ impl Plan {
             match option.as_str() {
                 "--json" => plan.json = Some(value()?.into()),
                 "--rounds" => plan.rounds = number(&option, &value()?)?,
+                "--idle" => plan.idle = Some(Duration::from_secs(number(&option, &value()?)?.into())),
                 "--peer" => plan.peers.push(named(&Peer::ALL, &value()?)?),
                 "--fault" => plan.faults.push(named(&Fault::ALL, &value()?)?),
                 "--interval" => plan.intervals.push(Duration::from_millis(number(&option, &value()?)?.into())),
@@ -156,7 +162,7 @@ impl Setup {
 
     /// Whether it can be put to that fault.
     pub fn allows(&self, fault: Fault) -> bool {
-        self.peer == Peer::Fairway || fault != Fault::Resign
+        self.peer == Peer::Fairway || !matches!(fault, Fault::Resign | Fault::Replaced)
     }
 }
 
@@ -165,7 +171,7 @@ impl Peer {
 }
 
 impl Fault {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::None,
         Self::PowerOff,
         Self::LinkDown,
@@ -174,11 +180,12 @@ impl Fault {
         Self::Stop,
         Self::Resign,
         Self::Return,
+        Self::Replaced,
     ];
 
     /// Whether both nodes can be reached after it: then only one of them may have the address.
     pub fn leaves_both_reachable(self) -> bool {
-        !matches!(self, Self::PowerOff | Self::LinkDown)
+        !matches!(self, Self::PowerOff | Self::LinkDown | Self::Replaced)
     }
 }
 
@@ -202,6 +209,7 @@ impl fmt::Display for Fault {
             Self::Stop => "stop",
             Self::Resign => "resign",
             Self::Return => "return",
+            Self::Replaced => "replaced",
         })
     }
 }
@@ -232,7 +240,7 @@ mod tests {
         let plan = plan("");
         let count = |milliseconds| plan.setups(Duration::from_millis(milliseconds)).len();
         assert_eq!((count(1000), count(100), count(10)), (6, 2, 2));
-        assert_eq!(plan.faults().len(), 8);
+        assert_eq!(plan.faults().len(), 9);
     }
 
     #[test]

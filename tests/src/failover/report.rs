@@ -106,8 +106,8 @@ pub fn header() -> String {
 }
 
 /// The JSON document.
-pub fn json(rows: &[Row]) -> Value {
-    json!({ "machine": machine(), "rows": rows.iter().map(Row::json).collect::<Vec<_>>() })
+pub fn json(rows: &[Row], idle: Vec<Value>) -> Value {
+    json!({ "machine": machine(), "rows": rows.iter().map(Row::json).chain(idle).collect::<Vec<_>>() })
 }
 
 /// Minimum, median, 90th percentile and maximum, rounded to hundredths: nothing where there are no values.

@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result};
 
 use super::clock::now;
 use super::cluster::{Cluster, service};
-use super::connections::Connections;
 use super::outage::Outage;
 use super::plan::Fault;
 use super::prober::Prober;
@@ -39,7 +38,7 @@ pub fn run(cluster: &mut Cluster, fault: Fault) -> Result<Round> {
     let settle = SETTLE.max(2 * setup.interval);
     cluster.prepare(fault)?;
     thread::sleep(settle);
-    let broken_before = cluster.connections().map(Connections::broken);
+    let broken_before = cluster.broken();
     let ticks = Ticks::now();
     let prober = Prober::start(&cluster.lab().client(), service(), PACE)?;
     thread::sleep(LEAD + random_part_of(setup.interval));
@@ -47,9 +46,9 @@ pub fn run(cluster: &mut Cluster, fault: Fault) -> Result<Round> {
     thread::sleep(settle);
     let probes = prober.stop();
     let address_left = fault.leaves_both_reachable() && cluster.is_address_left();
-    let broken = cluster.connections().zip(broken_before).map(|(connections, before)| {
-        connections.wait_for_answers_since(now());
-        connections.broken() - before
+    let broken = broken_before.and_then(|before| {
+        cluster.wait_for_answers();
+        Some(cluster.broken()? - before)
     });
     let round =
         Round { outage: Outage::of(&probes, struck?), broken, address_left, stolen: Ticks::now().stolen_since(ticks) };

@@ -7,6 +7,9 @@
 use fairway_tests::harness;
 
 mod attachment;
+mod check_promise;
+mod checks;
+mod checks_scale;
 mod curl;
 mod demo;
 mod doctor;

@@ -101,31 +101,39 @@ impl World {
                 continue;
             }
             self.count("masters that were heard and taken over from");
-            let plan = &self.scenario.routers[router];
-            let (ours, theirs) = (self.priority(node, router), self.priority(other, router));
-            let since = self.better_than_any_since(node, router).max(self.nodes[node].booted);
-            let held = self.nodes[node].stepped_down[router] + self.scenario.hold(node);
-            // As the node's own clock has it.
-            let now = self.now + self.nodes[node].jumped;
-            let wrong = if !plan.preempt || ours <= theirs {
-                format!("has priority {ours} against {theirs}, preempt = {}", plan.preempt)
-            } else if self.scenario.has_peer(node) && now < held {
-                "stepped down or began a moment ago".into()
-            } else if now < since + plan.preempt_delay {
-                format!("should wait {:?}", plan.preempt_delay)
-            } else if self.nodes[node].resigned {
-                "has resigned".into()
-            } else if plan.live.is_some() && !self.nodes[node].ready {
-                "is not ready".into()
-            } else {
-                continue;
-            };
+            // Any member of a group may take the others along.
+            let wrongs: Option<Vec<String>> =
+                concerned.iter().map(|&member| self.wrong_with_preemption(node, other, member)).collect();
+            let Some(wrong) = wrongs.and_then(|wrongs| wrongs.into_iter().next()) else { continue };
             return Err(format!(
                 "n{node} takes over {} from n{other}, a living master that it hears, and {wrong}",
-                plan.name
+                self.scenario.routers[router].name
             ));
         }
         Ok(())
+    }
+
+    /// Why a node must not preempt another; `None`: it may.
+    fn wrong_with_preemption(&self, node: usize, other: usize, router: usize) -> Option<String> {
+        let plan = &self.scenario.routers[router];
+        let (ours, theirs) = (self.priority(node, router), self.priority(other, router));
+        let since = self.better_than_any_since(node, router).max(self.nodes[node].booted);
+        let held = self.nodes[node].stepped_down[router] + self.scenario.hold(node);
+        // As the node's own clock has it.
+        let now = self.now + self.nodes[node].jumped;
+        if !plan.preempt || ours <= theirs {
+            Some(format!("has priority {ours} against {theirs}, preempt = {}", plan.preempt))
+        } else if self.scenario.has_peer(node) && now < held {
+            Some("stepped down or began a moment ago".into())
+        } else if now < since + plan.preempt_delay {
+            Some(format!("should wait {:?}", plan.preempt_delay))
+        } else if self.nodes[node].resigned {
+            Some("has resigned".into())
+        } else if plan.live.is_some() && !self.nodes[node].ready {
+            Some("is not ready".into())
+        } else {
+            None
+        }
     }
 
     /// Since when a node might preempt somebody.

@@ -50,11 +50,17 @@ impl Engine {
     pub(super) fn resume(&mut self, now: Duration, name: Option<&str>) {
         for index in self.units_of(name) {
             self.touched.insert(index);
+            let is_whole = self.has_whole_group(index);
             let router = &mut self.routers[index];
             router.resigned = false;
             self.reports_are_stale = true;
-            if router.hands_over() && self.stopping.is_none() {
+            if !router.hands_over() || self.stopping.is_some() {
+                continue;
+            }
+            if is_whole {
                 router.serve_on(now, "resumed".into(), &mut self.out);
+            } else {
+                self.leave(now, index, "resumed when a part of its group was gone already".into());
             }
         }
     }
@@ -101,14 +107,18 @@ impl Engine {
     /// Nobody is there to take over. A daemon that stops goes all the same; a resigned router serves on, unless a part of
     /// its group is gone already.
     pub(super) fn nobody_took_over(&mut self, now: Duration, index: usize) {
-        let members = &self.units[self.routers[index].unit].members;
-        let is_whole = members.iter().all(|member| self.routers[*member].state() == State::Master);
-        if self.stopping.is_some() || !is_whole {
+        if self.stopping.is_some() || !self.has_whole_group(index) {
             return self.leave(now, index, "nobody took over in time".into());
         }
         let router = &mut self.routers[index];
         self.out.warn(&router.name, "nobody took over: serves on although resigned".into());
         router.serve_on(now, "resigned, but nobody took over".into(), &mut self.out);
+    }
+
+    /// Whether all of a router's group are master.
+    fn has_whole_group(&self, index: usize) -> bool {
+        let members = &self.units[self.routers[index].unit].members;
+        members.iter().all(|member| self.routers[*member].state() == State::Master)
     }
 
     /// Ends the stop when its time has come.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Backup, Cause, Intent, Node, Phase, Router, Timer};
+use super::{Backup, Cause, Heard, Intent, Node, Phase, Router, Timer};
 use crate::vrrp::outbox::Outbox;
 use crate::vrrp::view::State;
 use crate::vrrp::words::span;
@@ -79,15 +79,21 @@ impl Router {
     }
 
     /// The peer, our master, is silent on every path. Its advertisement, asked for just now, is waited for one heartbeat;
-    /// with more than two nodes Skew_Time orders them besides.
+    /// with more than two nodes Skew_Time orders them besides. Where two masters are heard, the other one may live: then
+    /// VRRP's own timer decides.
     pub fn master_is_silent(&mut self, now: Duration, heartbeat: Duration, pair: bool) {
         // It may notice our silence up to one heartbeat later than we notice its own.
         let wait = heartbeat * 5 / 4;
         let skew = self.skew(self.interval());
+        let down = self.down(self.interval());
+        let is_recent = |heard: &Heard| heard.at + down > now;
+        let master = self.master.filter(is_recent);
         let Phase::Backup(backup) = &mut self.phase else { return };
+        let rival = backup.rival.filter(is_recent);
+        let are_two = master.zip(rival).is_some_and(|(master, rival)| master.address != rival.address);
         if pair {
             backup.suspicion = Some(now + wait);
-        } else {
+        } else if !are_two {
             backup.hasten(now + wait + skew, Cause::PeerSilent);
         }
     }

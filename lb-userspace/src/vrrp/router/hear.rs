@@ -63,6 +63,7 @@ impl Router {
         let Phase::Backup(backup) = &mut self.phase else { return };
         backup.timer = Timer { at: now + wait, cause: Cause::Leaving(source) };
         backup.suspicion = None;
+        backup.rival = backup.rival.filter(|rival| rival.address != source);
         if self.master.is_some_and(|master| master.address == source) {
             self.master = None;
         }
@@ -74,6 +75,9 @@ impl Router {
         let delay = self.config().preempt_delay;
         let down = self.down(interval);
         let Phase::Backup(backup) = &mut self.phase else { return };
+        if let Some(other) = self.master.filter(|other| other.address != heard.address) {
+            backup.rival = Some(other);
+        }
         self.master = Some(heard);
         backup.suspicion = None;
         backup.overdue = false;

@@ -36,6 +36,8 @@ pub struct Backup {
     pub held_back: Option<String>,
     /// The peer says that it is master and its advertisements do not get here: said so.
     pub deaf: bool,
+    /// Another master than the one heard last, heard before it.
+    pub rival: Option<Heard>,
 }
 
 /// When a backup takes over, and why then.
@@ -110,7 +112,16 @@ pub enum Purpose {
 impl Backup {
     /// Waiting for a master to fall silent.
     pub fn new(interval: Duration, timer: Timer) -> Self {
-        Self { interval, timer, preempts_from: None, suspicion: None, overdue: false, held_back: None, deaf: false }
+        Self {
+            interval,
+            timer,
+            preempts_from: None,
+            suspicion: None,
+            overdue: false,
+            held_back: None,
+            deaf: false,
+            rival: None,
+        }
     }
 
     /// When it must be looked at.

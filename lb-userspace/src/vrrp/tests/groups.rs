@@ -74,6 +74,22 @@ fn all_resign_when_one_is_told_to() {
 }
 
 #[test]
+fn who_resumes_when_a_part_is_handed_over_lets_the_rest_go_too() {
+    let [outside, inside] = group();
+    let mut bench = both(&[outside.clone(), inside]);
+    bench.pass(ms(4000));
+    bench.give(Event::Resign(None));
+    bench.hear(&advertisement(&outside, 90));
+    assert_eq!(
+        bench.states(),
+        [State::Backup, State::Master],
+        "the one that was relieved, and the one that is not yet"
+    );
+    bench.give(Event::Resume(None));
+    assert_eq!(bench.states(), [State::Backup; 2]);
+}
+
+#[test]
 fn routers_without_a_group_move_alone() {
     let outside = router("outside", 51);
     let mut bench = Bench::new(&[outside.clone(), router("other", 52)]);

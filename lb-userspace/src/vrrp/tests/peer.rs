@@ -114,6 +114,23 @@ fn with_three_nodes_a_peer_that_obeys_the_third_leaves_nothing_to_take_over() {
 }
 
 #[test]
+fn with_three_nodes_the_silence_of_one_of_two_masters_leaves_it_to_the_other() {
+    let mut pair = two_of_three([254, 100]);
+    let (source, destination) = (ip("10.0.0.9"), GROUP_V4);
+    let payload = encode(&advertisement(&router("a", 51), 255), source, destination);
+    let third = Received { interface: 2, source, destination, ttl: 255, payload: &payload };
+    // The first and the third do not hear each other; the second hears both, the third last.
+    for second in 0..8 {
+        pair.give(1, Event::Received(third));
+        if second == 3 {
+            pair.kill(0);
+        }
+        pair.pass(ms(1000));
+        assert_eq!(pair.states()[1], State::Backup, "{second} s");
+    }
+}
+
+#[test]
 fn with_three_nodes_a_blocked_port_does_not_make_two_masters() {
     for later in (0..50).step_by(5) {
         let mut pair = two_of_three([254, 253]);
