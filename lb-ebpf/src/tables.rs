@@ -8,16 +8,20 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
-    Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, Record, Reverse,
-    Root, Row, Service, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, ProbeTarget, Record,
+    Reverse, Root, Row, Service, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
 };
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason};
 use lb_common::flow::Flow;
-use lb_common::limits::{COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT, SLOTS_PER_ELEMENT};
+use lb_common::limits::{
+    COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT, PROBE_TARGETS as PROBE_TARGET_COUNT,
+    SLOTS_PER_ELEMENT,
+};
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
+use lb_common::probe::PLACES;
 use lb_common::slot::Slot;
 
 use crate::packet::context;
@@ -65,6 +69,11 @@ static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry> = LruHashMap::with_max_
 static NAT_EXCLUDE: LpmTrie<[u8; 20], u32> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
 #[map]
 static VLANS: HashMap<u32, [u32; 3]> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+#[map]
+static PROBE_TARGETS: Array<ProbeTarget> = Array::with_max_entries(PROBE_TARGET_COUNT as u32, BPF_F_MMAPABLE);
+/// By place: the target that is asked from there, plus one. Sixteen to an element, as slots are.
+#[map]
+static PROBES: Array<SlotElement> = Array::with_max_entries((PLACES / SLOTS_PER_ELEMENT) as u32, BPF_F_MMAPABLE);
 #[map]
 static UNRESOLVED: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 
@@ -192,6 +201,19 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     }
 
     #[inline(always)]
+    fn probed(&self, place: u32) -> Option<u32> {
+        let element = PROBES.get(place / SLOTS_PER_ELEMENT as u32)?;
+        let word = &element.0[place as usize % SLOTS_PER_ELEMENT];
+        // SAFETY: a reference is valid for reads. Volatile because user space stores the word while packets flow.
+        unsafe { core::ptr::read_volatile(word) }.checked_sub(1)
+    }
+
+    #[inline(always)]
+    fn probe_target(&self, index: u32) -> Option<&ProbeTarget> {
+        probe_target(index)
+    }
+
+    #[inline(always)]
     fn route(&self, query: &RouteQuery) -> Route {
         route::lookup(self.0, query)
     }
@@ -233,6 +255,12 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     fn trace(&self, step: Step) {
         self.1.note(step);
     }
+}
+
+/// Whom a probe asks, and how that is reached.
+#[inline(always)]
+pub fn probe_target(index: u32) -> Option<&'static ProbeTarget> {
+    PROBE_TARGETS.get(index)
 }
 
 /// How to reach a backend, for who words its row.

@@ -7,9 +7,13 @@ mod fragment;
 mod icmp;
 mod live_word;
 mod nat;
+mod probe;
 mod select;
 
-use crate::abi::{Displacements, FragmentEntry, FragmentKey, Record, Reverse, Root, Row, Service, method, row_state};
+use crate::abi::{
+    Displacements, FragmentEntry, FragmentKey, ProbeTarget, Record, Reverse, Root, Row, Service, method, root_flags,
+    row_state,
+};
 use crate::address::Address;
 use crate::counters::{Fate, Reason};
 use crate::flow::Flow;
@@ -51,6 +55,10 @@ pub trait Tables {
     fn remember_fragment(&self, key: &FragmentKey, entry: FragmentEntry);
     /// Whether replies to `destination` are left alone, by the excluded prefixes named `exclude`.
     fn is_excluded(&self, exclude: u32, destination: Address) -> bool;
+    /// The target that a probe under way asks from a local port, or with an identifier, by [`crate::probe::place`]: one load.
+    fn probed(&self, place: u32) -> Option<u32>;
+    /// Whom a probe asks.
+    fn probe_target(&self, index: u32) -> Option<&ProbeTarget>;
     /// The host's route for a packet that came in by `interface`.
     fn route(&self, query: &RouteQuery) -> Route;
     /// For a VLAN interface, the interface below it and its tags.
@@ -220,6 +228,9 @@ fn transport<P: Packet, T: Tables>(
     }
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
         return nat::reply(packet, tables, &live, frame, datagram, reverse, ports_wire);
+    }
+    if live.has(root_flags::PROBES) {
+        return probe::answer(packet, tables, frame, datagram, ports_wire);
     }
     Err(Reason::NotService)
 }

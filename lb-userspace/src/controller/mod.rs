@@ -5,6 +5,7 @@
 pub mod events;
 mod interfaces;
 pub mod status;
+pub mod steering;
 pub mod view;
 pub mod vrrp;
 
@@ -74,6 +75,8 @@ pub enum Effect {
         /// The interface's index.
         interface: u32,
     },
+    /// Probes are steered differently.
+    Steer(Vec<steering::Change>),
     /// The program is attached to these, and no others.
     AttachedTo(BTreeSet<u32>),
     /// A VLAN interface and what it stands for: replies that the host routes by it leave by the one below.
@@ -93,6 +96,7 @@ pub struct Controller {
     planner: Planner,
     image: Image,
     interfaces: Interfaces,
+    steering: steering::Steering,
     local: BTreeSet<IpAddr>,
     listed: bool,
     census: Census,
@@ -109,6 +113,7 @@ impl Controller {
             planner: Planner::new(seed, slots, rows),
             image: Image::new(slots as usize, rows as usize),
             interfaces: Interfaces::default(),
+            steering: steering::Steering::default(),
             local: BTreeSet::new(),
             listed: false,
             census: Census::default(),
@@ -130,6 +135,7 @@ impl Controller {
         let specs = spec::all(&config.services);
         self.verdicts.retain(|spec, _| specs.contains(&**spec));
         self.config = config;
+        effects.extend(self.steer());
         effects.extend(self.interfaces.configure(&self.config.dataplane));
         Ok((plan, effects))
     }
@@ -165,8 +171,11 @@ impl Controller {
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Effect> {
         match event {
             Event::Network(Network::NextHop { destination, result }) => {
+                let changes = self.steering.next_hop(destination, &result);
                 let writes = self.planner.next_hop(&self.image, destination, result);
-                self.write(writes)
+                let mut effects = self.write(writes);
+                effects.extend((!changes.is_empty()).then_some(Effect::Steer(changes)));
+                effects
             }
             Event::Network(Network::LocalAddresses(addresses)) => {
                 self.local = addresses;
@@ -202,6 +211,19 @@ impl Controller {
         if released {
             effects.push(Effect::AssignRows);
             effects.push(Effect::Want(self.planner.destinations()));
+        }
+        effects
+    }
+
+    /// Whom probes are steered to. Only while there is anybody does the packet path look for their answers.
+    fn steer(&mut self) -> Vec<Effect> {
+        let changes = self.steering.configure(&self.config, self.planner.hops());
+        let mut effects = if changes.is_empty() { Vec::new() } else { vec![Effect::Steer(changes)] };
+        let mut root = self.image.root;
+        root.word &= !root_flags::PROBES;
+        root.word |= if self.steering.is_empty() { 0 } else { root_flags::PROBES };
+        if root != self.image.root {
+            effects.extend(self.write(vec![Write::Flip(root)]));
         }
         effects
     }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use lb_common::abi::{
-    ALWAYS_LIVE, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Record, Reverse, Root, Row, Service,
+    ALWAYS_LIVE, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, ProbeTarget, Record, Reverse, Root,
+    Row, Service,
 };
 use lb_common::address::Address;
 use lb_common::counters::Reason;
@@ -49,6 +50,10 @@ pub struct NativeTables {
     pub routes: BTreeMap<IpAddr, Route>,
     /// VLAN interfaces: the interface below and the tags.
     pub vlans: BTreeMap<u32, (u32, [u32; 2])>,
+    /// Targets of probes under way, by [`lb_common::probe::place`].
+    pub probes: BTreeMap<u32, u32>,
+    /// Whom probes ask, by number.
+    pub probe_targets: BTreeMap<u32, ProbeTarget>,
     /// Room for frames handed to user space, and where the IP header of each one handed over starts.
     pub hand_over_capacity: usize,
     /// See [`Self::hand_over_capacity`].
@@ -75,6 +80,8 @@ impl NativeTables {
             fragments: RefCell::default(),
             routes: BTreeMap::new(),
             vlans: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            probe_targets: BTreeMap::new(),
             hand_over_capacity: usize::MAX,
             handed_over: RefCell::default(),
             traced: false,
@@ -159,6 +166,14 @@ impl Tables for NativeTables {
     fn is_excluded(&self, exclude: u32, destination: Address) -> bool {
         let destination = IpAddr::from(destination);
         self.image.excluded.iter().any(|(number, prefix)| *number == exclude && prefix.contains(&destination))
+    }
+
+    fn probed(&self, place: u32) -> Option<u32> {
+        self.probes.get(&place).copied()
+    }
+
+    fn probe_target(&self, index: u32) -> Option<&ProbeTarget> {
+        self.probe_targets.get(&index)
     }
 
     fn route(&self, query: &RouteQuery) -> Route {

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{Reverse, Row, Service, method, row_state, service_flags};
+use lb_common::abi::{ProbeTarget, Reverse, Row, Service, method, row_state, service_flags};
+use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
 
 use crate::config::Service as ServiceConfig;
 use crate::config::{Backend, Forwarding, Listener, OnNoBackend, Protocol, UdpMode};
-use crate::nexthop::{NextHop, Unresolved, VlanTag};
+use crate::nexthop::{Frame, NextHop, Unresolved, VlanTag};
 use crate::scheduler::seed::Seed;
 
 /// The frame that reaches a destination, or why there is none.
@@ -72,17 +73,28 @@ pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>) -> Row {
     match hop {
         Some(Ok(NextHop::Local)) if !nat => Row { method: method::LOCAL, ..row },
         Some(Ok(NextHop::Frame(frame))) => {
-            let [d, s] = [frame.destination_mac.0, frame.source_mac.0];
-            let tag = |index: usize| frame.tags.get(index).map_or(0, tag_wire);
-            Row {
-                mac_head: u64::from_ne_bytes([d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1]]),
-                mac_tail: u32::from_ne_bytes([s[2], s[3], s[4], s[5]]),
-                interface: frame.interface,
-                tags_wire: [tag(0), tag(1)],
-                ..row
-            }
+            let Exit { mac_head, mac_tail, interface, tags_wire } = exit(frame);
+            Row { mac_head, mac_tail, interface, tags_wire, ..row }
         }
         Some(Ok(NextHop::Local) | Err(_)) | None => row,
+    }
+}
+
+/// The target of probes that ask a backend at a service's address, and whose answers come in by the interface `back`.
+pub fn probe_target(service: IpAddr, frame: &Frame, back: u32) -> ProbeTarget {
+    let Exit { mac_head, mac_tail, interface, tags_wire } = exit(frame);
+    ProbeTarget { mac_head, mac_tail, interface, service: service.into(), tags_wire, back, ..ProbeTarget::default() }
+}
+
+/// The link layer of a frame as the tables hold it.
+fn exit(frame: &Frame) -> Exit {
+    let [d, s] = [frame.destination_mac.0, frame.source_mac.0];
+    let tag = |index: usize| frame.tags.get(index).map_or(0, tag_wire);
+    Exit {
+        mac_head: u64::from_ne_bytes([d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1]]),
+        mac_tail: u32::from_ne_bytes([s[2], s[3], s[4], s[5]]),
+        interface: frame.interface,
+        tags_wire: [tag(0), tag(1)],
     }
 }
 

@@ -21,6 +21,7 @@ use crate::effects::admin::{self, AdminServers};
 use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::{Dataplane, TraceSession};
 use crate::effects::netlink::{Leave, Resolver, forwards};
+use crate::effects::steering::Steering;
 use crate::nexthop::tracker::Event as Network;
 use crate::reconcile::placed::identity_of;
 
@@ -40,6 +41,7 @@ pub(super) struct Daemon {
     pub(super) dataplane: Forwarding,
     pub(super) telemetry: Telemetry,
     pub(super) virtual_routers: VirtualRouters,
+    pub(super) steering: Steering,
     resolver: Option<Resolver>,
     network: mpsc::Receiver<Network>,
     requests: mpsc::Receiver<Request>,
@@ -91,6 +93,7 @@ impl Daemon {
             dataplane,
             telemetry: Telemetry::default(),
             virtual_routers: VirtualRouters::new(config.node.state_dir.clone(), log_format),
+            steering: Steering::default(),
             resolver: Some(resolver),
             network,
             requests,
@@ -146,6 +149,7 @@ impl Daemon {
     pub(super) async fn stop(mut self) {
         info!("stopping");
         self.virtual_routers.stop().await;
+        self.steering.close();
         if let Some(admin) = self.admin.take() {
             admin.stop().await;
         }

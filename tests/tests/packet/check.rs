@@ -14,7 +14,7 @@ use super::kernel::{self, FLOWS, Kernel, action};
 use super::state::{
     Kept, SLOTS, Seed, Totals, crowd, kept, kernel_records, latest_refusal, native_tables, reset, seed_record, set_live,
 };
-use super::world::{self, DEAF, Flavour, LAN};
+use super::world::{self, DEAF, Flavour, LAN, STEERING};
 
 /// Packets into the tables of [`world`], and what becomes of each.
 pub struct Case {
@@ -35,6 +35,8 @@ pub enum Want {
     Sent { interface: u32, frame: Vec<u8>, count: Option<(u32, Counters)> },
     /// The host gets it, untouched.
     Pass(Reason),
+    /// It answers a probe: the host gets it as `frame`, by the steering device.
+    Answers { frame: Vec<u8> },
     /// It is gone.
     Drop(Reason),
     /// User space gets it as `frame` with the IP header at `network`, and it is gone.
@@ -52,7 +54,7 @@ impl Want {
     pub fn count(self) -> Option<(u32, Counters)> {
         match self {
             Self::Sent { count, .. } => count,
-            Self::Pass(_) | Self::Drop(_) | Self::HandedOver { .. } => None,
+            Self::Pass(_) | Self::Answers { .. } | Self::Drop(_) | Self::HandedOver { .. } => None,
         }
     }
 }
@@ -133,6 +135,11 @@ impl Case {
 
     pub fn passes(self, packet: impl Into<Octets>, reason: Reason) -> Self {
         self.ends(packet, Want::Pass(reason))
+    }
+
+    /// The host gets it as `want`, by the steering device: it answers a probe.
+    pub fn answers(self, packet: &Frame, want: &Frame) -> Self {
+        self.ends(packet, Want::Answers { frame: want.octets() })
     }
 
     pub fn drops(self, packet: impl Into<Octets>, reason: Reason) -> Self {
@@ -261,6 +268,7 @@ fn compare(
         Want::Sent { interface, .. } if *interface == came_by => Verdict::Transmit,
         Want::Sent { interface, .. } => Verdict::Redirect(*interface),
         Want::Pass(reason) => Verdict::Pass(*reason),
+        Want::Answers { .. } => Verdict::Redirect(STEERING),
         Want::Drop(reason) => Verdict::Drop(*reason),
         Want::HandedOver { .. } => Verdict::Drop(Reason::NeighbourPending),
     };
@@ -270,6 +278,13 @@ fn compare(
     match want {
         Want::Sent { frame, count, .. } => {
             totals.rows.extend(count.iter().map(|(row, counters)| (*row, *counters)));
+            same_octets(out, frame, say);
+            if let Some(layer) = wrong_checksum(out) {
+                say(format!("the checksum of {layer} is wrong"));
+            }
+        }
+        Want::Answers { frame } => {
+            totals.reasons.insert(Reason::ProbeAnswer, 1);
             same_octets(out, frame, say);
             if let Some(layer) = wrong_checksum(out) {
                 say(format!("the checksum of {layer} is wrong"));

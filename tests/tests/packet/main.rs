@@ -10,6 +10,7 @@ mod kernel;
 mod mastership;
 mod nat;
 mod options;
+mod probes;
 mod quotes;
 mod random;
 mod records;
@@ -19,7 +20,7 @@ mod torn;
 mod world;
 
 /// Fewer cases than this mean that some were lost.
-const CASES: usize = 280;
+const CASES: usize = 350;
 
 #[test]
 fn there_are_as_many_cases_as_there_should_be() {
@@ -30,6 +31,7 @@ fn there_are_as_many_cases_as_there_should_be() {
         ("mastership", mastership::cases()),
         ("nat", nat::cases()),
         ("options", options::cases()),
+        ("probes", probes::cases()),
         ("quotes", quotes::cases()),
         ("records", records::cases()),
         ("tags", tags::cases()),

@@ -10,6 +10,7 @@ use lb_common::address::Address;
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
 use lb_common::limits::SLOTS_PER_ELEMENT;
+use lb_common::probe::place;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::kernel::{FLOWS, Kernel};
@@ -40,6 +41,10 @@ pub fn native_tables(image: Image) -> NativeTables {
     let mut native = NativeTables::new(image, FLOWS as usize);
     native.routes = world::routes();
     native.vlans.insert(world::VLAN, (world::WAN, [world::tag_wire(world::INNER), 0]));
+    for (kind, number, index, target) in world::probes() {
+        native.probes.insert(place(kind, number), index);
+        native.probe_targets.insert(index, target);
+    }
     native.clock.set(coarse_now());
     native.live.insert(world::ROUTER);
     native

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Displacements, FragmentEntry, FragmentKey, Record, Reverse, Root, Row, Service};
+use lb_common::abi::{Displacements, FragmentEntry, FragmentKey, ProbeTarget, Record, Reverse, Root, Row, Service};
 use lb_common::address::Address;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
@@ -121,6 +121,14 @@ impl Tables for InFlight<'_> {
 
     fn is_excluded(&self, exclude: u32, destination: Address) -> bool {
         self.tables.is_excluded(exclude, destination)
+    }
+
+    fn probed(&self, place: u32) -> Option<u32> {
+        self.tables.probed(place)
+    }
+
+    fn probe_target(&self, index: u32) -> Option<&ProbeTarget> {
+        self.tables.probe_target(index)
     }
 
     fn route(&self, query: &RouteQuery) -> Route {

@@ -7,7 +7,7 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use ipnet::IpNet;
-use lb_common::abi::{Counters, Displacements, ExcludeKey, HALF_ENTRIES, Reverse, Root, Row, Service};
+use lb_common::abi::{Counters, Displacements, ExcludeKey, HALF_ENTRIES, ProbeTarget, Reverse, Root, Row, Service};
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS, Reason};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
@@ -40,9 +40,14 @@ pub struct Maps {
     pub udp_flows_v4: FlowTable<16>,
     /// UDP flows, IPv6.
     pub udp_flows_v6: FlowTable<40>,
+    /// Whom probes ask, and from where: taken by who steers them.
+    pub probes: Option<ProbeTables>,
     /// Frames that wait for a neighbour; taken by who sends them.
     pub unresolved: Option<RingBuf<MapData>>,
 }
+
+/// Targets of probes, and what is under way to which.
+pub type ProbeTables = (MappedArray<ProbeTarget>, MappedArray<[u32; SLOTS_PER_ELEMENT]>);
 
 impl Maps {
     /// Takes the maps out of a loaded object.
@@ -67,6 +72,7 @@ impl Maps {
             flows_v6: FlowTable::new(raw(ebpf, "FLOWS_V6")?)?,
             udp_flows_v4: FlowTable::new(raw(ebpf, "UDP_FLOWS_V4")?)?,
             udp_flows_v6: FlowTable::new(raw(ebpf, "UDP_FLOWS_V6")?)?,
+            probes: Some((mapped(ebpf, "PROBE_TARGETS")?, mapped(ebpf, "PROBES")?)),
             unresolved: Some(take(ebpf, "UNRESOLVED")?),
         })
     }
