@@ -74,6 +74,10 @@ codes! {
     OwnAddress = "FW0129", "A peer's address is one of this node's or moves between the nodes.";
     EmptyRule = "FW0130", "A policy rule has neither `from` nor `to`.";
     BadProgram = "FW0131", "The program of a command is no absolute path.";
+    ForeignCheckKey = "FW0132", "A check has a key of another type of check.";
+    ExpectTwice = "FW0133", "A check has both `expect` and `expect_regex`.";
+    CheckWithoutPort = "FW0134", "It is not known which port a check asks.";
+    QuorumTooLarge = "FW0135", "A service needs more backends for its quorum than it has.";
     FewSlots = "FW0201", "So few slots a backend that the shares become uneven.";
     NoBackends = "FW0202", "A service has no backends.";
     AllWeightsZero = "FW0203", "Every backend of a service has weight 0.";
@@ -89,6 +93,7 @@ codes! {
     NoUnicastSource = "FW0213", "Unicast peers expect one source address, and none is set.";
     RaisingWeight = "FW0214", "A track raises the priority when its condition fails.";
     SuspectAddresses = "FW0215", "An IPv6 virtual router whose addresses other implementations may refuse.";
+    TimeoutOverInterval = "FW0216", "A probe may take longer than the time until the next one.";
 }
 
 impl Serialize for Code {

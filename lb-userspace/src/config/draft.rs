@@ -1,11 +1,13 @@
 //! What could be read of a file, with the place of everything: the rules compare drafts, so that one bad value hides no
 //! other problem and raises no false one. A part that could not be read is [`Field::Bad`], and the rules leave it out.
 
+mod check;
 mod vrrp;
 
+pub(super) use check::{DraftCheck, DraftOutlier, DraftSorry};
 pub(super) use vrrp::{DraftHook, DraftPeer, DraftRoute, DraftRouter, DraftRule, DraftTrack};
 
-use super::check::OnDown;
+use super::check::{Check, OnDown};
 use super::diagnostic::Span;
 use super::model::{
     Admin, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Scheduler, Service, UdpMode,
@@ -117,6 +119,17 @@ pub(super) struct DraftService {
     pub on_no_backend: Field<OnNoBackend>,
     pub nat_exclude: Vec<At<IpNet>>,
     pub lookup_table_size: Field<u32>,
+    pub checks: Vec<DraftCheck>,
+    pub quorum: Field<u32>,
+    pub quorum_hysteresis: Field<u32>,
+    pub minimum_healthy: Field<f64>,
+    pub on_down: Field<OnDown>,
+    pub slow_start: Field<Duration>,
+    pub drain_timeout: Field<Duration>,
+    pub outlier: Option<DraftOutlier>,
+    /// The place of `outlier`, if it is written.
+    pub outlier_span: Option<Span>,
+    pub sorry: Option<DraftSorry>,
     pub backends: Vec<DraftBackend>,
 }
 
@@ -126,6 +139,7 @@ pub(super) struct DraftBackend {
     pub address: Field<IpAddr>,
     pub port: Field<u16>,
     pub weight: Field<u16>,
+    pub priority: Field<u8>,
     /// The service's where it sets none.
     pub forwarding: Field<Forwarding>,
 }
@@ -155,6 +169,12 @@ fn whole<D, T>(draft: Option<D>, into: fn(D) -> Option<T>) -> Option<Option<T>> 
     }
 }
 
+/// Those that ask anything.
+fn checks(drafts: Vec<DraftCheck>) -> Option<Vec<Check>> {
+    let checks: Option<Vec<Option<Check>>> = drafts.into_iter().map(DraftCheck::into_check).collect();
+    Some(checks?.into_iter().flatten().collect())
+}
+
 impl DraftService {
     /// How messages call it.
     pub(super) fn title(&self) -> String {
@@ -178,15 +198,15 @@ impl DraftService {
             on_no_backend: self.on_no_backend.take()?,
             nat_exclude: self.nat_exclude.into_iter().map(|network| network.value).collect(),
             lookup_table_size: self.lookup_table_size.take()?,
-            checks: Vec::new(),
-            quorum: 1,
-            quorum_hysteresis: 0,
-            minimum_healthy: 0.0,
-            on_down: OnDown::Keep,
-            slow_start: Duration::ZERO,
-            drain_timeout: None,
-            outlier: None,
-            sorry: None,
+            checks: checks(self.checks)?,
+            quorum: self.quorum.take()?,
+            quorum_hysteresis: self.quorum_hysteresis.take()?,
+            minimum_healthy: self.minimum_healthy.take()?,
+            on_down: self.on_down.take()?,
+            slow_start: self.slow_start.take()?,
+            drain_timeout: self.drain_timeout.take(),
+            outlier: whole(self.outlier, DraftOutlier::into_outlier)?,
+            sorry: whole(self.sorry, DraftSorry::into_sorry)?,
             backends: self.backends.into_iter().map(DraftBackend::into_backend).collect::<Option<_>>()?,
         })
     }
@@ -203,13 +223,14 @@ impl DraftBackend {
             address: *self.address.get()?,
             port: self.port.get().copied(),
             weight: self.weight.get().copied().unwrap_or_default(),
-            priority: 0,
+            priority: self.priority.get().copied().unwrap_or_default(),
             forwarding: *self.forwarding.get()?,
         })
     }
 
     fn into_backend(self) -> Option<Backend> {
         self.weight.get()?;
+        self.priority.get()?;
         self.target()
     }
 }

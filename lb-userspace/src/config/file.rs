@@ -1,5 +1,6 @@
 //! The whole file, table by table: which key becomes which field. The only place that knows both.
 
+mod check;
 mod vrrp;
 
 use super::code::Code;
@@ -117,6 +118,16 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
         on_no_backend: table.choice("on_no_backend", problems),
         nat_exclude: table.list("nat_exclude", value::network, problems),
         lookup_table_size: table.number("lookup_table_size", problems),
+        checks: table.tables("check", problems).into_iter().map(|table| check::check(table, problems)).collect(),
+        quorum: table.number("quorum", problems),
+        quorum_hysteresis: table.number("quorum_hysteresis", problems),
+        minimum_healthy: table.share("minimum_healthy", problems),
+        on_down: table.choice("on_down", problems),
+        slow_start: table.duration("slow_start", problems),
+        drain_timeout: table.duration("drain_timeout", problems),
+        outlier_span: table.value_span("outlier"),
+        outlier: table.optional_table("outlier", problems).map(|table| check::outlier(table, problems)),
+        sorry: table.optional_table("sorry", problems).map(|table| check::sorry(table, &forwarding, problems)),
         backends: table
             .tables("backend", problems)
             .into_iter()
@@ -146,6 +157,7 @@ fn backend(mut table: TableReader<'_>, inherited: &Field<Forwarding>, problems: 
         address,
         port: table.small_number("port", problems),
         weight: table.small_number("weight", problems),
+        priority: table.octet("priority", problems),
         forwarding,
     };
     table.finish();

@@ -3,8 +3,10 @@
 //! here and a line in `file`; a row without its line fails every test (`TableReader::finish`), a line without its row
 //! too.
 
+mod check;
 mod vrrp;
 
+use super::check::OnDown;
 use super::model::{AttachMode, Forwarding, OnNoBackend, Scheduler, UdpMode, Word};
 use lb_common::limits::{MAX_TABLE_SIZE, MIN_TABLE_SIZE};
 
@@ -97,10 +99,20 @@ pub(super) enum Kind {
     Network,
     /// A program with its arguments.
     Command,
+    /// Of an answer.
+    Regex,
+    /// Of a whole, 0 to 1.
+    Share,
+    /// `Name: value`.
+    Headers,
+    /// Codes and ranges of codes.
+    StatusRanges,
+    /// Of a check that sends and expects.
+    Steps,
     Table(&'static Table),
+    /// One table, or several.
+    OneOrMore(&'static Table),
     Tables(&'static Table),
-    /// Of a key that is not read in this version: its type in words and its schema are the later version's matter.
-    Unread(&'static str),
 }
 
 /// The words a key may hold.
@@ -114,14 +126,6 @@ pub(super) struct Choices {
 
 const fn key(name: &'static str, kind: Kind, presence: Presence, about: &'static str) -> Key {
     Key { name, kind, presence, support: Support::Now, about }
-}
-
-const fn later(name: &'static str, kind: &'static str, presence: Presence, about: &'static str) -> Key {
-    Key { name, kind: Kind::Unread(kind), presence, support: Support::Later, about }
-}
-
-const fn later_table(name: &'static str, kind: Kind, about: &'static str) -> Key {
-    Key { name, kind, presence: Presence::Absent("off"), support: Support::Later, about }
 }
 
 fn words<T: Word>() -> Vec<&'static str> {
@@ -274,12 +278,23 @@ static SERVICE: Table = Table {
             Absent("15m for TCP, 1m for UDP"),
             "How long a flow may be silent and still keep its backend.",
         ),
-        later("quorum", "integer", Default("1"), "Backends that must be up for the service to be."),
-        later(
+        key(
+            "quorum",
+            Kind::Integer { min: 1, max: 8192 },
+            Default("1"),
+            "Backends that must be up for the service to be: without, its `sorry` server serves, and tracks of type `service` fail.",
+        ),
+        key(
+            "quorum_hysteresis",
+            Kind::Integer { min: 0, max: 8192 },
+            Default("0"),
+            "So many more backends must be up until a quorum that was lost is found again.",
+        ),
+        key(
             "minimum_healthy",
-            "float",
+            Kind::Share,
             Default("0.0"),
-            "Share of backends below which all enabled ones keep traffic.",
+            "Share of the enabled backends, 0.0 to 1.0, below which all of them keep traffic, up or not: better some errors than all traffic on the last ones.",
         ),
         key(
             "lookup_table_size",
@@ -293,7 +308,24 @@ static SERVICE: Table = Table {
             Default(r#""stateless""#),
             "`stateless`: a UDP packet goes to the current owner of its slot; `flows`: UDP flows keep their backend as TCP's do.",
         ),
-        later("on_down", "choice", Default(r#""keep""#), "What becomes of the flows of a backend whose check fails."),
+        key(
+            "on_down",
+            choice::<OnDown>(&[], &[]),
+            Default(r#""keep""#),
+            "What becomes of the flows of a backend whose check fails. `keep`: they stay, as under IPVS; `reset`: they go to other backends, which reset them.",
+        ),
+        key(
+            "slow_start",
+            Kind::Duration { min: 0, max: 3_600_000 },
+            Default(r#""0s""#),
+            "A backend that comes up again reaches its weight in so long.",
+        ),
+        key(
+            "drain_timeout",
+            Kind::Duration { min: 1_000, max: 30 * 86_400_000 },
+            Absent("never"),
+            "A drained backend loses the flows it still has after so long.",
+        ),
         key(
             "nat_exclude",
             Kind::Networks,
@@ -306,8 +338,9 @@ static SERVICE: Table = Table {
             Default(r#""pass""#),
             "What becomes of packets no backend can take. `pass`: to the host, which resets them if it owns the address; `drop`: counted and dropped.",
         ),
-        later("sorry", "table", Absent("none"), "Server that is used when no backend is up."),
-        later_table("check", Kind::Table(&CHECK), CHECK.about),
+        key("sorry", Kind::Table(&check::SORRY), Absent("none"), check::SORRY.about),
+        key("outlier", Kind::Table(&check::OUTLIER), Absent("off"), check::OUTLIER.about),
+        key("check", Kind::OneOrMore(&check::CHECK), Absent("none: `status` says \"unchecked\""), check::CHECK.about),
         key("backend", Kind::Tables(&BACKEND), Absent("none, with a warning"), BACKEND.about),
     ],
 };
@@ -331,25 +364,17 @@ static BACKEND: Table = Table {
             "Share relative to the other backends'. 0 drains: flows stay, new ones go elsewhere.",
         ),
         key(
+            "priority",
+            Kind::Integer { min: 0, max: 255 },
+            Default("0"),
+            "Its tier. Backends of a higher number get traffic only while those of lower ones that are up do not make the quorum.",
+        ),
+        key(
             "forwarding",
             choice::<Forwarding>(&["tunnel"], &[]),
             Absent("the service's"),
             "Forwarding method of this backend.",
         ),
-    ],
-};
-
-static CHECK: Table = Table {
-    path: "service.check",
-    about: "How the backends of the service are probed.",
-    keys: &[
-        later("type", "choice", Default(r#""none""#), "Kind of probe."),
-        later("port", "port", Absent("the backend's, else of the first listener"), "Port that is probed."),
-        later("path", "string", Default(r#""/""#), "Path of an HTTP probe."),
-        later("interval", "duration", Default(r#""2s""#), "Time between probes."),
-        later("timeout", "duration", Default(r#""1s""#), "Time a probe may take."),
-        later("rise", "integer", Default("2"), "Successes in a row until a backend is up."),
-        later("fall", "integer", Default("3"), "Failures in a row until it is down."),
     ],
 };
 
@@ -429,9 +454,14 @@ impl Kind {
             Kind::VirtualAddresses => "a list of strings (IP addresses, with or without prefix length)".to_owned(),
             Kind::Network => "a string (a network)".to_owned(),
             Kind::Command => "a list of strings (a program and its arguments)".to_owned(),
+            Kind::Regex => "a string (a regular expression)".to_owned(),
+            Kind::Share => "a number, 0.0 to 1.0".to_owned(),
+            Kind::Headers => "a list of strings (header fields)".to_owned(),
+            Kind::StatusRanges => "a list of strings (status codes and ranges)".to_owned(),
+            Kind::Steps => "a list of strings (steps)".to_owned(),
             Kind::Table(table) => format!("a table, `[{}]`", table.path),
+            Kind::OneOrMore(table) => format!("a table or tables, `[{0}]` or `[[{0}]]`", table.path),
             Kind::Tables(table) => format!("tables, `[[{}]]`", table.path),
-            Kind::Unread(words) => (*words).to_owned(),
         }
     }
 }

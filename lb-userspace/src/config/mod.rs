@@ -14,6 +14,7 @@
 //! and `diff`.
 
 pub mod check;
+mod check_kind;
 mod code;
 mod diagnostic;
 mod draft;
@@ -41,6 +42,7 @@ pub use model::{
 };
 pub use render::{Report, render, reports};
 pub use schema::schema;
+pub use value::check::compiled;
 pub use virtual_router::{
     ChecksumForm, Condition, Consequence, Hook, OnCrash, Peer, Track, VirtualRoute, VirtualRouter, VirtualRule,
     VrrpVersion,

@@ -2,6 +2,7 @@
 //! and turns what is there into typed values with their places. Never stops at a problem; whoever reads on gets
 //! [`Field::Bad`] for what was reported.
 
+use super::check::Octets;
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Problems, Span};
 use super::draft::{At, Field, List};
@@ -59,6 +60,12 @@ impl<'a> TableReader<'a> {
     /// The place of a written key's value.
     pub(super) fn value_span(&self, name: &str) -> Option<Span> {
         self.written(name).map(|value| value.span().into())
+    }
+
+    /// The place of a list that is written and empty.
+    pub(super) fn empty_list(&self, name: &str) -> Option<Span> {
+        let is_empty = |value: &&Spanned<DeValue<'_>>| value.get_ref().as_array().is_some_and(|items| items.is_empty());
+        self.written(name).filter(is_empty).map(|value| value.span().into())
     }
 
     pub(super) fn text(&mut self, name: &str, problems: &mut Problems) -> Field<String> {
@@ -125,6 +132,18 @@ impl<'a> TableReader<'a> {
         self.read(name, value::vrrp::one_network, problems)
     }
 
+    pub(super) fn share(&mut self, name: &str, problems: &mut Problems) -> Field<f64> {
+        self.read(name, value::check::share, problems)
+    }
+
+    pub(super) fn regex(&mut self, name: &str, problems: &mut Problems) -> Field<String> {
+        self.read(name, value::check::regex, problems)
+    }
+
+    pub(super) fn octets(&mut self, name: &str, problems: &mut Problems) -> Field<Octets> {
+        self.read(name, value::check::octets, problems)
+    }
+
     /// A number whose range in the key table fits 8 bits.
     pub(super) fn octet(&mut self, name: &str, problems: &mut Problems) -> Field<u8> {
         self.number(name, problems).map(|number| u8::try_from(number).expect("the key's range fits 8 bits"))
@@ -186,8 +205,15 @@ impl<'a> TableReader<'a> {
     /// The tables under a key.
     pub(super) fn tables(&mut self, name: &str, problems: &mut Problems) -> Vec<TableReader<'a>> {
         let key = self.mark_read(name);
-        let Kind::Tables(table) = key.kind else { panic!("`{name}` is no list of tables in the key table") };
+        let (table, one_will_do) = match key.kind {
+            Kind::Tables(table) => (table, false),
+            Kind::OneOrMore(table) => (table, true),
+            _ => panic!("`{name}` is no list of tables in the key table"),
+        };
         let Some(written) = self.written(name) else { return Vec::new() };
+        if let (DeValue::Table(entries), true) = (written.get_ref(), one_will_do) {
+            return vec![TableReader::new(table, Some(entries), written.span().into(), problems)];
+        }
         let DeValue::Array(items) = written.get_ref() else {
             problems.push(wrong_table(key, table, written.get_ref(), written.span().into()));
             return Vec::new();

@@ -37,7 +37,7 @@ fn tables() -> String {
 fn children(parent: &Table, later: bool, out: &mut String) {
     for key in parent.keys {
         let (header, table) = match key.kind {
-            Kind::Table(table) => (format!("[{}]", table.path), table),
+            Kind::Table(table) | Kind::OneOrMore(table) => (format!("[{}]", table.path), table),
             Kind::Tables(table) => (format!("[[{}]]", table.path), table),
             _ => continue,
         };
@@ -45,7 +45,9 @@ fn children(parent: &Table, later: bool, out: &mut String) {
         let suffix = if later { " (not in this version)" } else { "" };
         write!(out, "\n## `{header}`{suffix}\n\n{}\n\n", table.about).unwrap();
         out.push_str("| key | holds | default | meaning | in this version |\n|---|---|---|---|---|\n");
-        for key in table.keys.iter().filter(|key| !matches!(key.kind, Kind::Table(_) | Kind::Tables(_))) {
+        for key in
+            table.keys.iter().filter(|key| !matches!(key.kind, Kind::Table(_) | Kind::Tables(_) | Kind::OneOrMore(_)))
+        {
             row(key, out);
         }
         children(table, later, out);

@@ -70,9 +70,18 @@ fn kind(kind: &Kind) -> Value {
         Kind::Positive => json!({"type": "number", "exclusiveMinimum": 0}),
         Kind::OptionalName => json!({"type": "string", "maxLength": MAX_NAME}),
         Kind::Interface | Kind::Network => json!({"type": "string"}),
+        Kind::Regex => json!({"type": "string", "format": "regex"}),
+        Kind::Share => json!({"type": "number", "minimum": 0, "maximum": 1}),
+        Kind::Headers => json!({"type": "array", "items": {"type": "string", "pattern": "^[^: ]+:"}}),
+        Kind::StatusRanges => {
+            json!({"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$"}})
+        }
+        Kind::Steps => {
+            json!({"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^(send|expect|match) "}})
+        }
         Kind::Table(inner) => table(inner),
+        Kind::OneOrMore(inner) => json!({"oneOf": [table(inner), {"type": "array", "items": table(inner)}]}),
         Kind::Tables(inner) => json!({"type": "array", "items": table(inner)}),
-        Kind::Unread(_) => json!({}),
     }
 }
 

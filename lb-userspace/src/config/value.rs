@@ -1,6 +1,7 @@
 //! From one TOML value to one typed value: what a key's kind allows, and what to say where it does not. Knows neither
 //! the key's name nor its place; `reader` adds both.
 
+pub(super) mod check;
 pub(super) mod vrrp;
 
 use super::code::Code;
@@ -60,7 +61,10 @@ pub(super) fn wrong_type(kind: &Kind, value: &DeValue<'_>) -> Fault {
             | Kind::Interfaces
             | Kind::Addresses
             | Kind::LinkAddresses
-            | Kind::VirtualAddresses,
+            | Kind::VirtualAddresses
+            | Kind::Headers
+            | Kind::StatusRanges
+            | Kind::Steps,
             DeValue::String(text),
         ) => fault.help(format!("write a list: [{text:?}]")),
         (Kind::Command, DeValue::String(_)) => fault

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, User, geteuid};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -88,12 +89,12 @@ impl Program {
     /// Runs it, with `input` on its standard input. It and its children are a process group, which is killed at the limit,
     /// and also when this future is dropped. What a program leaves running when it ends by itself is its own business.
     pub async fn run(&self, input: &[u8], environment: &[(String, String)], limit: Duration) -> Outcome {
-        let mut group = match self.spawn(environment) {
-            Ok(child) => Group(child),
+        let (mut group, from) = match self.spawn(environment) {
+            Ok((child, from)) => (Group(child), from),
             Err(error) => return Outcome { end: End::NotStarted(error.to_string()), last_line: String::new() },
         };
         let mut output = Tail::default();
-        let end = match timeout(limit, converse(&mut group.0, input, &mut output)).await {
+        let end = match timeout(limit, converse(&mut group.0, from, input, &mut output)).await {
             Ok(Ok(status)) => ended(status),
             Ok(Err(error)) => End::NotStarted(error.to_string()),
             Err(_) => {
@@ -106,7 +107,8 @@ impl Program {
         Outcome { end, last_line: output.last_line() }
     }
 
-    fn spawn(&self, environment: &[(String, String)]) -> io::Result<Child> {
+    /// The process, and the end of the one pipe that both of its output streams go into: so their lines keep their order.
+    fn spawn(&self, environment: &[(String, String)]) -> io::Result<(Child, pipe::Receiver)> {
         let (program, arguments) = match User::from_uid(geteuid()) {
             Ok(Some(current)) if current.name == self.user => {
                 let (program, arguments) = self.command.split_first().expect("a command is never empty");
@@ -117,16 +119,18 @@ impl Program {
                 (self.fairway.clone().into(), arguments.into_iter().chain(self.command.iter().cloned()).collect())
             }
         };
-        Command::new(program)
+        let (from, to) = io::pipe()?;
+        let child = Command::new(program)
             .args(arguments)
             // The kernel takes no NUL in there; everything is in the event itself too.
             .envs(environment.iter().map(|(key, value)| (key, value.replace('\0', ""))))
             .process_group(0)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(to.try_clone()?)
+            .stderr(to)
             .kill_on_drop(true)
-            .spawn()
+            .spawn()?;
+        Ok((child, pipe::Receiver::from_owned_fd(from.into())?))
     }
 }
 
@@ -149,15 +153,15 @@ impl Drop for Group {
 }
 
 /// Writes to it, reads from it, and waits for its end.
-async fn converse(child: &mut Child, input: &[u8], output: &mut Tail) -> io::Result<ExitStatus> {
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+async fn converse(child: &mut Child, from: pipe::Receiver, input: &[u8], output: &mut Tail) -> io::Result<ExitStatus> {
+    let stdin = child.stdin.take();
     let mut write = std::pin::pin!(async {
         if let Some(mut stdin) = stdin {
             // A program need not read what it is given.
             let _ = stdin.write_all(input).await;
         }
     });
-    let mut read = std::pin::pin!(read_both(stdout, stderr, output));
+    let mut read = std::pin::pin!(read_all(from, output));
     let (mut written, mut all_read) = (false, false);
     let status = loop {
         tokio::select! {
@@ -172,31 +176,12 @@ async fn converse(child: &mut Child, input: &[u8], output: &mut Tail) -> io::Res
     Ok(status)
 }
 
-async fn read_both(
-    mut stdout: Option<impl AsyncRead + Unpin>,
-    mut stderr: Option<impl AsyncRead + Unpin>,
-    output: &mut Tail,
-) {
-    let (mut first, mut second) = ([0; 1024], [0; 1024]);
-    while stdout.is_some() || stderr.is_some() {
-        tokio::select! {
-            length = read_some(&mut stdout, &mut first), if stdout.is_some() => match length {
-                0 => stdout = None,
-                length => output.push(&first[..length]),
-            },
-            length = read_some(&mut stderr, &mut second), if stderr.is_some() => match length {
-                0 => stderr = None,
-                length => output.push(&second[..length]),
-            },
-        }
-    }
-}
-
-/// 0 at the end, and when it cannot be read.
-async fn read_some(from: &mut Option<impl AsyncRead + Unpin>, piece: &mut [u8]) -> usize {
-    match from {
-        Some(from) => from.read(piece).await.unwrap_or(0),
-        None => 0,
+/// Reads to the end, which comes when nobody has the other end any more.
+async fn read_all(mut from: pipe::Receiver, output: &mut Tail) {
+    let mut piece = [0; 1024];
+    // What cannot be read is as good as the end.
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        output.push(&piece[..length]);
     }
 }
 

@@ -2,6 +2,7 @@
 //! draft that reports all of its violations. Here those over the whole file; `service` has those within one service,
 //! `nat` the one that keeps replies unambiguous, `vrrp` those over virtual routers.
 
+mod check;
 mod nat;
 mod service;
 mod vrrp;
@@ -25,6 +26,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems) {
     }
     for service in &draft.services {
         service::check(service, problems);
+        check::check(service, problems);
     }
     vrrp::check(draft, problems);
 }

@@ -8,6 +8,8 @@ mod router;
 mod track;
 mod unicast;
 
+pub(super) use peer::program;
+
 use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostic, Problems, Span};
 use crate::config::draft::{At, Draft, DraftRouter};

@@ -1,6 +1,7 @@
 //! What the configuration promises. Here: what a file means; `refused`: tables of (file → codes and places); `shown`:
 //! how problems read; `vrrp`: virtual routers, the peer link and the hook; `mutated`: properties over broken files.
 
+mod checks;
 mod mutated;
 mod refused;
 mod shown;
@@ -149,11 +150,12 @@ fn the_schema_knows_the_keys_of_this_version_only() {
     assert_eq!(service["properties"]["lookup_table_size"]["default"], 16_384);
     assert_eq!(service["properties"]["forwarding"]["enum"], serde_json::json!(["direct", "nat"]));
     assert_eq!(service["properties"]["backend"]["items"]["properties"]["weight"]["maximum"], 10_000);
-    assert!(service["properties"].get("quorum").is_none());
+    assert_eq!(service["properties"]["quorum"]["default"], 1);
     let vrrp = &schema["properties"]["vrrp"]["items"];
     assert_eq!(vrrp["required"], serde_json::json!(["name", "interface", "vrid", "addresses"]));
     assert_eq!(vrrp["properties"]["track"]["items"]["properties"]["weight"]["minimum"], -254);
-    assert!(schema["properties"]["service"]["items"]["properties"].get("check").is_none());
+    assert_eq!(service["properties"]["check"]["oneOf"][1]["items"]["required"], serde_json::json!(["type"]));
+    assert!(schema["properties"]["dataplane"]["properties"].get("pin_path").is_none());
 }
 
 #[test]

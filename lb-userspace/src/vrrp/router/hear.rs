@@ -34,7 +34,7 @@ impl Router {
                 None
             }
             Phase::Backup(_) if heard.priority == 0 => {
-                self.backup_hears_farewell(now, source);
+                self.backup_hears_farewell(now, node, source);
                 None
             }
             Phase::Backup(_) => {
@@ -53,11 +53,15 @@ impl Router {
         }
     }
 
-    /// The master leaves: Skew_Time is all that is left to wait (from the learned interval).
-    fn backup_hears_farewell(&mut self, now: Duration, source: IpAddr) {
-        let skew = self.skew(self.interval());
+    /// The master leaves: Skew_Time is all that is left to wait (from the learned interval). It lets the best of several
+    /// backups be first; where the peer link says that the two of us are all there are, and that the peer was the master,
+    /// there is nobody to wait for.
+    fn backup_hears_farewell(&mut self, now: Duration, node: &Node, source: IpAddr) {
+        let is_pair = node.peer.as_ref().is_some_and(|peer| peer.pair);
+        let peer_served = self.remote.as_ref().is_some_and(|remote| remote.serves);
+        let wait = if is_pair && peer_served && !self.resigned { Duration::ZERO } else { self.skew(self.interval()) };
         let Phase::Backup(backup) = &mut self.phase else { return };
-        backup.timer = Timer { at: now + skew, cause: Cause::Leaving(source) };
+        backup.timer = Timer { at: now + wait, cause: Cause::Leaving(source) };
         backup.suspicion = None;
         if self.master.is_some_and(|master| master.address == source) {
             self.master = None;

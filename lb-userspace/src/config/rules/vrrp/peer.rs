@@ -57,7 +57,7 @@ fn hook_program(hook: &DraftHook, problems: &mut Problems) {
 }
 
 /// A program is found without a shell, and runs as root only on purpose.
-pub(super) fn program(command: &[String], user: &str, span: Span, problems: &mut Problems) {
+pub(in super::super) fn program(command: &[String], user: &str, span: Span, problems: &mut Problems) {
     match command.first() {
         None => problems.push(
             Diagnostic::new(Code::EmptyList, "the command is empty", span)
