@@ -1,7 +1,7 @@
 //! The way of a probe to its backend, and the sockets that go it. All sockets of all kinds of probes are made here, so
 //! that whatever a way needs (a bound source, a place to be told of the port) is in one file.
 //!
-//! A socket comes as [`Tcp`] or [`Udp`], which closes it when dropped: TCP by a reset, so that nothing of a probe
+//! A socket comes as [`Tcp`], [`Udp`] or [`Icmp`], which closes it when dropped: TCP by a reset, so that nothing of a probe
 //! stays behind in either host's tables.
 
 use std::io;
@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::trouble::Trouble;
+pub use super::trouble::Trouble;
 use crate::health::spec::Target;
 
 /// How a probe reaches its backend.
@@ -64,6 +64,26 @@ pub fn udp(route: &Route) -> Result<Udp, Trouble> {
     connect(&socket, route)?;
     let socket = UdpSocket::from_std(socket.into()).map_err(Trouble::here("watching a UDP socket"))?;
     Ok(Udp { socket })
+}
+
+/// Connects a socket for ICMP or ICMPv6 messages. Where the kernel lets this process have one that only sees answers to its own
+/// (`net.ipv4.ping_group_range`), it is that; else one that sees all messages of the peer's, which takes CAP_NET_RAW.
+///
+/// # Errors
+/// When this host can make neither.
+pub fn icmp(route: &Route) -> Result<Icmp, Trouble> {
+    let protocol = match route.destination {
+        SocketAddr::V4(_) => Protocol::ICMPV4,
+        SocketAddr::V6(_) => Protocol::ICMPV6,
+    };
+    let (socket, kind) = match socket(route, Type::DGRAM, protocol) {
+        Ok(socket) => (socket, Type::DGRAM),
+        Err(_) => (socket(route, Type::RAW, protocol)?, Type::RAW),
+    };
+    connect(&socket, route)?;
+    // To tokio a socket for datagrams is one like any other.
+    let socket = UdpSocket::from_std(socket.into()).map_err(Trouble::here("watching an ICMP socket"))?;
+    Ok(Icmp { socket, behind_header: kind == Type::RAW && protocol == Protocol::ICMPV4 })
 }
 
 fn socket(route: &Route, kind: Type, protocol: Protocol) -> Result<Socket, Trouble> {
@@ -138,5 +158,37 @@ impl Udp {
     /// ICMP errors about what was sent.
     pub async fn receive(&self, buffer: &mut [u8]) -> Result<usize, Trouble> {
         self.socket.recv(buffer).await.map_err(|error| Trouble::told(error, &self.socket))
+    }
+}
+
+/// A connected socket for ICMP or ICMPv6 messages.
+#[derive(Debug)]
+pub struct Icmp {
+    socket: UdpSocket,
+    /// Whether what is received begins with an IPv4 header.
+    behind_header: bool,
+}
+
+impl Icmp {
+    /// Sends a message, from its type on. The kernel may put an identifier of its own into it.
+    ///
+    /// # Errors
+    /// What the kernel says, and ICMP errors about earlier ones.
+    pub async fn send(&self, message: &[u8]) -> Result<(), Trouble> {
+        self.socket.send(message).await.map(drop).map_err(|error| Trouble::told(error, &self.socket))
+    }
+
+    /// Waits for a message, from its type on. It need not be an answer.
+    ///
+    /// # Errors
+    /// ICMP errors about what was sent.
+    pub async fn receive<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8], Trouble> {
+        let length = self.socket.recv(buffer).await.map_err(|error| Trouble::told(error, &self.socket))?;
+        let packet = &buffer[..length];
+        let header = match packet.first() {
+            Some(first) if self.behind_header => usize::from(first & 0xf) * 4,
+            _ => 0,
+        };
+        Ok(packet.get(header..).unwrap_or_default())
     }
 }
