@@ -1,16 +1,22 @@
 //! Probes of direct backends go by the way of clients' packets: from the node that holds the service's address and from one
 //! that does not, over both families, of every kind; and what is wrong with a backend shows.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
+use fairway::config::check::{Pattern, Probe, Timing, Udp};
 use fairway::config::{AttachMode, Forwarding};
 use fairway::controller::steering::{Change, Pair};
 use fairway::effects::dataplane::{Dataplane, object::Sizes};
 use fairway::effects::netlink::read_links;
+use fairway::effects::prober::ProberThread;
+use fairway::effects::prober::route::Route;
 use fairway::effects::steering::{Claim, Steered, Steering};
-use fairway::health::spec::{Target, Way};
+use fairway::health::spec::{Spec, Target, Way};
+use fairway::health::verdict::{CheckState, Verdict};
 use fairway::nexthop::{Frame, Mac, NextHop};
 use fairway::playground::Lab;
 use fairway::playground::topology::{SERVICE_V4, SERVICE_V6, Spec, backend_v4, backend_v6};
@@ -87,6 +93,61 @@ fn a_backend_without_the_services_address_is_silent_though_its_own_address_answe
             TcpStream::connect_timeout(&(backend(0, v4), HTTP).into(), PATIENCE).expect("its own address answers");
         }
     });
+}
+
+#[test]
+fn the_prober_goes_this_way_and_says_what_a_backend_lacks() {
+    let lab = two_balancers();
+    let _nginx = Nginx::start(&lab, 0);
+    let _echo = Echo::start(&lab, 0);
+    in_balancer(&lab, 0, |prober| {
+        let steering = prober.steering.clone();
+        let find_route = Box::new(move |target: &Target| Route::find(&steering, target));
+        let mut thread = ProberThread::start(1, find_route).expect("a thread");
+        let contains = Some(Pattern::Contains(b"ping".to_vec()));
+        let echo = Probe::Udp(Udp { send: b"ping".to_vec(), expect: contains });
+        let kinds = [(Probe::Tcp, HTTP), (echo, ECHO), (Probe::Icmp, 0)];
+        let specs: Vec<Arc<Spec>> = [true, false]
+            .into_iter()
+            .flat_map(|v4| kinds.iter().map(move |(probe, port)| spec(probe.clone(), target(0, v4, *port))))
+            .collect();
+        thread.handle.configure(1, specs.clone());
+        let mut verdicts = HashMap::new();
+        let mut all_say = |holds: fn(&Verdict) -> bool| {
+            await_that("every check says so", || {
+                while let Ok(changes) = thread.changes.try_recv() {
+                    verdicts.extend(changes.verdicts);
+                }
+                verdicts.len() == specs.len() && verdicts.values().all(holds)
+            });
+        };
+        all_say(|verdict| verdict.state == CheckState::Up);
+        ip(&lab.backend(0), &format!("address del {SERVICE_V4}/32 dev lo\naddress del {SERVICE_V6}/128 dev lo\n"));
+        all_say(|verdict| {
+            let named = |address: &str| verdict.why.contains(&format!("(ip addr add {address} dev lo)"));
+            verdict.state == CheckState::Down && (named("10.2.0.100/32") || named("fd02::100/128"))
+        });
+        ip(
+            &lab.backend(0),
+            &format!("address add {SERVICE_V4}/32 dev lo\naddress add {SERVICE_V6}/128 dev lo nodad\n"),
+        );
+        all_say(|verdict| verdict.state == CheckState::Up);
+        ip(&lab.backend(0), "link set eth0 down\n");
+        all_say(|verdict| verdict.state == CheckState::Down && verdict.why.contains("nor does"));
+        thread.stop().expect("it ends");
+    });
+}
+
+/// Asked often, and decided by one answer.
+fn spec(probe: Probe, target: Target) -> Arc<Spec> {
+    let timing = Timing {
+        interval: Duration::from_millis(300),
+        fast_interval: Duration::from_millis(300),
+        timeout: SILENCE,
+        rise: 1,
+        fall: 1,
+    };
+    Arc::new(Spec { probe, target, timing, named: None })
 }
 
 #[test]
@@ -176,15 +237,18 @@ impl Prober {
     }
 
     fn way(&self, index: usize, v4: bool, port: u16) -> Steered {
-        let Pair { backend, service } = pair(index, v4);
-        let target = Target { address: backend, port, way: Way::Steered { service, method: Forwarding::Direct } };
-        self.steering.way(&target).expect("it has a frame").expect("it is steered")
+        self.steering.way(&target(index, v4, port)).expect("it has a frame").expect("it is steered")
     }
 
     /// Answers that were turned back.
     fn turned(&self) -> u64 {
         self.dataplane.reasons(Fate::Pass).expect("counters")["probe-answer"]
     }
+}
+
+fn target(index: usize, v4: bool, port: u16) -> Target {
+    let Pair { backend, service } = pair(index, v4);
+    Target { address: backend, port, way: Way::Steered { service, method: Forwarding::Direct } }
 }
 
 fn pair(index: usize, v4: bool) -> Pair {

@@ -32,7 +32,7 @@ use crate::effects::dataplane::{Dataplane, MappedArray};
 use crate::health::spec::{Target, Way};
 use crate::health::verdict::{Failure, FailureKind};
 use crate::nexthop::{Frame, NextHop, Unresolved};
-use crate::reconcile::entries::probe_target;
+use crate::reconcile::entries::{Hop, probe_target};
 
 /// See the module's description. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
@@ -73,8 +73,8 @@ enum Standing {
     Reachable { number: u32, ports: Arc<Ports>, source: Arc<Source> },
     /// It has none.
     Unresolved(Unresolved),
-    /// Probes cannot be steered at all.
-    Impossible(String),
+    /// Probes cannot be steered at all; why, and what else would be its way.
+    Impossible { why: String, hop: Hop },
 }
 
 /// What a probe's socket needs to reach a target by the way of clients' packets.
@@ -118,18 +118,23 @@ impl Steering {
                 }))
             }
             Some(Standing::Unresolved(unresolved)) => Err(unreachable(unresolved)),
-            Some(Standing::Impossible(why)) => Err(Failure::new(FailureKind::Local, why.clone())),
+            Some(Standing::Impossible { why, .. }) => Err(Failure::new(FailureKind::Local, why.clone())),
             None => Err(Failure::new(FailureKind::Local, format!("the way to {} is not set up yet", target.address))),
         }
     }
 
-    /// Carries out changes of what is steered, and how. The device is made with the first target.
+    /// Carries out changes of what is steered, and how. The device is made with the first target; if it cannot be, that is
+    /// tried again with every change.
     pub fn apply(&self, changes: Vec<Change>, dataplane: Option<&mut Dataplane>) {
         let mut kernel = self.kernel();
-        if matches!(*kernel, Kernel::Closed) && changes.iter().any(|change| matches!(change, Change::Put { .. })) {
+        let is_wanted = changes.iter().any(|change| matches!(change, Change::Put { .. }));
+        let missed = if is_wanted && !matches!(*kernel, Kernel::Open(_)) {
             *kernel = Kernel::open(dataplane);
-        }
-        for change in changes {
+            self.impossible()
+        } else {
+            Vec::new()
+        };
+        for change in missed.into_iter().chain(changes) {
             match change {
                 Change::Put { pair, hop } => {
                     let standing = self.put(&mut kernel, pair, hop);
@@ -149,17 +154,26 @@ impl Steering {
         self.standings().clear();
     }
 
-    fn put(&self, kernel: &mut Kernel, pair: Pair, hop: Result<NextHop, Unresolved>) -> Standing {
+    /// Those that could not be steered, to be tried again.
+    fn impossible(&self) -> Vec<Change> {
+        let again = |(&pair, standing): (&Pair, &Standing)| match standing {
+            Standing::Impossible { hop, .. } => Some(Change::Put { pair, hop: hop.clone() }),
+            Standing::Local | Standing::Reachable { .. } | Standing::Unresolved(_) => None,
+        };
+        self.standings().iter().filter_map(again).collect()
+    }
+
+    fn put(&self, kernel: &mut Kernel, pair: Pair, hop: Hop) -> Standing {
         let before = self.standings().get(&pair).cloned();
         let tables = match kernel {
             Kernel::Open(tables) => tables,
-            Kernel::Closed => return Standing::Impossible("probes cannot be steered: nothing is open".to_owned()),
-            Kernel::Failed(why) => return Standing::Impossible(why.clone()),
+            Kernel::Closed => return Standing::Impossible { why: "no probe is steered yet".to_owned(), hop },
+            Kernel::Failed(why) => return Standing::Impossible { why: why.clone(), hop },
         };
         match hop {
             Ok(NextHop::Frame(frame)) => match tables.put(pair, &frame, before) {
                 Ok(standing) => standing,
-                Err(error) => Standing::Impossible(format!("{error:#}")),
+                Err(error) => Standing::Impossible { why: format!("{error:#}"), hop: Ok(NextHop::Frame(frame)) },
             },
             Ok(NextHop::Local) => {
                 kernel.forget(before);

@@ -42,6 +42,13 @@ impl Ports {
     }
 }
 
+impl Claim {
+    /// The number.
+    pub fn number(&self) -> u16 {
+        self.place as u16
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         self.ports.clear(self.place);
