@@ -169,8 +169,10 @@ pub struct Reverse {
     pub exclude: u32,
     /// The live word of its service; see [`Service::live`].
     pub live: u32,
+    /// The row that signs of this backend are counted for; beyond all rows: for none.
+    pub row: u32,
     /// Reserved, zero.
-    pub reserved: [u32; 4],
+    pub reserved: [u32; 3],
 }
 
 /// What one CPU has counted for one row.
@@ -183,6 +185,19 @@ pub struct Counters {
     pub bytes: u64,
     /// New connections: TCP SYNs.
     pub connections: u64,
+}
+
+/// Signs that a backend does not do well, counted for one row by all CPUs together: they are rare, and it does no harm if one of
+/// two at the same moment is lost.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Signs {
+    /// SYNs for it that clients had sent before.
+    pub syn_retransmissions: u64,
+    /// TCP resets of it, where it is translated.
+    pub resets: u64,
+    /// ICMP errors that say that it cannot be reached, where it is translated.
+    pub unreachables: u64,
 }
 
 /// Whom a reserved address stands for, and the frame that reaches it (see [`crate::probe`]): a cache line.
@@ -329,6 +344,7 @@ const _: () = {
     assert!(size_of::<Row>() == 64);
     assert!(size_of::<Reverse>() == 64);
     assert!(size_of::<Counters>() == 24);
+    assert!(size_of::<Signs>() == 24);
     assert!(size_of::<ProbeTarget>() == 64);
     assert!(PROBE_TARGETS < 1 << 17, "a reserved IPv4 address has 17 bits for them");
     assert!(size_of::<FlowKey4>() == 16);

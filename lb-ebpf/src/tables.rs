@@ -9,17 +9,18 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
     Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, ProbeTarget, Record,
-    Reverse, Root, Row, Service, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
 };
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason};
 use lb_common::flow::Flow;
 use lb_common::limits::{
     COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT, PROBE_TARGETS as PROBE_TARGET_COUNT,
-    SLOTS_PER_ELEMENT,
+    SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
 };
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
+use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::probe::PLACES;
 use lb_common::slot::Slot;
@@ -53,6 +54,10 @@ static REFUSALS: Array<u64> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 static ROWS: Array<Row> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 #[map]
 static COUNTERS: PerCpuArray<CountersElement> = PerCpuArray::with_max_entries(64, 0);
+#[map]
+static SIGNS: Array<Signs> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+#[map]
+static SYN_MARKS: Array<u64> = Array::with_max_entries(SYN_MARK_COUNT, 0);
 #[map]
 static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(64, 0);
 #[map]
@@ -129,6 +134,28 @@ impl<T: Tracer> Tables for Maps<'_, T> {
             counters.bytes += u64::from(bytes);
             counters.connections += u64::from(opens);
         }
+    }
+
+    #[inline(always)]
+    fn note_sign(&self, row: u32, sign: Sign) {
+        if let Some(signs) = SIGNS.get_ptr_mut(row) {
+            // SAFETY: the element is three aligned words. CPUs that race count one sign for two: of signs it is the many that
+            // say something, and there is no atomic addition for this target.
+            unsafe {
+                *match sign {
+                    Sign::SynRetransmission => &raw mut (*signs).syn_retransmissions,
+                    Sign::Reset => &raw mut (*signs).resets,
+                    Sign::Unreachable => &raw mut (*signs).unreachables,
+                } += 1;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn mark_syn(&self, place: u32, mark: u64) -> u64 {
+        let Some(word) = SYN_MARKS.get_ptr_mut(place) else { return 0 };
+        // SAFETY: the element is an aligned word. CPUs that race leave the mark of one of them: the other's is displaced.
+        unsafe { word.replace(mark) }
     }
 
     #[inline(always)]

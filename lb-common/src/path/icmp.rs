@@ -5,7 +5,7 @@
 //! of our own probes (see [`probe`]).
 
 use super::nat::{self, End};
-use super::{Step, Tables, classify, forward, live_word, probe, select};
+use super::{Step, Tables, classify, forward, live_word, probe, select, signs};
 use crate::abi::{Reverse, Row, method, root_flags};
 use crate::address::Address;
 use crate::checksum::Difference;
@@ -34,7 +34,7 @@ pub fn steer<P: Packet, T: Tables>(
     datagram: &Datagram,
 ) -> Result<u32, Reason> {
     // Type and code together: the kernel's verifier cannot follow a check for a single octet.
-    let Some([kind, _]) = packet.load::<[u8; 2]>(datagram.transport) else { return Err(Reason::NotService) };
+    let Some([kind, code]) = packet.load::<[u8; 2]>(datagram.transport) else { return Err(Reason::NotService) };
     if kind == echo_reply(datagram.v4) && classify::live(tables)?.has(root_flags::PROBES) {
         return probe::echo_reply(packet, tables, frame, datagram);
     }
@@ -66,6 +66,7 @@ pub fn steer<P: Packet, T: Tables>(
     }
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
         live_word::check(tables, reverse.live)?;
+        signs::error(tables, datagram.v4, [kind, code], reverse.row);
         return to_client(packet, tables, &live, frame, datagram, &quote, reverse);
     }
     if live.has(root_flags::PROBES)

@@ -9,6 +9,7 @@ mod live_word;
 mod nat;
 mod probe;
 mod select;
+pub mod signs;
 
 use crate::abi::{
     Displacements, FragmentEntry, FragmentKey, ProbeTarget, Record, Reverse, Root, Row, Service, method, root_flags,
@@ -18,6 +19,7 @@ use crate::address::Address;
 use crate::counters::{Fate, Reason};
 use crate::flow::Flow;
 use crate::packet::ethernet::{self, Exit, Frame, ethertype};
+use crate::packet::transport::{self, Signal};
 use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
 use crate::slot::Slot;
 
@@ -39,6 +41,10 @@ pub trait Tables {
     fn row(&self, index: u32) -> Option<&Row>;
     /// Counts a packet of `bytes` forwarded by a row.
     fn count(&self, row: u32, bytes: u32, opens: bool);
+    /// Counts a sign that the backend of a row does not do well; none beyond all rows.
+    fn note_sign(&self, row: u32, sign: signs::Sign);
+    /// Leaves the mark of a SYN at a place below [`crate::limits::SYN_MARKS`]; the mark that was there, or 0.
+    fn mark_syn(&self, place: u32, mark: u64) -> u64;
     /// Counts a packet that was not forwarded.
     fn count_reason(&self, reason: Reason);
     /// Coarse monotonic time in nanoseconds.
@@ -195,7 +201,7 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
         return fragment::later(packet, tables, &frame, &datagram);
     }
     let result = match datagram.protocol {
-        protocol::TCP | protocol::UDP => transport(packet, tables, &frame, &datagram),
+        protocol::TCP | protocol::UDP => tcp_or_udp(packet, tables, &frame, &datagram),
         protocol::ICMP if datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::ICMPV6 if !datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::UNREADABLE => Err(classify::not_understood(tables, datagram.destination, Reason::Unreadable)),
@@ -210,7 +216,7 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
 }
 
 #[inline(always)]
-fn transport<P: Packet, T: Tables>(
+fn tcp_or_udp<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     frame: &Frame,
@@ -247,14 +253,16 @@ fn request<P: Packet, T: Tables>(
 ) -> Result<u32, Reason> {
     tables.trace(Step::Flow(flow));
     live_word::check(tables, service.live)?;
-    let signal =
-        crate::packet::transport::signal(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
+    let signal = transport::signal(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
     let row = select::row(tables, service, flow, signal)?;
     if datagram.part == Part::First {
         fragment::remember_request(tables, datagram, service, row);
     }
+    if signal == Signal::Opens {
+        signs::syn(packet, tables, service, flow, datagram.transport, row);
+    }
     let interface = forward(packet, tables, frame, datagram, row, Some(flow.ports_wire))?;
-    tables.count(row, datagram.length, signal == crate::packet::transport::Signal::Opens);
+    tables.count(row, datagram.length, signal == Signal::Opens);
     Ok(interface)
 }
 

@@ -135,9 +135,7 @@ impl Controller {
             .collect();
         let mut totals = Totals::default();
         for backend in &backends {
-            totals.packets += backend.totals.packets;
-            totals.bytes += backend.totals.bytes;
-            totals.connections += backend.totals.connections;
+            totals.add(&backend.totals);
         }
         ServiceStatus {
             name: config.name.clone(),

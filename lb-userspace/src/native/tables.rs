@@ -6,12 +6,13 @@ use std::net::IpAddr;
 
 use lb_common::abi::{
     ALWAYS_LIVE, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, ProbeTarget, Record, Reverse, Root,
-    Row, Service,
+    Row, Service, Signs,
 };
 use lb_common::address::Address;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
 use lb_common::limits::{LIVE_WORDS, SLOTS_PER_ELEMENT};
+use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::slot::Slot;
 
@@ -38,6 +39,10 @@ pub struct NativeTables {
     pub flow_capacity: usize,
     /// Per row.
     pub counters: RefCell<BTreeMap<u32, Counters>>,
+    /// Signs that backends do not do well, per row.
+    pub signs: RefCell<BTreeMap<u32, Signs>>,
+    /// Marks of SYNs, by place.
+    pub syn_marks: RefCell<BTreeMap<u32, u64>>,
     /// Per reason.
     pub reasons: RefCell<BTreeMap<Reason, u64>>,
     /// The time that the packet path sees, in nanoseconds.
@@ -74,6 +79,8 @@ impl NativeTables {
             flows: RefCell::default(),
             flow_capacity,
             counters: RefCell::default(),
+            signs: RefCell::default(),
+            syn_marks: RefCell::default(),
             reasons: RefCell::default(),
             clock: Cell::new(0),
             refusals: RefCell::default(),
@@ -125,6 +132,20 @@ impl Tables for NativeTables {
         counters.packets += 1;
         counters.bytes += u64::from(bytes);
         counters.connections += u64::from(opens);
+    }
+
+    fn note_sign(&self, row: u32, sign: Sign) {
+        let mut signs = self.signs.borrow_mut();
+        let signs = signs.entry(row).or_default();
+        *match sign {
+            Sign::SynRetransmission => &mut signs.syn_retransmissions,
+            Sign::Reset => &mut signs.resets,
+            Sign::Unreachable => &mut signs.unreachables,
+        } += 1;
+    }
+
+    fn mark_syn(&self, place: u32, mark: u64) -> u64 {
+        self.syn_marks.borrow_mut().insert(place, mark).unwrap_or(0)
     }
 
     fn count_reason(&self, reason: Reason) {

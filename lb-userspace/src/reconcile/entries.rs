@@ -104,8 +104,8 @@ pub fn tag_wire(tag: &VlanTag) -> u32 {
     u32::from_ne_bytes([t0, t1, c0, c1])
 }
 
-/// The reverse table's entry of a translated backend of a listener; `None` when the backend is not translated.
-pub fn reverse(backend: &Backend, listener: &Listener, exclude: u32, live: u32) -> Option<Reverse> {
+/// The reverse table's entry of a translated backend of a listener, whose row is this; `None` when the backend is not translated.
+pub fn reverse(backend: &Backend, listener: &Listener, row: u32, exclude: u32, live: u32) -> Option<Reverse> {
     (backend.forwarding == Forwarding::Nat).then(|| Reverse {
         backend: backend.address.into(),
         service: listener.address.into(),
@@ -115,6 +115,7 @@ pub fn reverse(backend: &Backend, listener: &Listener, exclude: u32, live: u32) 
         flags: service_flags::USED,
         exclude,
         live,
+        row,
         ..Reverse::default()
     })
 }

@@ -40,6 +40,7 @@ fn both_homes_agree_on_random_packets() {
         native.fragments.borrow_mut().clear();
         native.counters.borrow_mut().clear();
         native.reasons.borrow_mut().clear();
+        native.signs.borrow_mut().clear();
         native.handed_over.borrow_mut().clear();
         forget(&mut kernel);
         let mut random = Random(seed);

@@ -8,6 +8,7 @@ use fairway_tests::packet::verify::wrong_checksum;
 use lb_common::abi::{Counters, FlowKey6, Record};
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
+use lb_common::path::signs::Sign;
 use lb_common::path::{Route, Verdict, process};
 
 use super::kernel::{self, FLOWS, Kernel, action};
@@ -25,6 +26,7 @@ pub struct Case {
     full: Option<Flavour>,
     steps: Vec<(Vec<u8>, Want)>,
     turns: Vec<(usize, bool)>,
+    signs: Vec<(usize, (u32, Sign))>,
     records: Option<Vec<Kept>>,
     refused: bool,
 }
@@ -69,6 +71,7 @@ pub fn case(name: impl Into<String>) -> Case {
         full: None,
         steps: vec![],
         turns: vec![],
+        signs: vec![],
         records: None,
         refused: false,
     }
@@ -130,6 +133,12 @@ impl Case {
     /// A packet that is not for a row leaves: a reply.
     pub fn returns(mut self, packet: &Frame, want: &Frame, interface: u32) -> Self {
         self.steps.push((packet.octets(), Want::Sent { interface, frame: want.octets(), count: None }));
+        self
+    }
+
+    /// The packet before is a sign, counted for this row.
+    pub fn signs(mut self, row: u32, sign: Sign) -> Self {
+        self.signs.push((self.steps.len() - 1, (row, sign)));
         self
     }
 
@@ -214,9 +223,11 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
         let mut frame = NativePacket::new(packet, case.interface);
         native.counters.borrow_mut().clear();
         native.reasons.borrow_mut().clear();
+        native.signs.borrow_mut().clear();
+        let signs: Vec<(u32, Sign)> = case.signs.iter().filter(|(at, _)| *at == i).map(|(_, sign)| *sign).collect();
         let verdict = process(&mut frame, &native);
         let counted = Totals::of(&native);
-        compare(want, case.interface, verdict, frame.frame(), &counted, packet, &mut |what| {
+        compare(want, &signs, case.interface, verdict, frame.frame(), &counted, packet, &mut |what| {
             say(format!("natively, {what}"))
         });
         if let Want::HandedOver { network, .. } = want
@@ -256,6 +267,7 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
 /// Holds one packet's fate against what the case says.
 fn compare(
     want: &Want,
+    signs: &[(u32, Sign)],
     came_by: u32,
     verdict: Verdict,
     out: &[u8],
@@ -264,6 +276,9 @@ fn compare(
     say: &mut dyn FnMut(String),
 ) {
     let mut totals = Totals::default();
+    for (row, sign) in signs {
+        *totals.sign(*row, *sign) += 1;
+    }
     let expected = match want {
         Want::Sent { interface, .. } if *interface == came_by => Verdict::Transmit,
         Want::Sent { interface, .. } => Verdict::Redirect(*interface),

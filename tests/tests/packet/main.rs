@@ -14,6 +14,7 @@ mod probes;
 mod quotes;
 mod random;
 mod records;
+mod signs;
 mod state;
 mod tags;
 mod torn;
@@ -34,6 +35,7 @@ fn there_are_as_many_cases_as_there_should_be() {
         ("probes", probes::cases()),
         ("quotes", quotes::cases()),
         ("records", records::cases()),
+        ("signs", signs::cases()),
         ("tags", tags::cases()),
     ];
     let packets: usize = subjects.iter().flat_map(|(_, cases)| cases).map(check::Case::packets).sum();

@@ -325,6 +325,7 @@ impl Builder {
             flags: service_flags::USED,
             exclude,
             live: live_word(port),
+            row,
             ..Reverse::default()
         });
     }

@@ -10,6 +10,7 @@ use lb_common::abi::{Displacements, FragmentEntry, FragmentKey, ProbeTarget, Rec
 use lb_common::address::Address;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
+use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Tables};
 use lb_common::slot::Slot;
 
@@ -89,6 +90,14 @@ impl Tables for InFlight<'_> {
 
     fn count(&self, row: u32, bytes: u32, opens: bool) {
         self.tables.count(row, bytes, opens);
+    }
+
+    fn note_sign(&self, row: u32, sign: Sign) {
+        self.tables.note_sign(row, sign);
+    }
+
+    fn mark_syn(&self, place: u32, mark: u64) -> u64 {
+        self.tables.mark_syn(place, mark)
     }
 
     fn count_reason(&self, reason: Reason) {

@@ -7,7 +7,9 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use ipnet::IpNet;
-use lb_common::abi::{Counters, Displacements, ExcludeKey, HALF_ENTRIES, ProbeTarget, Reverse, Root, Row, Service};
+use lb_common::abi::{
+    Counters, Displacements, ExcludeKey, HALF_ENTRIES, ProbeTarget, Reverse, Root, Row, Service, Signs,
+};
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS, Reason};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
@@ -27,6 +29,7 @@ pub struct Maps {
     refusals: MappedArray<u64>,
     rows: MappedArray<Row>,
     counters: PerCpuArray<MapData, [[u64; 3]; COUNTERS_PER_ELEMENT]>,
+    signs: MappedArray<Signs>,
     reasons: PerCpuArray<MapData, u64>,
     exclude: LpmTrie<MapData, [u8; 20], u32>,
     vlans: HashMap<MapData, u32, [u32; 3]>,
@@ -64,6 +67,7 @@ impl Maps {
             refusals: mapped(ebpf, "REFUSALS")?,
             rows: mapped(ebpf, "ROWS")?,
             counters: take(ebpf, "COUNTERS")?,
+            signs: mapped(ebpf, "SIGNS")?,
             reasons: take(ebpf, "REASONS")?,
             exclude: take(ebpf, "NAT_EXCLUDE")?,
             vlans: take(ebpf, "VLANS")?,
@@ -125,6 +129,14 @@ impl Maps {
             }
         }
         Ok(sums)
+    }
+
+    /// Signs that the backend of a row does not do well.
+    ///
+    /// # Errors
+    /// When there is no such row.
+    pub fn signs(&self, row: u32) -> anyhow::Result<Signs> {
+        self.signs.read(row as usize)
     }
 
     /// Packets that were not forwarded for this reason.
