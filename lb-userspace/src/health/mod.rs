@@ -10,6 +10,7 @@
 //! [`view`] is what is said of all that.
 
 pub mod checker;
+pub mod outlier;
 pub mod spec;
 pub mod verdict;
 pub mod view;
