@@ -2,14 +2,16 @@
 //! must be done about it; the runtime does it and reports back. No clock, socket or map inside: `now` is an argument, the
 //! monotonic time since boot, which is the packet path's clock too.
 
+pub mod checks;
 pub mod events;
 mod interfaces;
+mod pools;
 pub mod status;
 pub mod steering;
 pub mod view;
 pub mod vrrp;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +20,10 @@ use lb_common::abi::root_flags;
 
 pub use interfaces::{Interface, Interfaces};
 
-use crate::config::{AttachMode, Config};
-use crate::health::spec::{self, Spec};
+use crate::config::{AttachMode, Config, Service};
+use crate::happening::Happening;
+use crate::health::pool::Pools;
+use crate::health::spec::Spec;
 use crate::health::verdict::Verdict;
 use crate::nexthop::ProgramMode;
 use crate::nexthop::tracker::Event as Network;
@@ -27,6 +31,7 @@ use crate::reconcile::census::Census;
 use crate::reconcile::image::Image;
 use crate::reconcile::plan::{Plan, PlanError};
 use crate::reconcile::planner::Planner;
+use crate::reconcile::tables::TableError;
 use crate::reconcile::write::Write;
 use crate::scheduler::seed::Seed;
 use crate::scheduler::slots::SweepReport;
@@ -45,9 +50,10 @@ pub enum Event {
     },
     /// The flow tables were counted.
     Census(Box<Census>),
-    /// Checks have other verdicts. Whoever is new in the configuration and shares a spec with others must ask for what is
-    /// known already: a verdict is told when it changes, once.
+    /// Checks have other verdicts. Told once, when they change.
     Verdicts(Vec<(Arc<Spec>, Verdict)>),
+    /// The time of [`Controller::deadline`] has come; harmless at any other.
+    Tick,
 }
 
 /// Something to be done.
@@ -77,6 +83,10 @@ pub enum Effect {
     },
     /// Probes are steered differently.
     Steer(Vec<steering::Change>),
+    /// Have these checks made at once, besides their timetable.
+    CheckNow(Vec<Arc<Spec>>),
+    /// Tell these, in their order.
+    Tell(Vec<Happening>),
     /// The program is attached to these, and no others.
     AttachedTo(BTreeSet<u32>),
     /// A VLAN interface and what it stands for: replies that the host routes by it leave by the one below.
@@ -101,7 +111,9 @@ pub struct Controller {
     listed: bool,
     census: Census,
     forced_slots: u64,
-    verdicts: HashMap<Arc<Spec>, Verdict>,
+    pools: Pools,
+    /// Services that shall have other weights than there is room for, and what is missing.
+    cramped: BTreeMap<String, TableError>,
 }
 
 impl Controller {
@@ -118,7 +130,8 @@ impl Controller {
             listed: false,
             census: Census::default(),
             forced_slots: 0,
-            verdicts: HashMap::new(),
+            pools: Pools::default(),
+            cramped: BTreeMap::new(),
             config,
         }
     }
@@ -128,12 +141,15 @@ impl Controller {
     /// # Errors
     /// When it does not fit; then nothing is changed.
     pub fn configure(&mut self, now: Duration, config: Config) -> Result<(Plan, Vec<Effect>), PlanError> {
-        let plan = self.planner.configure(now, &self.image, &config)?;
+        let mut pools = self.pools.clone();
+        let happenings = pools.configure(now, &config);
+        let plan = self.planner.configure_with(now, &self.image, &config, &pools.standings())?;
+        self.pools = pools;
+        self.cramped.clear();
         let mut effects = self.write(plan.writes.clone());
+        effects.extend(pools::tell(happenings));
         effects.push(Effect::AssignRows);
         effects.push(Effect::Want(self.planner.destinations()));
-        let specs = spec::all(&config.services);
-        self.verdicts.retain(|spec, _| specs.contains(&**spec));
         self.config = config;
         effects.extend(self.steer());
         effects.extend(self.interfaces.configure(&self.config.dataplane));
@@ -145,7 +161,9 @@ impl Controller {
     /// # Errors
     /// When it does not fit.
     pub fn preview(&self, now: Duration, config: &Config) -> Result<Plan, PlanError> {
-        self.planner.clone().configure(now, &self.image, config)
+        let mut pools = self.pools.clone();
+        pools.configure(now, config);
+        self.planner.clone().configure_with(now, &self.image, config, &pools.standings())
     }
 
     /// Every address that packets are sent to, now or under another configuration.
@@ -172,6 +190,7 @@ impl Controller {
         match event {
             Event::Network(Network::NextHop { destination, result }) => {
                 let changes = self.steering.next_hop(destination, &result);
+                self.note_egress(destination, &result);
                 let writes = self.planner.next_hop(&self.image, destination, result);
                 let mut effects = self.write(writes);
                 effects.extend((!changes.is_empty()).then_some(Effect::Steer(changes)));
@@ -196,8 +215,12 @@ impl Controller {
             Event::Attached { interface, outcome } => self.interfaces.attached(interface, outcome),
             Event::Census(census) => self.sweep(now, *census),
             Event::Verdicts(verdicts) => {
-                self.verdicts.extend(verdicts);
-                Vec::new()
+                let changes = self.pools.verdicts(now, verdicts);
+                self.follow(now, changes)
+            }
+            Event::Tick => {
+                let changes = self.pools.tick(now);
+                self.follow(now, changes)
             }
         }
     }
@@ -276,5 +299,9 @@ impl Controller {
 }
 
 fn addresses(config: &Config) -> impl Iterator<Item = IpAddr> {
-    config.services.iter().flat_map(|service| &service.backends).map(|backend| backend.address)
+    let members = |service: &Service| {
+        let sorry = service.sorry.as_ref().map(|sorry| sorry.address);
+        service.backends.iter().map(|backend| backend.address).chain(sorry).collect::<Vec<_>>()
+    };
+    config.services.iter().flat_map(members)
 }

@@ -102,6 +102,17 @@ pub struct Summary {
     pub worst_lateness: Duration,
     /// The same as a share of the interval, the worst of all: 0.1 is a tenth of it.
     pub worst_share: f64,
+    /// The last probe that began a tenth of its interval late, or more.
+    pub late: Option<Late>,
+}
+
+/// A probe that began late.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Late {
+    /// When it began.
+    pub at: Duration,
+    /// By so much.
+    pub by: Duration,
 }
 
 /// Observations by upper bounds.

@@ -18,6 +18,7 @@ use lb_common::slot::Slot;
 
 use super::words::words;
 use crate::reconcile::image::Image;
+use crate::reconcile::write::Write;
 
 /// Identifies a flow of either family.
 pub type FlowId = FlowKey6;
@@ -93,6 +94,14 @@ impl NativeTables {
             handed_over: RefCell::default(),
             traced: false,
             steps: RefCell::default(),
+        }
+    }
+
+    /// Carries out one write, also on the records of flows.
+    pub fn apply(&mut self, write: &Write) {
+        self.image.apply(write);
+        if let Write::Forget(dead) = write {
+            self.flows.borrow_mut().retain(|_, record| !dead.contains(&(record.pool, record.backend)));
         }
     }
 }

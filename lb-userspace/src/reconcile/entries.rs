@@ -60,12 +60,12 @@ pub struct Place {
     pub live: u32,
 }
 
-/// The row of a backend for a listener.
-pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>) -> Row {
+/// The row of a backend for a listener. `up`: whether the backend is up to the flows that it has.
+pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool) -> Row {
     let nat = backend.forwarding == Forwarding::Nat;
     let row = Row {
         address: backend.address.into(),
-        state: row_state::ALIVE,
+        state: if up { row_state::ALIVE } else { 0 },
         method: if nat { method::NAT } else { method::DIRECT },
         port_wire: if nat { backend.target_port(listener).unwrap_or(0).to_be() } else { 0 },
         ..Row::default()

@@ -33,7 +33,7 @@ impl Replaced {
             Write::Grace => *self = Self::default(),
             // Whole tables are written where only a later root leads to.
             Write::Slots(..) | Write::Row(..) | Write::RowMac(..) | Write::RowState(..) => {}
-            Write::Half(_) | Write::Exclude(..) | Write::Include(..) => {}
+            Write::Half(_) | Write::Exclude(..) | Write::Include(..) | Write::Forget(_) => {}
         }
     }
 

@@ -102,6 +102,7 @@ impl Maps {
             Write::Include(number, prefix) => {
                 self.exclude.remove(&exclude_key(*number, *prefix)).context("including a prefix in translation")
             }
+            Write::Forget(backends) => super::forget::forget(self, backends),
             Write::Grace => super::grace::wait(),
         }
     }

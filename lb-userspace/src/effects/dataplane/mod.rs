@@ -4,6 +4,7 @@ mod attach;
 mod batch;
 mod census;
 mod flow_table;
+mod forget;
 pub mod grace;
 mod ledger;
 pub mod link;

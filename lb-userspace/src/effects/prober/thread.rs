@@ -166,11 +166,11 @@ impl Prober {
     }
 
     fn begin_those_due(&mut self) {
-        loop {
-            let starts = self.checker.poll(now());
-            let none_failed_at_once = starts.into_iter().fold(true, |none, start| self.begin(start) && none);
-            if none_failed_at_once {
-                return;
+        let mut failed_at_once = true;
+        while failed_at_once {
+            failed_at_once = false;
+            for start in self.checker.poll(now()) {
+                failed_at_once |= !self.begin(start);
             }
         }
     }

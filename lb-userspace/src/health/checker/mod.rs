@@ -23,13 +23,16 @@ use std::time::Duration;
 
 use super::spec::Spec;
 use super::verdict::{Outcome, Verdict};
-use super::view::{CheckView, LATENESS_BOUNDS, Summary};
+use super::view::{CheckView, LATENESS_BOUNDS, Late, Summary};
 use check::{Check, Due};
 use queue::Queue;
+use timetable::LEAST_PERIOD;
 
 /// Probes begun by one [`Checker::poll`]: what they need done must not keep those waiting that are under way.
 const BATCH: usize = 256;
 
+/// A probe that begins this share of its interval after it was due is a late one.
+const LATE_SHARE: f64 = 0.1;
 /// Entries of the queue that hold no more and are no reason to tidy it.
 const IDLE_ENTRIES: usize = 1024;
 
@@ -196,7 +199,7 @@ impl Checker {
         let is_first = match check.due {
             Due::At(moment) => {
                 let late = now.saturating_sub(moment);
-                note_lateness(&mut self.summary, late, check.spec.timing.interval);
+                note_lateness(&mut self.summary, now, late, check.spec.timing.interval);
                 check.record.worst_lateness = check.record.worst_lateness.max(late);
                 false
             }
@@ -272,11 +275,13 @@ fn due_by(checks: &[Option<Check>]) -> impl Fn(u32) -> Option<Duration> {
     }
 }
 
-fn note_lateness(summary: &mut Summary, late: Duration, interval: Duration) {
+fn note_lateness(summary: &mut Summary, now: Duration, late: Duration, interval: Duration) {
     summary.lateness.observe(&LATENESS_BOUNDS, late);
     summary.worst_lateness = summary.worst_lateness.max(late);
-    if !interval.is_zero() {
-        summary.worst_share = summary.worst_share.max(late.div_duration_f64(interval));
+    let share = late.div_duration_f64(interval.max(LEAST_PERIOD));
+    summary.worst_share = summary.worst_share.max(share);
+    if share >= LATE_SHARE {
+        summary.late = Some(Late { at: now, by: late });
     }
 }
 

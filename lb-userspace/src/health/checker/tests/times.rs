@@ -84,6 +84,7 @@ fn a_late_poll_is_measured_and_moves_no_later_probe() {
     let summary = world.checker.summary();
     assert_eq!((summary.worst_lateness, world.view().record.worst_lateness), (millis(300), millis(300)));
     assert!((summary.worst_share - 0.3).abs() < 1e-9);
+    assert_eq!(summary.late.map(|late| (late.at, late.by)), Some((due + millis(300), millis(300))));
 }
 
 #[test]
