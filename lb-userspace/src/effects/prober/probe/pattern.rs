@@ -5,6 +5,7 @@ use std::fmt;
 use regex::bytes::Regex;
 
 use crate::config::check::Pattern;
+use crate::config::compiled;
 
 /// Of what is shown of an answer in a reason, so many octets.
 const MOST_SHOWN: usize = 60;
@@ -22,7 +23,9 @@ impl Matcher {
     pub(super) fn new(pattern: &Pattern) -> Result<Self, String> {
         match pattern {
             Pattern::Contains(octets) => Ok(Self::Contains(octets.clone())),
-            Pattern::Matches(text) => Regex::new(text).map(Self::Matches).map_err(|error| error.to_string()),
+            Pattern::Matches(text) => {
+                compiled(text).map(Self::Matches).ok_or_else(|| format!("/{text}/ is no regular expression"))
+            }
         }
     }
 
@@ -80,7 +83,7 @@ mod tests {
     #[test]
     fn what_is_no_expression_says_why() {
         let error = Matcher::new(&Pattern::Matches("(".into())).unwrap_err();
-        assert!(error.contains("unclosed group"), "{error}");
+        assert_eq!(error, "/(/ is no regular expression");
     }
 
     #[test]
