@@ -5,6 +5,7 @@
 pub mod checks;
 pub mod events;
 mod interfaces;
+pub mod outliers;
 mod pools;
 pub mod status;
 pub mod steering;
@@ -22,6 +23,7 @@ pub use interfaces::{Interface, Interfaces};
 
 use crate::config::{AttachMode, Config, Service};
 use crate::happening::Happening;
+use crate::health::outlier::Outliers;
 use crate::health::pool::Pools;
 use crate::health::spec::Spec;
 use crate::health::verdict::Verdict;
@@ -48,6 +50,8 @@ pub enum Event {
         /// How it is attached, or why not.
         outcome: Result<ProgramMode, String>,
     },
+    /// What was forwarded was counted, for services whose backends are watched.
+    Counted(outliers::Counted),
     /// The flow tables were counted.
     Census(Box<Census>),
     /// Checks have other verdicts. Told once, when they change.
@@ -107,6 +111,7 @@ pub struct Controller {
     image: Image,
     interfaces: Interfaces,
     steering: steering::Steering,
+    outliers: Outliers,
     local: BTreeSet<IpAddr>,
     listed: bool,
     census: Census,
@@ -126,6 +131,7 @@ impl Controller {
             image: Image::new(slots as usize, rows as usize),
             interfaces: Interfaces::default(),
             steering: steering::Steering::default(),
+            outliers: Outliers::default(),
             local: BTreeSet::new(),
             listed: false,
             census: Census::default(),
@@ -213,6 +219,7 @@ impl Controller {
             }
             Event::Network(Network::LinkRemoved { index, .. }) => self.interfaces.gone(index),
             Event::Attached { interface, outcome } => self.interfaces.attached(interface, outcome),
+            Event::Counted(counted) => self.suspect(now, &counted),
             Event::Census(census) => self.sweep(now, *census),
             Event::Verdicts(verdicts) => {
                 let changes = self.pools.verdicts(now, verdicts);

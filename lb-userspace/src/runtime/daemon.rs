@@ -328,6 +328,7 @@ impl Daemon {
     fn tick(&mut self) {
         self.reload_if_ready();
         self.tell_untold_checks();
+        self.look_for_outliers();
         self.virtual_routers.send_waiting();
         self.ask_gateways();
         self.virtual_routers.observe(&self.controller);
@@ -352,6 +353,17 @@ impl Daemon {
                 self.perform(effects);
             }
             Err(error) => error!(error = format!("{error:#}"), "the flow tables cannot be read"),
+        }
+    }
+
+    fn look_for_outliers(&mut self) {
+        let watched = self.controller.watched_services();
+        if watched.is_empty() {
+            return;
+        }
+        if let Some(counted) = self.dataplane.totals(|service| watched.contains(service)) {
+            let effects = self.controller.handle(clock::now(), Event::Counted(counted));
+            self.perform(effects);
         }
     }
 

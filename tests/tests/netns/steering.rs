@@ -19,7 +19,7 @@ use fairway::health::spec::{Spec, Target, Way};
 use fairway::health::verdict::{CheckState, Verdict};
 use fairway::nexthop::{Frame, Mac, NextHop};
 use fairway::playground::Lab;
-use fairway::playground::topology::{SERVICE_V4, SERVICE_V6, Spec, backend_v4, backend_v6};
+use fairway::playground::topology::{SERVICE_V4, SERVICE_V6, Spec as Network, backend_v4, backend_v6};
 use fairway::reconcile::write::Write;
 use lb_common::abi::{Root, root_flags};
 use lb_common::counters::Fate;
@@ -196,7 +196,7 @@ fn what_a_killed_daemon_left_is_replaced_and_what_a_stopped_one_had_is_gone() {
 
 /// Two balancers, of which the first holds the service's addresses, and two backends.
 fn two_balancers() -> Lab {
-    lab(&Spec { balancers: 2, backends: 2, ..Spec::default() })
+    lab(&Network { balancers: 2, backends: 2, ..Network::default() })
 }
 
 fn backend(index: usize, v4: bool) -> IpAddr {

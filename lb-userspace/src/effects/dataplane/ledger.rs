@@ -45,13 +45,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Everything counted so far, by backend.
+    /// Everything counted so far, by backend, of services that `wanted` takes.
     ///
     /// # Errors
     /// When the kernel does not tell a row's counters.
-    pub fn totals(&self, maps: &Maps) -> anyhow::Result<BTreeMap<Account, Totals>> {
-        let mut totals = self.folded.clone();
-        for (&row, (owner, base)) in &self.rows {
+    pub fn totals(&self, maps: &Maps, wanted: impl Fn(&str) -> bool) -> anyhow::Result<BTreeMap<Account, Totals>> {
+        let folded = self.folded.iter().filter(|((service, _), _)| wanted(service));
+        let mut totals: BTreeMap<Account, Totals> = folded.map(|(account, sum)| (account.clone(), *sum)).collect();
+        for (&row, (owner, base)) in self.rows.iter().filter(|(_, (owner, _))| wanted(&owner.service)) {
             totals.entry(account(owner)).or_default().add(&since(base, &counted(maps, row)?));
         }
         Ok(totals)

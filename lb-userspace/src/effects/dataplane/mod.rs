@@ -140,12 +140,12 @@ impl Dataplane {
         census::take(&mut self.maps, image, now)
     }
 
-    /// What was forwarded, by backend.
+    /// What was forwarded, by backend, of services that `wanted` takes.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn totals(&self) -> anyhow::Result<BTreeMap<Account, Totals>> {
-        self.ledger.totals(&self.maps)
+    pub fn totals(&self, wanted: impl Fn(&str) -> bool) -> anyhow::Result<BTreeMap<Account, Totals>> {
+        self.ledger.totals(&self.maps, wanted)
     }
 
     /// Packets that were not forwarded, by reason; those of one fate.
