@@ -2,6 +2,7 @@
 //! must be done about it; the runtime does it and reports back. No clock, socket or map inside: `now` is an argument, the
 //! monotonic time since boot, which is the packet path's clock too.
 
+pub mod checks;
 pub mod events;
 mod interfaces;
 mod pools;
@@ -79,6 +80,8 @@ pub enum Effect {
         /// The interface's index.
         interface: u32,
     },
+    /// Have these checks made at once, besides their timetable.
+    CheckNow(Vec<Arc<Spec>>),
     /// Tell these, in their order.
     Tell(Vec<Happening>),
     /// The program is attached to these, and no others.

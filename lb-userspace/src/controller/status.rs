@@ -110,6 +110,7 @@ impl Controller {
             flows_at_risk: self.census.exceptions,
             overrides: self.overrides(),
             vrrp: None,
+            prober: None,
             node,
             config,
         }
@@ -222,6 +223,7 @@ impl Controller {
             next_hop: entries::describe(hop, |index| self.interfaces().links().name_of(index), backend.address),
             reachable: matches!(hop, Some(Ok(_))),
             totals: telemetry.totals.get(&key).copied().unwrap_or_default(),
+            checks: Vec::new(),
         }
     }
 

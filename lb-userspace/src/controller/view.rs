@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::checks::{CheckStatus, ProberStatus};
 use super::vrrp::VrrpStatus;
 
 /// Version of the shapes here. Fields are added under the same version, never renamed or removed.
@@ -41,6 +42,9 @@ pub struct Status {
     /// VRRP; `None`: no virtual router was configured since the daemon started.
     #[serde(default)]
     pub vrrp: Option<VrrpStatus>,
+    /// The prober; `None`: no check was configured since the daemon started.
+    #[serde(default)]
+    pub prober: Option<ProberStatus>,
 }
 
 /// The node.
@@ -167,6 +171,9 @@ pub struct BackendStatus {
     pub reachable: bool,
     /// What was forwarded to it.
     pub totals: Totals,
+    /// Its checks, in the order of the configuration.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
 }
 
 /// Flows that a backend still has though it gets no new ones. Flows of settled slots are not recorded, so nobody knows their

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use super::checks::Checks;
 use super::forwarding::Forwarding;
 use super::overrides::Overrides;
 use super::pools::until;
@@ -23,6 +24,7 @@ use crate::effects::admin::{self, AdminServers};
 use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::{Dataplane, TraceSession};
 use crate::effects::netlink::{Leave, Resolver, forwards};
+use crate::effects::prober::route::Route;
 use crate::nexthop::tracker::Event as Network;
 
 /// Time between two rounds of housekeeping.
@@ -41,6 +43,7 @@ pub(super) struct Daemon {
     pub(super) dataplane: Forwarding,
     pub(super) telemetry: Telemetry,
     pub(super) virtual_routers: VirtualRouters,
+    pub(super) checks: Checks,
     pub(super) overrides: Overrides,
     resolver: Option<Resolver>,
     network: mpsc::Receiver<Network>,
@@ -95,6 +98,7 @@ impl Daemon {
             dataplane,
             telemetry: Telemetry::default(),
             virtual_routers: VirtualRouters::new(config.node.state_dir.clone(), log_format),
+            checks: Checks::new(&config.node.name, Box::new(|target| Ok(Route::plain(target)))),
             overrides,
             resolver: Some(resolver),
             network,
@@ -111,6 +115,7 @@ impl Daemon {
         let (plan, effects) = daemon.controller.configure(clock::now(), config)?;
         daemon.perform(effects);
         daemon.note_leaving();
+        daemon.checks.configure(daemon.controller.config())?;
         daemon.configure_virtual_routers()?;
         info!(
             services = daemon.controller.config().services.len(),
@@ -141,6 +146,10 @@ impl Daemon {
                     let output = output.context("the VRRP thread has ended")?;
                     self.virtual_routers.tell(output);
                 }
+                changes = self.checks.next() => {
+                    let changes = changes.context("the prober has ended")?;
+                    self.take_verdicts(changes);
+                }
                 ended = trace_ended(&mut self.trace) => self.end_trace(ended),
                 () = until(self.controller.deadline()) => self.tick_pools(),
                 _ = ticks.tick() => self.tick(),
@@ -152,6 +161,7 @@ impl Daemon {
     pub(super) async fn stop(mut self) {
         info!("stopping");
         self.virtual_routers.stop().await;
+        self.checks.stop().await;
         if let Some(admin) = self.admin.take() {
             admin.stop().await;
         }
@@ -179,7 +189,11 @@ impl Daemon {
     fn answer(&mut self, request: Request) {
         // An asker that has gone away misses its answer; nothing is wrong with that.
         match request {
-            Request::Status(reply) => drop(reply.send(Box::new(self.status()))),
+            Request::Status(reply) => {
+                let (status, asked) = (Box::new(self.status()), self.checks.ask());
+                tokio::spawn(async move { drop(reply.send(asked.put_into(status).await)) });
+            }
+            Request::Node(reply) => drop(reply.send(self.node())),
             Request::Diff(text, reply) => drop(reply.send(self.diff(text))),
             Request::Reload(text, reply) => self.begin_reload(text, Some(reply)),
             Request::Explain(query, reply) => {
@@ -256,11 +270,12 @@ impl Daemon {
                 self.note_leaving();
                 self.state.hash = hash;
                 self.state.loaded = clock::wall();
-                match self.configure_virtual_routers() {
+                let checked = self.checks.configure(self.controller.config());
+                match checked.and_then(|()| self.configure_virtual_routers()) {
                     Ok(()) => Ok(reload::report(&plan, warnings, self.controller.overrides())),
                     Err(error) => Err(Problem {
                         exit: 5,
-                        message: format!("services are reloaded, virtual routers are not: {error:#}"),
+                        message: format!("services are reloaded, checks or virtual routers are not: {error:#}"),
                     }),
                 }
             }
@@ -304,6 +319,7 @@ impl Daemon {
 
     fn tick(&mut self) {
         self.reload_if_ready();
+        self.tell_untold_checks();
         self.virtual_routers.send_waiting();
         self.ask_gateways();
         self.virtual_routers.observe(&self.controller);

@@ -3,6 +3,7 @@
 //! One task runs the loop ([`daemon`]); the admin side asks it by [`request::Request`]s, one after the other, so that every
 //! answer is of one moment. The next-hop resolver and the sender of unresolved replies are tasks of their own.
 
+mod checks;
 mod clock;
 mod daemon;
 mod explain;

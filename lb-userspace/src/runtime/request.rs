@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::controller::view::{BackendReport, Explanation, OrderReport, PlanReport, Problem, Status};
+use crate::controller::view::{BackendReport, Explanation, NodeStatus, OrderReport, PlanReport, Problem, Status};
 use crate::effects::events::EventStream;
 use crate::health::pool;
 
@@ -16,6 +16,8 @@ pub const QUEUE: usize = 64;
 pub enum Request {
     /// The state of everything.
     Status(oneshot::Sender<Box<Status>>),
+    /// The state of the node alone: cheap however many services there are, for whoever asks every second.
+    Node(oneshot::Sender<NodeStatus>),
     /// What reloading would change. `None`: from the file in force.
     Diff(Option<ConfigText>, oneshot::Sender<Result<PlanReport, Problem>>),
     /// Reload. `None`: from the file in force.

@@ -3,6 +3,7 @@
 //!
 //! The encoder appends `_total` to counters and `_info` to infos by itself, hence the names here are without.
 
+mod checks;
 mod vrrp;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ impl Collector for Snapshot {
         interfaces(&mut out, &self.0)?;
         services(&mut out, &self.0.services)?;
         backends(&mut out, &self.0.services)?;
+        checks::encode(&mut out, &self.0)?;
         packets_and_flows(&mut out, &self.0)?;
         vrrp::encode(&mut out, self.0.vrrp.as_ref())
     }
@@ -197,6 +199,13 @@ impl Families<'_> {
         series.into_iter().try_for_each(|(labels, value)| {
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
         })
+    }
+
+    /// Sum, and the count of each bucket by its upper bound.
+    fn histogram(&mut self, name: &str, help: &str, (sum, buckets): (f64, Vec<(f64, u64)>)) -> Result {
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        family.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 
     /// Each with its sum, and the count of each bucket by its upper bound.

@@ -71,12 +71,12 @@ async fn scrape(State(daemon): State<Daemon>) -> Result<Response, Refusal> {
 
 /// Alive is a daemon whose loop answers, whatever it answers.
 async fn livez(State(daemon): State<Daemon>) -> Result<&'static str, Refusal> {
-    daemon.status().await?;
+    daemon.node().await?;
     Ok("alive\n")
 }
 
 async fn readyz(State(daemon): State<Daemon>) -> Result<Response, Refusal> {
-    let node = daemon.status().await?.node;
+    let node = daemon.node().await?;
     if node.ready {
         return Ok("ready\n".into_response());
     }

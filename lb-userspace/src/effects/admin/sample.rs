@@ -1,7 +1,9 @@
 //! A state with something of everything, for tests of what is made from it.
 
+mod checks;
 mod vrrp;
 
+pub use checks::{check, prober};
 pub use vrrp::{quiet, vrrp};
 
 use std::collections::BTreeMap;
@@ -55,6 +57,7 @@ pub fn status() -> Status {
         flows_at_risk: 12,
         overrides: Vec::new(),
         vrrp: Some(vrrp()),
+        prober: Some(prober()),
     }
 }
 
@@ -84,7 +87,10 @@ fn service() -> ServiceStatus {
         quorum_since: NOW - 125.0,
         totals: Totals { packets: 1200, bytes: 1_500_000, connections: 120 },
         backends: vec![
-            backend("web1", "10.0.0.11", "up", Totals { packets: 700, bytes: 900_000, connections: 70 }),
+            BackendStatus {
+                checks: vec![check()],
+                ..backend("web1", "10.0.0.11", "up", Totals { packets: 700, bytes: 900_000, connections: 70 })
+            },
             BackendStatus {
                 reachable: false,
                 next_hop: "no answer to ARP on eth0".to_owned(),
@@ -118,5 +124,6 @@ fn backend(name: &str, address: &str, state: &str, totals: Totals) -> BackendSta
         next_hop: "02:00:00:00:00:0b on eth0".to_owned(),
         reachable: true,
         totals,
+        checks: Vec::new(),
     }
 }

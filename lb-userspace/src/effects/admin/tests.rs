@@ -63,6 +63,7 @@ async fn answer(mut queue: mpsc::Receiver<Request>, status: Status) {
     while let Some(request) = queue.recv().await {
         match request {
             Request::Status(sender) => drop(sender.send(Box::new(status.clone()))),
+            Request::Node(sender) => drop(sender.send(status.node.clone())),
             Request::Diff(_, sender) => drop(sender.send(Ok(PlanReport::default()))),
             Request::Reload(file, sender) => {
                 let name = file.map(|file| file.file);
