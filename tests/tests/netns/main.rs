@@ -1,5 +1,5 @@
-//! Fairway on real packets: the daemon in a lab of network namespaces, nginx behind it and clients before it. Needs root
-//! and nginx. Each file tests one promise; `fairway_tests::harness` is how they do it.
+//! Fairway on real packets: the daemon in a lab of network namespaces, nginx behind it and clients before it. Needs root,
+//! nginx, and for the checks Redis, dnsmasq and msmtpd. Each file tests one promise; `fairway_tests::harness` is how they do it.
 //!
 //! The binary under test is `$FAIRWAY_BIN`, or the `fairway` that lies beside this test's build directory. nginx is
 //! looked for in `$FAIRWAY_TOOLS_PATH` and then in `$PATH`.
@@ -17,6 +17,7 @@ mod explain;
 mod flow_table;
 mod foreign_program;
 mod fragments;
+mod health;
 mod host_traffic;
 mod interfaces;
 mod jumbo_frames;

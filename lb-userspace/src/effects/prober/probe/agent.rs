@@ -69,7 +69,7 @@ fn unknown(line: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{HUNG, ask, fails, serve, spec, succeeds};
+    use super::super::tests::{HUNG, ask, fails, hurried, serve, spec, succeeds};
     use super::*;
     use crate::config::check::Probe;
 
@@ -122,7 +122,7 @@ mod tests {
     #[tokio::test]
     async fn an_agent_that_says_nothing_hangs_or_hangs_up() {
         let port = serve(|client| client.linger()).await;
-        fails(ask(&spec(agent(""), port)).await, FailureKind::Hung, HUNG);
+        fails(ask(&hurried(agent(""), port)).await, FailureKind::Hung, HUNG);
         let port = serve(|client| async move { drop(client) }).await;
         let why = format!("connection closed by 127.0.0.1:{port} before an answer");
         fails(ask(&spec(agent(""), port)).await, FailureKind::Wrong, &why);

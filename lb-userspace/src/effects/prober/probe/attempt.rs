@@ -76,8 +76,8 @@ impl<'a> Attempt<'a> {
     /// That the deadline came.
     pub(super) fn too_late(&self) -> Failure {
         let Progress { stage, since, octets } = *self.progress();
+        let waited = Brief(self.waited(since));
         let limit = Brief(self.spec.timing.timeout);
-        let waited = Brief(self.deadline.saturating_duration_since(since));
         match (stage, octets) {
             (Stage::Connecting, _) => Failure::new(FailureKind::Silent, format!("connect timed out after {limit}")),
             (Stage::Datagram, _) => Failure::new(FailureKind::Silent, format!("no answer within {limit}")),
@@ -92,6 +92,13 @@ impl<'a> Attempt<'a> {
                 Failure::new(FailureKind::Hung, format!("answer incomplete after {limit}: {octets} {unit}"))
             }
         }
+    }
+
+    /// Time from the beginning of a stage to the deadline. What went before is left out if it was little: the same trouble
+    /// has the same words each time.
+    fn waited(&self, since: Instant) -> Duration {
+        let (limit, left) = (self.spec.timing.timeout, self.deadline.saturating_duration_since(since));
+        if left * 10 >= limit * 9 { limit } else { left }
     }
 
     /// A connection broke, or ended where it should not.

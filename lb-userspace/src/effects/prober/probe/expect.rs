@@ -62,7 +62,7 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{HUNG, ask, fails, serve, spec, succeeds};
+    use super::super::tests::{HUNG, ask, fails, hurried, serve, spec, succeeds};
     use super::*;
     use crate::config::check::{Pattern, Probe};
     use crate::health::verdict::FailureKind;
@@ -85,8 +85,8 @@ mod tests {
             client.linger().await;
         })
         .await;
-        let why = r#"no "+PONG\r\n" within 300 ms, but "-NOAUTH Authentication required.\r\n""#;
-        fails(ask(&spec(ping(), port)).await, FailureKind::Wrong, why);
+        let why = r#"no "+PONG\r\n" within 500 ms, but "-NOAUTH Authentication required.\r\n""#;
+        fails(ask(&hurried(ping(), port)).await, FailureKind::Wrong, why);
 
         let port = serve(|mut client| async move {
             client.expect(b"PING\r\n").await;
@@ -114,14 +114,14 @@ mod tests {
             client.linger().await;
         })
         .await;
-        let outcome = ask(&spec(Probe::Expect { steps: steps(), tls: None }, port)).await;
-        fails(outcome, FailureKind::Hung, r#"no "a" within 300 ms"#);
+        let outcome = ask(&hurried(Probe::Expect { steps: steps(), tls: None }, port)).await;
+        fails(outcome, FailureKind::Hung, r#"no "a" within 500 ms"#);
     }
 
     #[tokio::test]
     async fn a_server_that_accepts_and_says_nothing_hangs() {
         let port = serve(|client| client.linger()).await;
-        fails(ask(&spec(ping(), port)).await, FailureKind::Hung, HUNG);
+        fails(ask(&hurried(ping(), port)).await, FailureKind::Hung, HUNG);
     }
 
     #[tokio::test]

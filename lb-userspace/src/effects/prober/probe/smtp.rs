@@ -65,7 +65,7 @@ fn require(reply: &str, code: &str, what: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Client, HUNG, ask, fails, serve, spec, succeeds};
+    use super::super::tests::{Client, HUNG, ask, fails, hurried, serve, spec, succeeds};
     use super::*;
     use crate::config::check::Probe;
 
@@ -120,15 +120,15 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_does_not_greet_hangs() {
         let port = serve(|client| client.linger()).await;
-        fails(ask(&spec(smtp(), port)).await, FailureKind::Hung, HUNG);
+        fails(ask(&hurried(smtp(), port)).await, FailureKind::Hung, HUNG);
     }
 
     #[tokio::test]
     async fn a_greeting_an_octet_at_a_time_is_late() {
         let port = serve(|client| client.drip(b"220 mx.example ESMTP at your service\r\n")).await;
-        let failure = ask(&spec(smtp(), port)).await.result.unwrap_err();
+        let failure = ask(&hurried(smtp(), port)).await.result.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Hung);
-        assert!(failure.why.starts_with("answer incomplete after 300 ms: "), "{}", failure.why);
+        assert!(failure.why.starts_with("answer incomplete after 500 ms: "), "{}", failure.why);
     }
 
     fn smtp() -> Probe {

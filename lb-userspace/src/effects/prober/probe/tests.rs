@@ -19,11 +19,13 @@ use crate::effects::prober::route::Route;
 use crate::health::spec::{Spec, Target, Way};
 use crate::health::verdict::{FailureKind, Outcome, Success};
 
-/// Of every probe here; long enough for a busy machine to answer over loopback.
-pub(super) const TIMEOUT: Duration = Duration::from_millis(300);
+/// Of probes that are answered: longer than any machine is busy.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Of probes that are not.
+pub(super) const TIMEOUT: Duration = Duration::from_millis(500);
 /// Why a server that accepts and never answers is down, after [`TIMEOUT`].
-pub(super) const HUNG: &str = "no answer within 300 ms after connecting";
-const DRIP: Duration = Duration::from_millis(20);
+pub(super) const HUNG: &str = "no answer within 500 ms after connecting";
+const DRIP: Duration = Duration::from_millis(40);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A spec that asks a port of this host.
@@ -32,11 +34,18 @@ pub(super) fn spec(probe: Probe, port: u16) -> Spec {
     let timing = Timing {
         interval: Duration::from_secs(1),
         fast_interval: Duration::from_secs(1),
-        timeout: TIMEOUT,
+        timeout: PATIENCE,
         rise: 1,
         fall: 1,
     };
     Spec { probe, target, timing, named: None }
+}
+
+/// The same for a server that is not expected to answer: it has only [`TIMEOUT`].
+pub(super) fn hurried(probe: Probe, port: u16) -> Spec {
+    let mut spec = spec(probe, port);
+    spec.timing.timeout = TIMEOUT;
+    spec
 }
 
 /// Prepares and makes a probe once.

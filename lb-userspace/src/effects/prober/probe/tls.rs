@@ -35,8 +35,8 @@ mod tests {
     use super::super::Kind;
     use super::super::certificate::now;
     use super::super::tests::{
-        Certified, Client, Expires, HUNG, TIMEOUT, ask, ask_prepared, certified, fails, serve, serve_tls, spec,
-        succeeds, unverified, verified,
+        Certified, Client, Expires, HUNG, TIMEOUT, ask, ask_prepared, certified, fails, hurried, serve, serve_tls,
+        spec, succeeds, unverified, verified,
     };
     use super::*;
     use crate::config::check::Probe;
@@ -92,7 +92,7 @@ mod tests {
         fails(ask(&spec(Probe::Tls(unverified()), port)).await, FailureKind::Wrong, "the answer is not TLS");
         let port = serve(Client::linger).await;
         let why = HUNG.replace("no answer", "no TLS handshake");
-        fails(ask(&spec(Probe::Tls(unverified()), port)).await, FailureKind::Hung, &why);
+        fails(ask(&hurried(Probe::Tls(unverified()), port)).await, FailureKind::Hung, &why);
     }
 
     #[tokio::test]
@@ -100,7 +100,7 @@ mod tests {
         // The head of a handshake record that promises more than ever comes.
         let port =
             serve(|client| client.drip(&[0x16, 3, 3, 1, 0, 2, 0, 0, 0xfc, 3, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9])).await;
-        let outcome = ask(&spec(Probe::Tls(unverified()), port)).await;
+        let outcome = ask(&hurried(Probe::Tls(unverified()), port)).await;
         assert!(outcome.took < 4 * TIMEOUT, "{:?}", outcome.took);
         fails(outcome, FailureKind::Hung, &HUNG.replace("no answer", "no TLS handshake"));
     }

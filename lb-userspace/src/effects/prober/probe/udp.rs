@@ -52,7 +52,7 @@ impl Udp {
 mod tests {
     use tokio::net::UdpSocket;
 
-    use super::super::tests::{ask, fails, spec, succeeds};
+    use super::super::tests::{ask, fails, hurried, spec, succeeds};
     use super::*;
     use crate::config::check::{Pattern, Probe};
 
@@ -69,8 +69,8 @@ mod tests {
     async fn silence_is_right_only_where_nothing_is_expected() {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let port = socket.local_addr().unwrap().port();
-        assert_eq!(succeeds(ask(&spec(udp(None), port)).await).detail, "not refused");
-        fails(ask(&spec(udp(Some("pong")), port)).await, FailureKind::Silent, "no answer within 300 ms");
+        assert_eq!(succeeds(ask(&hurried(udp(None), port)).await).detail, "not refused");
+        fails(ask(&hurried(udp(Some("pong")), port)).await, FailureKind::Silent, "no answer within 500 ms");
     }
 
     #[tokio::test]

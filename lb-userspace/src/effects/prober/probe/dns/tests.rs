@@ -4,7 +4,7 @@ use domain::base::iana::Class;
 use domain::rdata::{A, Cname, Mx};
 use tokio::net::UdpSocket;
 
-use super::super::tests::{ask, fails, spec, succeeds};
+use super::super::tests::{ask, fails, hurried, spec, succeeds};
 use super::*;
 use crate::config::check::Probe;
 use crate::health::verdict::Outcome;
@@ -50,8 +50,8 @@ async fn a_server_that_fails_is_wrong_even_if_nothing_is_accepted() {
 #[tokio::test]
 async fn silence_and_forgeries_are_no_answer_and_a_closed_port_is_refused() {
     let port = name_server().await;
-    fails(probe("silent.example", "A", None, port).await, FailureKind::Silent, "no answer within 300 ms");
-    fails(probe("forged.example", "A", None, port).await, FailureKind::Silent, "no answer within 300 ms");
+    fails(hurried_probe("silent.example", "A", None, port).await, FailureKind::Silent, "no answer within 500 ms");
+    fails(hurried_probe("forged.example", "A", None, port).await, FailureKind::Silent, "no answer within 500 ms");
     let port = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let why = format!("connection refused by 127.0.0.1:{port} (ICMP port unreachable from 127.0.0.1)");
     fails(probe("web.example", "A", None, port).await, FailureKind::Refused, &why);
@@ -74,6 +74,10 @@ fn texts_are_compared_as_zone_files_mean_them() {
 
 async fn probe(name: &str, record: &str, expect: Option<&str>, port: u16) -> Outcome {
     ask(&spec(Probe::Dns(question_of(name, record, expect)), port)).await
+}
+
+async fn hurried_probe(name: &str, record: &str, expect: Option<&str>, port: u16) -> Outcome {
+    ask(&hurried(Probe::Dns(question_of(name, record, expect)), port)).await
 }
 
 fn question_of(name: &str, record: &str, expect: Option<&str>) -> check::Dns {

@@ -1,6 +1,6 @@
 use hyper::Response;
 
-use super::super::tests::{Client, HUNG, ask, fails, serve, spec, succeeds};
+use super::super::tests::{Client, HUNG, ask, fails, hurried, serve, spec, succeeds};
 use super::*;
 use crate::config::check::Probe;
 use crate::health::verdict::Outcome;
@@ -38,7 +38,7 @@ async fn an_error_without_message_is_named() {
 #[tokio::test]
 async fn a_server_that_never_answers_hangs() {
     let port = serve(Client::linger).await;
-    fails(probe("", port).await, FailureKind::Hung, HUNG);
+    fails(hurried_probe("", port).await, FailureKind::Hung, HUNG);
 }
 
 #[test]
@@ -70,6 +70,10 @@ fn a_response_is_read_past_fields_that_are_new() {
 
 async fn probe(service: &str, port: u16) -> Outcome {
     ask(&spec(Probe::Grpc { service: service.into(), tls: None }, port)).await
+}
+
+async fn hurried_probe(service: &str, port: u16) -> Outcome {
+    ask(&hurried(Probe::Grpc { service: service.into(), tls: None }, port)).await
 }
 
 /// A server that is asked about `shop.Cart`, and answers with a message and a status.

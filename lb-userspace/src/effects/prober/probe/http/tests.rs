@@ -1,5 +1,5 @@
 use super::super::tests::{
-    Client, Expires, HUNG, TIMEOUT, ask, certified, fails, serve, serve_tls, spec, succeeds, unverified,
+    Client, Expires, HUNG, TIMEOUT, ask, certified, fails, hurried, serve, serve_tls, spec, succeeds, unverified,
 };
 use super::*;
 use crate::config::check::{Pattern, Probe};
@@ -79,7 +79,7 @@ async fn of_an_endless_body_the_beginning_counts() {
 #[tokio::test]
 async fn a_server_that_accepts_and_never_answers_hangs() {
     let port = serve(Client::linger).await;
-    fails(probe(get(), port).await, FailureKind::Hung, HUNG);
+    fails(hurried_probe(get(), port).await, FailureKind::Hung, HUNG);
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn an_answer_an_octet_at_a_time_is_as_late_as_none() {
         b"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n",
     ] {
         let port = serve(move |client| client.drip(slow)).await;
-        let outcome = probe(get(), port).await;
+        let outcome = hurried_probe(get(), port).await;
         assert!(outcome.took < 4 * TIMEOUT, "{:?}", outcome.took);
         assert_eq!(outcome.result.unwrap_err().kind, FailureKind::Hung);
     }
@@ -98,9 +98,9 @@ async fn an_answer_an_octet_at_a_time_is_as_late_as_none() {
         client.drip(b"this is a body that comes a letter at a time, and never to its end").await;
     })
     .await;
-    let failure = probe(get(), port).await.result.unwrap_err();
+    let failure = hurried_probe(get(), port).await.result.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Hung);
-    assert!(failure.why.starts_with("answer incomplete after 300 ms: "), "{}", failure.why);
+    assert!(failure.why.starts_with("answer incomplete after 500 ms: "), "{}", failure.why);
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn a_server_that_does_not_offer_http_2_is_wrong() {
 #[tokio::test]
 async fn http_2_hangs_and_breaks_off_like_any_other() {
     let port = serve(Client::linger).await;
-    fails(probe(http2(None), port).await, FailureKind::Hung, HUNG);
+    fails(hurried_probe(http2(None), port).await, FailureKind::Hung, HUNG);
     let port = serve(|mut client: Client| async move {
         client.expect(b"PRI * HTTP/2.0\r\n").await;
     })
@@ -171,7 +171,7 @@ async fn http_2_hangs_and_breaks_off_like_any_other() {
         while connection.accept().await.is_some() {}
     })
     .await;
-    fails(probe(http2(None), port).await, FailureKind::Hung, HUNG);
+    fails(hurried_probe(http2(None), port).await, FailureKind::Hung, HUNG);
 }
 
 #[tokio::test]
@@ -208,6 +208,10 @@ fn what_cannot_be_asked_is_refused_in_words() {
 
 async fn probe(http: check::Http, port: u16) -> Outcome {
     ask(&spec(Probe::Http(http), port)).await
+}
+
+async fn hurried_probe(http: check::Http, port: u16) -> Outcome {
+    ask(&hurried(Probe::Http(http), port)).await
 }
 
 /// A server that answers every request so.
