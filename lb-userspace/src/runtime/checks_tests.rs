@@ -81,7 +81,7 @@ fn config(services: &[&str]) -> Config {
     let mut text = "[dataplane]\ninterfaces = [\"eth0\"]\n".to_owned();
     for (place, name) in services.iter().enumerate() {
         text.push_str(&format!(
-            "[[service]]\nname = \"{name}\"\nlisten = [\"tcp://203.0.113.{}:80\"]\nforwarding = \"nat\"\n\
+            "[[service]]\nname = \"{name}\"\nlisten = [\"tcp://203.0.113.{}:80\"]\nforwarding = \"direct\"\n\
              [[service.backend]]\naddress = \"10.0.0.11\"\n",
             place + 1
         ));

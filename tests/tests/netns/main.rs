@@ -7,6 +7,7 @@
 use fairway_tests::harness;
 
 mod attachment;
+mod checks;
 mod curl;
 mod demo;
 mod doctor;
