@@ -138,6 +138,15 @@ pub enum Happening {
         /// In words.
         reason: String,
     },
+    /// Packets say that a backend may have failed; its checks are made at once.
+    Suspect {
+        /// The service.
+        service: String,
+        /// The backend.
+        backend: String,
+        /// In words with numbers.
+        reason: String,
+    },
     /// An operator said what is wanted of a backend.
     Operator {
         /// The service; `*`: all.
@@ -190,6 +199,7 @@ impl Happening {
             | Self::Backend { .. }
             | Self::Quorum { .. }
             | Self::Uplink { .. }
+            | Self::Suspect { .. }
             | Self::Operator { .. }
             | Self::Bfd { .. } => Severity::Info,
         }
@@ -212,6 +222,7 @@ impl Happening {
             | Self::Backend { .. }
             | Self::Quorum { .. }
             | Self::Uplink { .. }
+            | Self::Suspect { .. }
             | Self::Operator { .. } => None,
         }
     }
@@ -258,6 +269,9 @@ impl fmt::Display for Happening {
             Self::Uplink { interface, held: true, reason } => write!(f, "interface {interface} is blamed: {reason}"),
             Self::Uplink { interface, held: false, reason } => {
                 write!(f, "interface {interface} is not blamed any more: {reason}")
+            }
+            Self::Suspect { service, backend, reason } => {
+                write!(f, "service {service}, backend {backend} is suspected and checked at once: {reason}")
             }
             Self::Operator { service, backend, order } if service == "*" => {
                 write!(f, "backend {backend} of all services: an operator {order}")

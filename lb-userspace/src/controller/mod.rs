@@ -5,8 +5,10 @@
 pub mod checks;
 pub mod events;
 mod interfaces;
+pub mod outliers;
 mod pools;
 pub mod status;
+pub mod steering;
 pub mod view;
 pub mod vrrp;
 
@@ -21,6 +23,7 @@ pub use interfaces::{Interface, Interfaces};
 
 use crate::config::{AttachMode, Config, Service};
 use crate::happening::Happening;
+use crate::health::outlier::Outliers;
 use crate::health::pool::Pools;
 use crate::health::spec::Spec;
 use crate::health::verdict::Verdict;
@@ -47,6 +50,8 @@ pub enum Event {
         /// How it is attached, or why not.
         outcome: Result<ProgramMode, String>,
     },
+    /// What was forwarded was counted, for services whose backends are watched.
+    Counted(outliers::Counted),
     /// The flow tables were counted.
     Census(Box<Census>),
     /// Checks have other verdicts. Told once, when they change.
@@ -80,6 +85,8 @@ pub enum Effect {
         /// The interface's index.
         interface: u32,
     },
+    /// Probes are steered differently.
+    Steer(Vec<steering::Change>),
     /// Have these checks made at once, besides their timetable.
     CheckNow(Vec<Arc<Spec>>),
     /// Tell these, in their order.
@@ -103,6 +110,8 @@ pub struct Controller {
     planner: Planner,
     image: Image,
     interfaces: Interfaces,
+    steering: steering::Steering,
+    outliers: Outliers,
     local: BTreeSet<IpAddr>,
     listed: bool,
     census: Census,
@@ -121,6 +130,8 @@ impl Controller {
             planner: Planner::new(seed, slots, rows),
             image: Image::new(slots as usize, rows as usize),
             interfaces: Interfaces::default(),
+            steering: steering::Steering::default(),
+            outliers: Outliers::default(),
             local: BTreeSet::new(),
             listed: false,
             census: Census::default(),
@@ -146,6 +157,7 @@ impl Controller {
         effects.push(Effect::AssignRows);
         effects.push(Effect::Want(self.planner.destinations()));
         self.config = config;
+        effects.extend(self.steer());
         effects.extend(self.interfaces.configure(&self.config.dataplane));
         Ok((plan, effects))
     }
@@ -183,9 +195,12 @@ impl Controller {
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Effect> {
         match event {
             Event::Network(Network::NextHop { destination, result }) => {
+                let changes = self.steering.next_hop(destination, &result);
                 self.note_egress(destination, &result);
                 let writes = self.planner.next_hop(&self.image, destination, result);
-                self.write(writes)
+                let mut effects = self.write(writes);
+                effects.extend((!changes.is_empty()).then_some(Effect::Steer(changes)));
+                effects
             }
             Event::Network(Network::LocalAddresses(addresses)) => {
                 self.local = addresses;
@@ -204,6 +219,7 @@ impl Controller {
             }
             Event::Network(Network::LinkRemoved { index, .. }) => self.interfaces.gone(index),
             Event::Attached { interface, outcome } => self.interfaces.attached(interface, outcome),
+            Event::Counted(counted) => self.suspect(now, &counted),
             Event::Census(census) => self.sweep(now, *census),
             Event::Verdicts(verdicts) => {
                 let changes = self.pools.verdicts(now, verdicts);
@@ -225,6 +241,19 @@ impl Controller {
         if released {
             effects.push(Effect::AssignRows);
             effects.push(Effect::Want(self.planner.destinations()));
+        }
+        effects
+    }
+
+    /// Whom probes are steered to. Only while there is anybody does the packet path look for their answers.
+    fn steer(&mut self) -> Vec<Effect> {
+        let changes = self.steering.configure(&self.config, self.planner.hops());
+        let mut effects = if changes.is_empty() { Vec::new() } else { vec![Effect::Steer(changes)] };
+        let mut root = self.image.root;
+        root.word &= !root_flags::PROBES;
+        root.word |= if self.steering.is_empty() { 0 } else { root_flags::PROBES };
+        if root != self.image.root {
+            effects.extend(self.write(vec![Write::Flip(root)]));
         }
         effects
     }

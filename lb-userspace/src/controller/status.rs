@@ -155,9 +155,7 @@ impl Controller {
         let pool = self.pools().get(&config.name);
         let mut totals = Totals::default();
         for backend in &backends {
-            totals.packets += backend.totals.packets;
-            totals.bytes += backend.totals.bytes;
-            totals.connections += backend.totals.connections;
+            totals.add(&backend.totals);
         }
         ServiceStatus {
             name: config.name.clone(),

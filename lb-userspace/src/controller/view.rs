@@ -220,6 +220,27 @@ pub struct Totals {
     pub bytes: u64,
     /// New connections (TCP SYNs).
     pub connections: u64,
+    /// SYNs that clients had sent before.
+    #[serde(default)]
+    pub syn_retransmissions: u64,
+    /// TCP resets of translated backends.
+    #[serde(default)]
+    pub resets: u64,
+    /// ICMP errors that say that a translated backend cannot be reached.
+    #[serde(default)]
+    pub unreachables: u64,
+}
+
+impl Totals {
+    /// Adds others to these.
+    pub fn add(&mut self, more: &Self) {
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+        self.connections += more.connections;
+        self.syn_retransmissions += more.syn_retransmissions;
+        self.resets += more.resets;
+        self.unreachables += more.unreachables;
+    }
 }
 
 /// The flow tables.

@@ -10,6 +10,7 @@
 //! [`uses`] is who uses which spec, [`view`] what is said of checks.
 
 pub mod checker;
+pub mod outlier;
 pub mod pool;
 pub mod spec;
 pub mod uses;

@@ -60,12 +60,19 @@ pub enum Way {
 impl Spec {
     /// That of one check for one backend of a service.
     pub fn of(service: &Service, backend: &Backend, check: &Check) -> Self {
-        let listener = service.listeners.first();
         let named = matches!(check.probe, Probe::Script { .. }).then(|| Named {
             service: service.name.clone(),
             backend: backend.name.clone(),
-            service_address: listener.map(|listener| listener.address),
+            service_address: service.listeners.first().map(|listener| listener.address),
         });
+        Self { probe: check.probe.clone(), target: Target::of(service, backend, check), timing: check.timing, named }
+    }
+}
+
+impl Target {
+    /// Whom a check of a service asks about a backend.
+    pub fn of(service: &Service, backend: &Backend, check: &Check) -> Self {
+        let listener = service.listeners.first();
         let port = match check.probe {
             Probe::Icmp => 0,
             _ => check
@@ -81,12 +88,7 @@ impl Spec {
             }
             (Forwarding::Direct | Forwarding::Nat, _) => Way::Plain,
         };
-        Self {
-            probe: check.probe.clone(),
-            target: Target { address: backend.address, port, way },
-            timing: check.timing,
-            named,
-        }
+        Self { address: backend.address, port, way }
     }
 }
 

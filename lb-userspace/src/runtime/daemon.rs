@@ -25,6 +25,8 @@ use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::{Dataplane, TraceSession};
 use crate::effects::netlink::{Leave, Resolver, forwards};
 use crate::effects::prober::route::Route;
+use crate::effects::steering::Steering;
+use crate::health::spec::Target;
 use crate::nexthop::tracker::Event as Network;
 
 /// Time between two rounds of housekeeping.
@@ -43,6 +45,7 @@ pub(super) struct Daemon {
     pub(super) dataplane: Forwarding,
     pub(super) telemetry: Telemetry,
     pub(super) virtual_routers: VirtualRouters,
+    pub(super) steering: Steering,
     pub(super) checks: Checks,
     pub(super) overrides: Overrides,
     resolver: Option<Resolver>,
@@ -93,13 +96,17 @@ impl Daemon {
             last_reload: now,
             last_reload_error: None,
         };
+        let steering = Steering::default();
+        let ways = steering.clone();
+        let find_route = Box::new(move |target: &Target| Route::find(&ways, target));
         let mut daemon = Self {
             controller,
             dataplane,
             telemetry: Telemetry::default(),
             virtual_routers: VirtualRouters::new(config.node.state_dir.clone(), log_format),
-            checks: Checks::new(&config.node.name, Box::new(|target| Ok(Route::plain(target)))),
+            checks: Checks::new(&config.node.name, find_route),
             overrides,
+            steering,
             resolver: Some(resolver),
             network,
             requests,
@@ -162,6 +169,7 @@ impl Daemon {
         info!("stopping");
         self.virtual_routers.stop().await;
         self.checks.stop().await;
+        self.steering.close();
         if let Some(admin) = self.admin.take() {
             admin.stop().await;
         }
@@ -320,6 +328,7 @@ impl Daemon {
     fn tick(&mut self) {
         self.reload_if_ready();
         self.tell_untold_checks();
+        self.look_for_outliers();
         self.virtual_routers.send_waiting();
         self.ask_gateways();
         self.virtual_routers.observe(&self.controller);
@@ -344,6 +353,17 @@ impl Daemon {
                 self.perform(effects);
             }
             Err(error) => error!(error = format!("{error:#}"), "the flow tables cannot be read"),
+        }
+    }
+
+    fn look_for_outliers(&mut self) {
+        let watched = self.controller.watched_services();
+        if watched.is_empty() {
+            return;
+        }
+        if let Some(counted) = self.dataplane.totals(|service| watched.contains(service)) {
+            let effects = self.controller.handle(clock::now(), Event::Counted(counted));
+            self.perform(effects);
         }
     }
 

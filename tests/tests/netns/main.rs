@@ -28,6 +28,7 @@ mod path_mtu;
 mod pool_changes;
 mod reload;
 mod requests;
+mod steering;
 mod supervisor;
 mod two_interfaces;
 mod udp;

@@ -110,6 +110,11 @@ fn backends(out: &mut Families<'_>, services: &[ServiceStatus]) -> Result {
     out.counters("backend_packets", "Packets forwarded to the backend", totals(|sum| sum.packets))?;
     out.counters("backend_bytes", "Bytes of these, from the IP length", totals(|sum| sum.bytes))?;
     out.counters("backend_connections", "New connections among these (TCP SYNs)", totals(|sum| sum.connections))?;
+    let again = totals(|sum| sum.syn_retransmissions);
+    out.counters("backend_syn_retransmissions", "SYNs for the backend that clients had sent before", again)?;
+    out.counters("backend_resets", "TCP resets of the backend, under nat", totals(|sum| sum.resets))?;
+    let unreachables = totals(|sum| sum.unreachables);
+    out.counters("backend_unreachables", "ICMP errors that the backend cannot be reached, under nat", unreachables)?;
     let weights = backends.iter().map(|backend| (backend.labels, backend.shown.effective_weight));
     out.gauges("backend_weight", "Weight that the lookup table is made from", weights)?;
     let states = backends.iter().flat_map(|backend| {
@@ -144,9 +149,7 @@ fn merged(services: &[ServiceStatus]) -> Vec<Merged<'_>> {
         if merged.shown.leaving && !backend.leaving {
             merged.shown = backend;
         }
-        merged.totals.packets += backend.totals.packets;
-        merged.totals.bytes += backend.totals.bytes;
-        merged.totals.connections += backend.totals.connections;
+        merged.totals.add(&backend.totals);
     }
     all
 }

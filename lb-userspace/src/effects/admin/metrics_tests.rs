@@ -34,6 +34,9 @@ fairway_backend_info{service="we\"b",backend="web1",address="10.0.0.11",forwardi
 fairway_backend_packets_total{service="we\"b",backend="web1"} 700
 fairway_backend_bytes_total{service="we\"b",backend="web1"} 900000
 fairway_backend_connections_total{service="we\"b",backend="web1"} 70
+fairway_backend_syn_retransmissions_total{service="we\"b",backend="web1"} 3
+fairway_backend_resets_total{service="we\"b",backend="web1"} 2
+fairway_backend_unreachables_total{service="we\"b",backend="web1"} 1
 fairway_backend_weight{service="we\"b",backend="web1"} 100.0
 fairway_backend_state{service="we\"b",backend="web1",state="up"} 1
 fairway_backend_state{service="we\"b",backend="web1",state="drain"} 0

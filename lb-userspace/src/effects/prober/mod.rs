@@ -1,6 +1,7 @@
 //! Probing the backends: when ([`ProberThread`] has the clock for `health::checker`), by which way ([`route`]), and what is
 //! asked of them there ([`probe`]).
 
+mod diagnosis;
 pub mod probe;
 pub mod route;
 mod thread;

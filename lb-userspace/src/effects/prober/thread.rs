@@ -19,6 +19,7 @@ use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
+use super::diagnosis;
 use super::probe::Prepared;
 use super::{Changes, Command, FindRoute, Snapshot, Wanted};
 use crate::config::check::Probe;
@@ -184,7 +185,7 @@ impl Prober {
         match prepared.and_then(|prepared| Ok((prepared, (self.find_route)(&spec.target)?))) {
             Ok((prepared, route)) => {
                 self.under_way.spawn(async move {
-                    let ended = watched(&spec, prepared.run(&spec, &route)).await;
+                    let ended = watched(&spec, diagnosis::run(&prepared, &spec, &route)).await;
                     (id, ended)
                 });
                 true

@@ -10,7 +10,7 @@ use crate::config::{Backend, Service as ServiceConfig};
 use crate::reconcile::entries::{self, Place};
 use crate::reconcile::half;
 use crate::reconcile::image::Image;
-use crate::reconcile::placed::Placed;
+use crate::reconcile::placed::{Placed, identity_of};
 use crate::reconcile::plan::PlanError;
 use crate::reconcile::rows::{RowIndex, RowOwner};
 use crate::reconcile::write::Write;
@@ -91,7 +91,12 @@ impl Planner {
             for (listener, &(first_row, _)) in &placed.rows {
                 let place = Place { first_slot: table.first_slot, first_row, pool: placed.pool, live };
                 services.push(entries::service(&placed.config, listener, place, &self.seed));
-                let translate = |backend: &Backend| entries::reverse(backend, listener, exclude, live);
+                // A backend of which the table knows nothing has no row, and no signs are counted for it.
+                let row = |backend: &Backend| {
+                    let member = table.pool.member(&identity_of(backend));
+                    member.map_or(u32::MAX, |member| first_row + u32::from(member.index))
+                };
+                let translate = |backend: &Backend| entries::reverse(backend, listener, row(backend), exclude, live);
                 reverse.extend(placed.members().filter_map(translate));
                 leaving.extend(placed.leaving.values().filter_map(translate));
             }

@@ -247,6 +247,7 @@ fn word(effect: &Effect) -> &'static str {
             | Happening::Backend { .. }
             | Happening::Quorum { .. }
             | Happening::Uplink { .. }
+            | Happening::Suspect { .. }
             | Happening::Operator { .. },
         ) => unreachable!("the engine knows no backends"),
         Effect::Happened(Happening::NotReady { .. }) => "not ready",

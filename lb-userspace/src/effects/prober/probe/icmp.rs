@@ -28,7 +28,8 @@ pub(super) async fn run(attempt: &Attempt<'_>) -> Result<Success, Failure> {
         IpAddr::V6(_) => (REQUEST_V6, REPLY_V6),
     };
     let socket = route::icmp(attempt.route).map_err(failure)?;
-    socket.send(&message(request, &token)).await.map_err(failure)?;
+    let identifier = socket.identifier().map_or([token[0], token[1]], u16::to_be_bytes);
+    socket.send(&message(request, identifier, &token)).await.map_err(failure)?;
     // A raw socket is shown whatever the peer sends, and over loopback our own request.
     let mut buffer = [0; 256];
     loop {
@@ -40,10 +41,10 @@ pub(super) async fn run(attempt: &Attempt<'_>) -> Result<Success, Failure> {
 }
 
 /// The kernel computes the checksum of ICMPv6, which covers addresses; of ICMP it leaves it to us.
-fn message(kind: u8, token: &[u8; TOKEN]) -> [u8; HEADER + TOKEN] {
+fn message(kind: u8, identifier: [u8; 2], token: &[u8; TOKEN]) -> [u8; HEADER + TOKEN] {
     let mut message = [0; HEADER + TOKEN];
     message[0] = kind;
-    message[4..6].copy_from_slice(&token[..2]);
+    message[4..6].copy_from_slice(&identifier);
     message[7] = 1;
     message[HEADER..].copy_from_slice(token);
     let sum = checksum::full(0, &message);
@@ -77,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_message_sums_up_to_nothing() {
-        let message = message(REQUEST_V4, &[0xf7; TOKEN]);
+        let message = message(REQUEST_V4, [1, 2], &[0xf7; TOKEN]);
         assert_eq!(checksum::full(0, &message), 0);
         assert_eq!(&message[..2], [REQUEST_V4, 0]);
     }
