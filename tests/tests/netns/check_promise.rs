@@ -33,9 +33,13 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 #[test]
 fn a_killed_process_is_avoided_in_time_and_nobody_elses_requests_fail() {
-    check("killed process", |_, servers| servers[VICTIM] = None, |lab, servers| {
-        servers[VICTIM] = Some(Nginx::start(lab, VICTIM));
-    });
+    check(
+        "killed process",
+        |_, servers| servers[VICTIM] = None,
+        |lab, servers| {
+            servers[VICTIM] = Some(Nginx::start(lab, VICTIM));
+        },
+    );
 }
 
 #[test]
@@ -77,12 +81,16 @@ fn check(what: &str, fail: impl Fn(&Lab, &mut Servers), recover: impl Fn(&Lab, &
     );
     assert!(avoided < PROMISED + LOOSE, "{avoided} s");
     // The dead one had a tenth of the flows: before it was dead nothing failed, nor after the table pointed elsewhere.
-    let unexplained: Vec<&&Request> = lost.iter().filter(|one| one.at < failed - 0.4 || one.at > failed + avoided + 0.1).collect();
+    let unexplained: Vec<&&Request> =
+        lost.iter().filter(|one| one.at < failed - 0.4 || one.at > failed + avoided + 0.1).collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
     let window = requests.iter().filter(|one| one.at >= failed && one.at <= failed + avoided).count();
     assert!(lost.len() <= window / 4 + CLIENTS, "{} of {window} while it was dead", lost.len());
     let mut answers: BTreeMap<&str, usize> = BTreeMap::new();
-    requests.iter().filter_map(|one| one.result.as_deref().ok()).for_each(|name| *answers.entry(name).or_default() += 1);
+    requests
+        .iter()
+        .filter_map(|one| one.result.as_deref().ok())
+        .for_each(|name| *answers.entry(name).or_default() += 1);
     assert_eq!(answers.len(), BACKENDS, "{answers:?}");
 
     let kept = KeptConnections::open(&lab.client(), service_v4(HTTP), 100);
