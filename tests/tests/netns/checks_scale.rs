@@ -121,10 +121,12 @@ fn config(lab: &Lab, scale: &Scale, weight: u32) -> String {
         admin_address(),
     );
     for service in 0..scale.services {
+        // The first has clients. Translated backends need a place in the table of replies, which holds fewer than these.
+        let forwarding = if service == 0 { "nat" } else { "direct" };
         write!(
             text,
-            "[[service]]\nname = \"s{service}\"\nlisten = [\"tcp://{}:{SERVED}\"]\nforwarding = \"nat\"\n\
-             lookup_table_size = 2048\n[service.check]\ntype = \"tcp\"\nport = {CHECKED}\ninterval = \"{}ms\"\n\
+            "[[service]]\nname = \"s{service}\"\nlisten = [\"tcp://{}:{SERVED}\"]\nforwarding = \"{forwarding}\"\n\
+             lookup_table_size = 2048\n[service.check]\ntype = \"tcp\"\nvia = \"address\"\nport = {CHECKED}\ninterval = \"{}ms\"\n\
              timeout = \"1500ms\"\n",
             service_address(service),
             scale.interval.as_millis(),
