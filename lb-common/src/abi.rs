@@ -6,7 +6,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::address::Address;
-use crate::limits::LIVE_WORDS;
+use crate::limits::{LIVE_WORDS, PROBE_TARGETS};
 
 /// Where a look-up starts: which half of the service tables is live, and what it holds. One element.
 #[repr(C)]
@@ -36,6 +36,8 @@ pub mod root_flags {
     pub const VLAN: u64 = 1 << 4;
     /// Some service has destinations whose replies are left alone.
     pub const NAT_EXCLUDE: u64 = 1 << 5;
+    /// Some backend is probed by the way of its packets: answers must be looked for.
+    pub const PROBES: u64 = 1 << 6;
 }
 
 /// Buckets of a perfect hash: one displacement each.
@@ -167,8 +169,10 @@ pub struct Reverse {
     pub exclude: u32,
     /// The live word of its service; see [`Service::live`].
     pub live: u32,
+    /// The row that signs of this backend are counted for; beyond all rows: for none.
+    pub row: u32,
     /// Reserved, zero.
-    pub reserved: [u32; 4],
+    pub reserved: [u32; 3],
 }
 
 /// What one CPU has counted for one row.
@@ -181,6 +185,41 @@ pub struct Counters {
     pub bytes: u64,
     /// New connections: TCP SYNs.
     pub connections: u64,
+}
+
+/// Signs that a backend does not do well, counted for one row by all CPUs together: they are rare, and it does no harm if one of
+/// two at the same moment is lost.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Signs {
+    /// SYNs for it that clients had sent before.
+    pub syn_retransmissions: u64,
+    /// TCP resets of it, where it is translated.
+    pub resets: u64,
+    /// ICMP errors that say that it cannot be reached, where it is translated.
+    pub unreachables: u64,
+}
+
+/// Whom a reserved address stands for, and the frame that reaches it (see [`crate::probe`]): a cache line.
+///
+/// `service` is written before anybody asks at the address, and stays. `mac_head` is 0 while anything else changes.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProbeTarget {
+    /// The destination MAC address and the first two octets of the source's, as they lie in a frame; 0 = unknown.
+    pub mac_head: u64,
+    /// The last four octets of the source MAC address.
+    pub mac_tail: u32,
+    /// The interface to leave by.
+    pub interface: u32,
+    /// The service's address.
+    pub service: Address,
+    /// VLAN tags to leave with, outer first: TPID and TCI as they lie in a frame; 0 = none.
+    pub tags_wire: [u32; 2],
+    /// The interface that answers are sent in by: the steering device's other end.
+    pub back: u32,
+    /// Reserved, zero.
+    pub reserved: [u32; 5],
 }
 
 /// The flow table's key for IPv4.
@@ -305,6 +344,9 @@ const _: () = {
     assert!(size_of::<Row>() == 64);
     assert!(size_of::<Reverse>() == 64);
     assert!(size_of::<Counters>() == 24);
+    assert!(size_of::<Signs>() == 24);
+    assert!(size_of::<ProbeTarget>() == 64);
+    assert!(PROBE_TARGETS < 1 << 17, "a reserved IPv4 address has 17 bits for them");
     assert!(size_of::<FlowKey4>() == 16);
     assert!(size_of::<FlowKey6>() == 40);
     assert!(size_of::<Record>() == 16);

@@ -88,6 +88,8 @@ reasons! {
     Inconsistent => Drop, "inconsistent-table";
     /// The service follows a virtual router that this node is not live for.
     NotMaster => Pass, "not-master";
+    /// An answer to one of our probes: the host gets it, by the device that the probe was sent by, its source rewritten.
+    ProbeAnswer => Pass, "probe-answer";
 }
 
 #[cfg(test)]

@@ -15,5 +15,6 @@ pub mod hash;
 pub mod limits;
 pub mod packet;
 pub mod path;
+pub mod probe;
 pub mod slot;
 pub mod trace;

@@ -14,6 +14,11 @@ pub const MIN_TABLE_SIZE: u32 = 16;
 pub const MAX_TABLE_SIZE: u32 = 1 << 20;
 /// Live words: one for each virtual router, and the first for all services that follow none.
 pub const LIVE_WORDS: u32 = 1024;
+/// Backends that are probed by the way of clients' packets, counting each service's address apart.
+pub const PROBE_TARGETS: usize = 65_536;
+/// Marks of recent SYNs, by which one that is sent again is known: enough for 10,000 connections a second that are set up within
+/// a second or two. A power of two.
+pub const SYN_MARKS: u32 = 32_768;
 /// Slots in one element of the slots map: BPF arrays round each value up to 8 bytes, so a bare `u32` would waste half.
 pub const SLOTS_PER_ELEMENT: usize = 16;
 /// Rows whose counters are one element of the counters map. The kernel finds a CPU's copy of an element through a pointer,

@@ -1,16 +1,18 @@
 //! Fairway's XDP program: the packet path of `lb-common` over kernel memory and BPF maps. It decides nothing itself.
-//! Beside it lies the same path with a tracer, which takes its place while `fairway trace` runs.
+//! Beside it lies the same path with a tracer, which takes its place while `fairway trace` runs, and the program that sends probes
+//! to `direct` backends by the way of clients' packets.
 #![no_std]
 #![no_main]
 
 mod packet;
+mod steer;
 mod tables;
 mod trace;
 
-use aya_ebpf::bindings::{xdp_action, xdp_md};
+use aya_ebpf::bindings::{TC_ACT_SHOT, xdp_action, xdp_md};
 use aya_ebpf::helpers::bpf_redirect;
-use aya_ebpf::macros::xdp;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use lb_common::path::{Verdict, process};
 
 /// Forwards packets of services and passes all others.
@@ -28,6 +30,12 @@ pub fn fairway_trace(context: XdpContext) -> u32 {
     let action = traced(context.ctx, notes);
     trace::end(&context, notes);
     action
+}
+
+/// On the way out of the steering device: probes leave for their backends, all else is dropped.
+#[classifier]
+pub fn fairway_steer(context: TcContext) -> i32 {
+    steer::send(&context).unwrap_or(TC_ACT_SHOT)
 }
 
 /// A function of its own, so that the packet path and the logging do not share 512 octets of stack.

@@ -8,16 +8,21 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
-    Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, Record, Reverse,
-    Root, Row, Service, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, ProbeTarget, Record,
+    Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
 };
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason};
 use lb_common::flow::Flow;
-use lb_common::limits::{COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT, SLOTS_PER_ELEMENT};
+use lb_common::limits::{
+    COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT, PROBE_TARGETS as PROBE_TARGET_COUNT,
+    SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
+};
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
+use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
+use lb_common::probe::PLACES;
 use lb_common::slot::Slot;
 
 use crate::packet::context;
@@ -50,6 +55,10 @@ static ROWS: Array<Row> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 #[map]
 static COUNTERS: PerCpuArray<CountersElement> = PerCpuArray::with_max_entries(64, 0);
 #[map]
+static SIGNS: Array<Signs> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+#[map]
+static SYN_MARKS: Array<u64> = Array::with_max_entries(SYN_MARK_COUNT, 0);
+#[map]
 static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(64, 0);
 #[map]
 static FLOWS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
@@ -65,6 +74,11 @@ static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry> = LruHashMap::with_max_
 static NAT_EXCLUDE: LpmTrie<[u8; 20], u32> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
 #[map]
 static VLANS: HashMap<u32, [u32; 3]> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+#[map]
+static PROBE_TARGETS: Array<ProbeTarget> = Array::with_max_entries(PROBE_TARGET_COUNT as u32, BPF_F_MMAPABLE);
+/// By place: the target that is asked from there, plus one. Sixteen to an element, as slots are.
+#[map]
+static PROBES: Array<SlotElement> = Array::with_max_entries((PLACES / SLOTS_PER_ELEMENT) as u32, BPF_F_MMAPABLE);
 #[map]
 static UNRESOLVED: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 
@@ -120,6 +134,28 @@ impl<T: Tracer> Tables for Maps<'_, T> {
             counters.bytes += u64::from(bytes);
             counters.connections += u64::from(opens);
         }
+    }
+
+    #[inline(always)]
+    fn note_sign(&self, row: u32, sign: Sign) {
+        if let Some(signs) = SIGNS.get_ptr_mut(row) {
+            // SAFETY: the element is three aligned words. CPUs that race count one sign for two: of signs it is the many that
+            // say something, and there is no atomic addition for this target.
+            unsafe {
+                *match sign {
+                    Sign::SynRetransmission => &raw mut (*signs).syn_retransmissions,
+                    Sign::Reset => &raw mut (*signs).resets,
+                    Sign::Unreachable => &raw mut (*signs).unreachables,
+                } += 1;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn mark_syn(&self, place: u32, mark: u64) -> u64 {
+        let Some(word) = SYN_MARKS.get_ptr_mut(place) else { return 0 };
+        // SAFETY: the element is an aligned word. CPUs that race leave the mark of one of them: the other's is displaced.
+        unsafe { word.replace(mark) }
     }
 
     #[inline(always)]
@@ -192,6 +228,19 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     }
 
     #[inline(always)]
+    fn probed(&self, place: u32) -> Option<u32> {
+        let element = PROBES.get(place / SLOTS_PER_ELEMENT as u32)?;
+        let word = &element.0[place as usize % SLOTS_PER_ELEMENT];
+        // SAFETY: a reference is valid for reads. Volatile because user space stores the word while packets flow.
+        unsafe { core::ptr::read_volatile(word) }.checked_sub(1)
+    }
+
+    #[inline(always)]
+    fn probe_target(&self, index: u32) -> Option<&ProbeTarget> {
+        probe_target(index)
+    }
+
+    #[inline(always)]
     fn route(&self, query: &RouteQuery) -> Route {
         route::lookup(self.0, query)
     }
@@ -233,6 +282,12 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     fn trace(&self, step: Step) {
         self.1.note(step);
     }
+}
+
+/// Whom a probe asks, and how that is reached.
+#[inline(always)]
+pub fn probe_target(index: u32) -> Option<&'static ProbeTarget> {
+    PROBE_TARGETS.get(index)
 }
 
 /// How to reach a backend, for who words its row.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::pool::state::State as BackendState;
 use crate::health::verdict::CheckState;
 use crate::vrrp::view::State;
 
@@ -106,6 +107,55 @@ pub enum Happening {
         /// Why, in words: `connect timed out after 1.0 s`.
         why: String,
     },
+    /// A backend is otherwise than before.
+    Backend {
+        /// The service.
+        service: String,
+        /// The backend.
+        backend: String,
+        /// From.
+        from: BackendState,
+        /// To.
+        to: BackendState,
+        /// Why, in words: `connect timed out after 1.0 s`.
+        why: String,
+    },
+    /// A service has lost its quorum of backends, or has found it.
+    Quorum {
+        /// The service.
+        service: String,
+        /// Whether it has it.
+        held: bool,
+        /// In words.
+        reason: String,
+    },
+    /// Everything behind an interface is silent, so that verdicts are held; or they count again.
+    Uplink {
+        /// The interface.
+        interface: String,
+        /// Whether they are held.
+        held: bool,
+        /// In words.
+        reason: String,
+    },
+    /// Packets say that a backend may have failed; its checks are made at once.
+    Suspect {
+        /// The service.
+        service: String,
+        /// The backend.
+        backend: String,
+        /// In words with numbers.
+        reason: String,
+    },
+    /// An operator said what is wanted of a backend.
+    Operator {
+        /// The service; `*`: all.
+        service: String,
+        /// The backend; its address, if it is meant in all services.
+        backend: String,
+        /// In words: `drains it`.
+        order: String,
+    },
     /// Anything else that an operator should see: warnings.
     Warning {
         /// The virtual router, if one is concerned.
@@ -136,6 +186,9 @@ impl Happening {
             | Self::NotReady { .. }
             | Self::Stalled { .. }
             | Self::Check { to: CheckState::Down, .. }
+            | Self::Backend { to: BackendState::Down, .. }
+            | Self::Quorum { held: false, .. }
+            | Self::Uplink { held: true, .. }
             | Self::Warning { .. } => Severity::Warning,
             Self::Bfd { state, .. } if state == "down" => Severity::Warning,
             Self::Transition { .. }
@@ -143,6 +196,11 @@ impl Happening {
             | Self::Peer { .. }
             | Self::PeerPath { .. }
             | Self::Check { .. }
+            | Self::Backend { .. }
+            | Self::Quorum { .. }
+            | Self::Uplink { .. }
+            | Self::Suspect { .. }
+            | Self::Operator { .. }
             | Self::Bfd { .. } => Severity::Info,
         }
     }
@@ -160,7 +218,12 @@ impl Happening {
             | Self::PeerPath { .. }
             | Self::Bfd { .. }
             | Self::Stalled { .. }
-            | Self::Check { .. } => None,
+            | Self::Check { .. }
+            | Self::Backend { .. }
+            | Self::Quorum { .. }
+            | Self::Uplink { .. }
+            | Self::Suspect { .. }
+            | Self::Operator { .. } => None,
         }
     }
 }
@@ -197,6 +260,24 @@ impl fmt::Display for Happening {
             Self::Stalled { seconds } => write!(f, "the VRRP thread did not run for {seconds:.3} s"),
             Self::Check { service, backend, check, from, to, why } => {
                 write!(f, "service {service}, backend {backend}: {check} check {from} → {to}, {why}")
+            }
+            Self::Backend { service, backend, from, to, why } => {
+                write!(f, "service {service}, backend {backend}: {from} → {to}, {why}")
+            }
+            Self::Quorum { service, held: true, reason } => write!(f, "service {service} has its quorum: {reason}"),
+            Self::Quorum { service, held: false, reason } => write!(f, "service {service} has no quorum: {reason}"),
+            Self::Uplink { interface, held: true, reason } => write!(f, "interface {interface} is blamed: {reason}"),
+            Self::Uplink { interface, held: false, reason } => {
+                write!(f, "interface {interface} is not blamed any more: {reason}")
+            }
+            Self::Suspect { service, backend, reason } => {
+                write!(f, "service {service}, backend {backend} is suspected and checked at once: {reason}")
+            }
+            Self::Operator { service, backend, order } if service == "*" => {
+                write!(f, "backend {backend} of all services: an operator {order}")
+            }
+            Self::Operator { service, backend, order } => {
+                write!(f, "service {service}, backend {backend}: an operator {order}")
             }
             Self::Warning { router: Some(router), message } => write!(f, "virtual router {router}: {message}"),
             Self::Warning { router: None, message } => f.write_str(message),

@@ -113,6 +113,9 @@ const TOOLS: &[Package] = &[
 const PEERS: &[Program] =
     &[unpacked::KEEPALIVED, unpacked::ZEBRA, unpacked::VRRPD, unpacked::BFDD, unpacked::HAPROXY, unpacked::NGINX];
 
+/// What the checks of health are tested against.
+const SERVERS: &[Program] = &[unpacked::NGINX, unpacked::REDIS, unpacked::DNSMASQ, unpacked::MSMTPD];
+
 impl Group {
     const ALL: [Self; 6] = [Self::Unit, Self::Sim, Self::Packet, Self::Netns, Self::Interop, Self::Kernel];
 
@@ -132,7 +135,7 @@ impl Group {
     fn targets(self) -> &'static [&'static str] {
         match self {
             Self::Unit | Self::Kernel => &[],
-            Self::Sim => &["simulation", "simulation_reload", "simulation_vrrp"],
+            Self::Sim => &["simulation", "simulation_pools", "simulation_reload", "simulation_vrrp"],
             Self::Packet => &[LIBRARY, "packet", "trace"],
             Self::Netns => &["nexthop", "netns"],
             Self::Interop => &["interop"],
@@ -152,7 +155,7 @@ impl Group {
     fn programs(self) -> &'static [Program] {
         match self {
             Self::Unit | Self::Sim | Self::Packet | Self::Kernel => &[],
-            Self::Netns => &[unpacked::NGINX],
+            Self::Netns => SERVERS,
             Self::Interop => PEERS,
         }
     }

@@ -38,6 +38,12 @@ pub const NGINX: Program = plain("nginx", "nginx-light", "usr/sbin/nginx");
 pub const KEEPALIVED: Program = plain("keepalived", "keepalived", "usr/sbin/keepalived");
 /// A server that uses a floating address.
 pub const HAPROXY: Program = plain("haproxy", "haproxy", "usr/sbin/haproxy");
+/// A server that a check of lines asks.
+pub const REDIS: Program = plain("redis-server", "redis-server", "usr/bin/redis-server");
+/// A name server.
+pub const DNSMASQ: Program = plain("dnsmasq", "dnsmasq-base", "usr/sbin/dnsmasq");
+/// A mail server of a single process.
+pub const MSMTPD: Program = plain("msmtpd", "msmtp-mta", "usr/bin/msmtpd");
 /// FRR's kernel side, without which none of its daemons works.
 pub const ZEBRA: Program = frr("zebra", "usr/lib/frr/zebra");
 /// Another peer that speaks VRRP.

@@ -1,11 +1,13 @@
 //! ICMP errors about flows (RFC 792, RFC 4443): they go where the flow goes, so that path MTU discovery works for the
 //! backend that sends. The quoted packet tells the flow; eight octets of its transport header suffice.
 //!
-//! Under `nat` the quote is translated too: it must name the packet as the receiver of the error knows it.
+//! Under `nat` the quote is translated too: it must name the packet as the receiver of the error knows it. So are those
+//! of our own probes (see [`probe`]).
 
 use super::nat::{self, End};
-use super::{Step, Tables, classify, forward, live_word, select};
-use crate::abi::{Reverse, Row, method};
+use super::{Step, Tables, classify, forward, live_word, probe, select, signs};
+use crate::abi::{Reverse, Row, method, root_flags};
+use crate::address::Address;
 use crate::checksum::Difference;
 use crate::counters::Reason;
 use crate::flow::Flow;
@@ -15,8 +17,6 @@ use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
 
 /// Length of an ICMP header; the quote follows.
 const HEADER: usize = 8;
-/// Offset of the checksum.
-const CHECKSUM: usize = 2;
 
 /// The packet that an error quotes.
 struct Quote {
@@ -34,7 +34,10 @@ pub fn steer<P: Packet, T: Tables>(
     datagram: &Datagram,
 ) -> Result<u32, Reason> {
     // Type and code together: the kernel's verifier cannot follow a check for a single octet.
-    let Some([kind, _]) = packet.load::<[u8; 2]>(datagram.transport) else { return Err(Reason::NotService) };
+    let Some([kind, code]) = packet.load::<[u8; 2]>(datagram.transport) else { return Err(Reason::NotService) };
+    if kind == echo_reply(datagram.v4) && classify::live(tables)?.has(root_flags::PROBES) {
+        return probe::echo_reply(packet, tables, frame, datagram);
+    }
     if !is_error(datagram.v4, kind) {
         return Err(Reason::NotService);
     }
@@ -42,10 +45,10 @@ pub fn steer<P: Packet, T: Tables>(
         return Err(classify::not_understood(tables, datagram.destination, Reason::QuoteTruncated));
     };
     let Quote { datagram: about, ports_wire } = quote;
-    if about.protocol != protocol::TCP && about.protocol != protocol::UDP {
-        return Err(Reason::NotService);
-    }
     let live = classify::live(tables)?;
+    if about.protocol != protocol::TCP && about.protocol != protocol::UDP {
+        return about_echo(packet, tables, &live, frame, datagram, &about);
+    }
     // The quote is of a packet from the service to its client: the flow is the other way round.
     let flow = Flow {
         source: about.destination,
@@ -63,9 +66,80 @@ pub fn steer<P: Packet, T: Tables>(
     }
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
         live_word::check(tables, reverse.live)?;
+        signs::error(tables, datagram.v4, [kind, code], reverse.row);
         return to_client(packet, tables, &live, frame, datagram, &quote, reverse);
     }
+    if live.has(root_flags::PROBES)
+        && let Some(asked) = probe::quoted(tables, &about, ports_wire)
+    {
+        let inner = translate_quote(packet, &quote, End::Destination, asked.reserved, ports_wire);
+        let inner = inner.ok_or(Reason::QuoteTruncated)?;
+        return to_prober(packet, tables, frame, datagram, &about, inner, asked);
+    }
     Err(Reason::NotService)
+}
+
+/// An error about something that is neither TCP nor UDP: about an echo request of ours, or nothing to us.
+#[inline(always)]
+fn about_echo<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    live: &classify::Live,
+    frame: &Frame,
+    datagram: &Datagram,
+    about: &Datagram,
+) -> Result<u32, Reason> {
+    let is_echo = about.protocol == if about.v4 { protocol::ICMP } else { protocol::ICMPV6 };
+    if !is_echo || !live.has(root_flags::PROBES) {
+        return Err(Reason::NotService);
+    }
+    let Some(asked) = probe::quoted_echo(packet, tables, about) else { return Err(Reason::NotService) };
+    let inner = translate_quoted_echo(packet, about, asked.reserved).ok_or(Reason::QuoteTruncated)?;
+    to_prober(packet, tables, frame, datagram, about, inner, asked)
+}
+
+/// Rewrites the destination of a quoted echo request; what that adds to a checksum over the quote.
+#[inline(always)]
+fn translate_quoted_echo<P: Packet>(packet: &mut P, about: &Datagram, reserved: Address) -> Option<Difference> {
+    let change = Difference::NONE.address(about.destination, reserved);
+    let mended = if about.v4 {
+        ipv4::mend(packet, about.network, change)?
+    } else {
+        let at = about.transport + probe::ICMP_CHECKSUM;
+        let old: u16 = packet.load(at)?;
+        packet.store(at, change.apply(old))?;
+        Difference::NONE.word(old, change.apply(old))
+    };
+    nat::write_address(packet, about, End::Destination, reserved)?;
+    Some(change.and(mended))
+}
+
+/// Ends the turn of an error about a probe, whose quote is translated already: if it is the backend that sends it, by the
+/// service's address, that address is rewritten too.
+#[inline(always)]
+fn to_prober<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &T,
+    frame: &Frame,
+    datagram: &Datagram,
+    about: &Datagram,
+    inner: Difference,
+    asked: probe::Asked,
+) -> Result<u32, Reason> {
+    let from_backend = datagram.source == about.destination;
+    let change = Difference::NONE.address(datagram.source, asked.reserved);
+    let sum = if datagram.v4 || !from_backend { inner } else { inner.and(change) };
+    probe::mend_icmp(packet, datagram.transport, sum).ok_or(Reason::QuoteTruncated)?;
+    if from_backend {
+        probe::write_source(packet, datagram, asked.reserved, change).ok_or(Reason::QuoteTruncated)?;
+    }
+    probe::hand_in(packet, tables, frame, asked)
+}
+
+/// The type of an echo reply.
+#[inline(always)]
+const fn echo_reply(v4: bool) -> u8 {
+    if v4 { 0 } else { 129 }
 }
 
 /// Whether a message of this type quotes the packet it is about. Redirects are for the host alone.
@@ -112,7 +186,7 @@ fn translate_for_backend<P: Packet>(packet: &mut P, datagram: &Datagram, quote: 
     let new = if row.port_wire == 0 { old } else { both(row.port_wire, destination_port_wire(old)) };
     let inner = translate_quote(packet, quote, End::Source, row.address, new)?;
     let sum = if datagram.v4 { inner } else { inner.address(datagram.destination, row.address) };
-    mend_checksum(packet, datagram, sum)
+    probe::mend_icmp(packet, datagram.transport, sum)
 }
 
 /// An error about a packet that was sent to a translated backend: for the client that sent it.
@@ -134,7 +208,7 @@ fn to_client<P: Packet, T: Tables>(
     let way = nat::way_back(packet, tables, live, datagram, reverse, 0)?;
     let inner = translate_quote(packet, quote, End::Destination, reverse.service, new).ok_or(Reason::QuoteTruncated)?;
     let sum = if datagram.v4 { inner } else { inner.address(datagram.source, source) };
-    mend_checksum(packet, datagram, sum).ok_or(Reason::QuoteTruncated)?;
+    probe::mend_icmp(packet, datagram.transport, sum).ok_or(Reason::QuoteTruncated)?;
     nat::translate(packet, datagram, End::Source, source, None).ok_or(Reason::Malformed)?;
     nat::leave(packet, tables, live, frame, datagram, way)
 }
@@ -158,11 +232,4 @@ fn translate_quote<P: Packet>(
     packet.store(quote.transport, new_ports_wire)?;
     let transport = nat::mend_transport(packet, quote.transport, quote.protocol, address.and(ports));
     Some(address.and(ports).and(header).and(transport.unwrap_or(Difference::NONE)))
-}
-
-#[inline(always)]
-fn mend_checksum<P: Packet>(packet: &mut P, datagram: &Datagram, sum: Difference) -> Option<()> {
-    let at = datagram.transport + CHECKSUM;
-    let old: u16 = packet.load(at)?;
-    packet.store(at, sum.apply(old))
 }

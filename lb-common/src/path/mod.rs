@@ -7,13 +7,19 @@ mod fragment;
 mod icmp;
 mod live_word;
 mod nat;
+mod probe;
 mod select;
+pub mod signs;
 
-use crate::abi::{Displacements, FragmentEntry, FragmentKey, Record, Reverse, Root, Row, Service, method, row_state};
+use crate::abi::{
+    Displacements, FragmentEntry, FragmentKey, ProbeTarget, Record, Reverse, Root, Row, Service, method, root_flags,
+    row_state,
+};
 use crate::address::Address;
 use crate::counters::{Fate, Reason};
 use crate::flow::Flow;
 use crate::packet::ethernet::{self, Exit, Frame, ethertype};
+use crate::packet::transport::{self, Signal};
 use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
 use crate::slot::Slot;
 
@@ -35,6 +41,10 @@ pub trait Tables {
     fn row(&self, index: u32) -> Option<&Row>;
     /// Counts a packet of `bytes` forwarded by a row.
     fn count(&self, row: u32, bytes: u32, opens: bool);
+    /// Counts a sign that the backend of a row does not do well; none beyond all rows.
+    fn note_sign(&self, row: u32, sign: signs::Sign);
+    /// Leaves the mark of a SYN at a place below [`crate::limits::SYN_MARKS`]; the mark that was there, or 0.
+    fn mark_syn(&self, place: u32, mark: u64) -> u64;
     /// Counts a packet that was not forwarded.
     fn count_reason(&self, reason: Reason);
     /// Coarse monotonic time in nanoseconds.
@@ -51,6 +61,10 @@ pub trait Tables {
     fn remember_fragment(&self, key: &FragmentKey, entry: FragmentEntry);
     /// Whether replies to `destination` are left alone, by the excluded prefixes named `exclude`.
     fn is_excluded(&self, exclude: u32, destination: Address) -> bool;
+    /// The target that a probe under way asks from a local port, or with an identifier, by [`crate::probe::place`]: one load.
+    fn probed(&self, place: u32) -> Option<u32>;
+    /// Whom a probe asks.
+    fn probe_target(&self, index: u32) -> Option<&ProbeTarget>;
     /// The host's route for a packet that came in by `interface`.
     fn route(&self, query: &RouteQuery) -> Route;
     /// For a VLAN interface, the interface below it and its tags.
@@ -187,7 +201,7 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
         return fragment::later(packet, tables, &frame, &datagram);
     }
     let result = match datagram.protocol {
-        protocol::TCP | protocol::UDP => transport(packet, tables, &frame, &datagram),
+        protocol::TCP | protocol::UDP => tcp_or_udp(packet, tables, &frame, &datagram),
         protocol::ICMP if datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::ICMPV6 if !datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::UNREADABLE => Err(classify::not_understood(tables, datagram.destination, Reason::Unreadable)),
@@ -202,7 +216,7 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
 }
 
 #[inline(always)]
-fn transport<P: Packet, T: Tables>(
+fn tcp_or_udp<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     frame: &Frame,
@@ -221,6 +235,9 @@ fn transport<P: Packet, T: Tables>(
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
         return nat::reply(packet, tables, &live, frame, datagram, reverse, ports_wire);
     }
+    if live.has(root_flags::PROBES) {
+        return probe::answer(packet, tables, frame, datagram, ports_wire);
+    }
     Err(Reason::NotService)
 }
 
@@ -236,14 +253,16 @@ fn request<P: Packet, T: Tables>(
 ) -> Result<u32, Reason> {
     tables.trace(Step::Flow(flow));
     live_word::check(tables, service.live)?;
-    let signal =
-        crate::packet::transport::signal(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
+    let signal = transport::signal(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
     let row = select::row(tables, service, flow, signal)?;
     if datagram.part == Part::First {
         fragment::remember_request(tables, datagram, service, row);
     }
+    if signal == Signal::Opens {
+        signs::syn(packet, tables, service, flow, datagram.transport, row);
+    }
     let interface = forward(packet, tables, frame, datagram, row, Some(flow.ports_wire))?;
-    tables.count(row, datagram.length, signal == crate::packet::transport::Signal::Opens);
+    tables.count(row, datagram.length, signal == Signal::Opens);
     Ok(interface)
 }
 

@@ -6,7 +6,7 @@
 //! destination is this host (its own connections to a backend) or one of the service's excluded prefixes.
 
 use super::classify::Live;
-use super::{Route, RouteQuery, Step, Tables, exit, fragment, live_word};
+use super::{Route, RouteQuery, Step, Tables, exit, fragment, live_word, signs};
 use crate::abi::{Reverse, Row, root_flags};
 use crate::address::Address;
 use crate::checksum::Difference;
@@ -75,6 +75,9 @@ pub fn reply<P: Packet, T: Tables>(
         both(reverse.service_port_wire, destination_port_wire(ports_wire))
     };
     let way = way_back(packet, tables, live, datagram, reverse, new)?;
+    if datagram.protocol == protocol::TCP {
+        signs::reply(packet, tables, datagram.transport, reverse.row);
+    }
     if datagram.part == Part::First {
         fragment::remember_reply(tables, datagram, reverse);
     }

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and which file here does it. Commands that need the daemon ask it over its Unix
 //! socket ([`client`]) and only show the answer; whatever they show as a table they also print as JSON.
 
+mod backend;
 mod check;
 mod client;
 mod doctor;
@@ -64,6 +65,9 @@ enum Command {
     /// Hand virtual routers over to another node, or take part again
     #[command(subcommand)]
     Vrrp(vrrp::VrrpCommand),
+    /// Drain, disable or weigh a backend, whatever the configuration says; it holds until it is taken back
+    #[command(subcommand)]
+    Backend(backend::BackendCommand),
     /// Say which backend a packet goes to, and why
     Explain(explain::ExplainOptions),
     /// Show each step of matching packets for a while
@@ -118,6 +122,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Status(asking) => client::block_on(status::status(&asking)),
         Command::Show(options) => client::block_on(show::show(&options)),
         Command::Vrrp(command) => client::block_on(vrrp::order(&command)),
+        Command::Backend(command) => client::block_on(backend::order(&command)),
         Command::Explain(options) => client::block_on(explain::explain(&options)),
         Command::Trace(options) => client::block_on(trace::trace(&options)),
         Command::Doctor(options) => doctor::doctor(&options),

@@ -50,10 +50,11 @@ impl PlanOptions {
 
 /// `verb`: `did` or `would`.
 fn shown(plan: &PlanReport, verb: &str) -> String {
+    let overrides: String = plan.overrides.iter().map(|one| format!("override in force: {one}\n")).collect();
     if plan.changes.is_empty() {
-        return "no changes\n".to_owned();
+        return format!("no changes\n{overrides}");
     }
-    let mut out = String::new();
+    let mut out = overrides;
     for change in &plan.changes {
         out.push_str(change.trim_end());
         out.push('\n');

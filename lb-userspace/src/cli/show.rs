@@ -1,5 +1,6 @@
 //! `fairway show`: one kind of thing, all of it, once or again and again.
 
+mod checks;
 pub mod events;
 pub mod vrrp;
 
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::Asking;
 use super::failure::{BAD_INPUT, Failure};
 use super::output::{self, Output};
+use super::status::weight;
 use super::table::{Cell, Table, Tone};
 use super::units::{ago, bytes, now};
 use crate::controller::view::{API_VERSION, BackendStatus, ServiceStatus, Status};
@@ -45,6 +47,8 @@ enum Kind {
     Services,
     /// Backends of all services
     Backends,
+    /// Checks of all backends
+    Checks,
     /// Interfaces and how XDP is attached to them
     Interfaces,
     /// Next hops of the backends
@@ -89,6 +93,7 @@ fn as_json(what: Kind, status: &Status) -> Value {
     match what {
         Kind::Services => one("services", json!(status.services)),
         Kind::Backends => one("backends", each_backend(status, |_, backend| json!(backend))),
+        Kind::Checks => checks::as_json(status),
         Kind::Interfaces => one("interfaces", json!(status.interfaces)),
         Kind::Neighbours => one("neighbours", json!(status.neighbours)),
         Kind::Vrrp => one("vrrp", json!(status.vrrp)),
@@ -120,6 +125,7 @@ fn as_table(what: Kind, status: &Status, now: f64) -> Table {
     match what {
         Kind::Services => service_table(status),
         Kind::Backends => backend_table(status, now),
+        Kind::Checks => checks::table(status, now),
         Kind::Interfaces => interface_table(status, now),
         Kind::Neighbours => neighbour_table(status),
         Kind::Counters => counter_table(status),
@@ -180,7 +186,7 @@ fn backend_table(status: &Status, now: f64) -> Table {
                 Cell::from(&backend.name),
                 format!("{}{port}", backend.address).into(),
                 Cell::from(&backend.forwarding),
-                backend.weight.into(),
+                weight(backend).into(),
                 backend.slots.into(),
                 backend_state(backend),
                 ago(now, backend.since).into(),

@@ -7,8 +7,10 @@ use super::failure::Failure;
 use super::output::{self, Output};
 use super::show::{backend_state, interface_table};
 use super::table::{Cell, Table, Tone};
-use super::units::{ago, now};
-use crate::controller::view::{ConfigStatus, FlowsStatus, NodeStatus, ServiceStatus, Status};
+use super::units::{ago, now, plural};
+use crate::controller::view::{
+    BackendStatus, ConfigStatus, FlowsStatus, NodeStatus, Override, Remaining, ServiceStatus, Status,
+};
 
 /// Asks and prints.
 pub async fn status(asking: &Asking) -> Result<(), Failure> {
@@ -30,6 +32,7 @@ fn screen(status: &Status, now: f64, colour: bool) -> String {
     out.push_str(&node(&status.node, now, colour));
     out.push_str(&config(&status.config, now, colour));
     out.push_str(&flows(&status.flows, status.flows_at_risk));
+    out.push_str(&overrides(&status.overrides, now, colour));
     if let Some(vrrp) = &status.vrrp {
         out.push_str(&vrrp::screen(vrrp, now, colour));
     }
@@ -88,8 +91,17 @@ fn flows(flows: &FlowsStatus, at_risk: u64) -> String {
     out
 }
 
+fn overrides(overrides: &[Override], now: f64, colour: bool) -> String {
+    let line = |(at, one): (usize, &Override)| {
+        let head = if at == 0 { "override" } else { "        " };
+        format!("{head} {}, for {}\n", Tone::Odd.paint(&one.to_string(), colour), ago(now, one.since))
+    };
+    overrides.iter().enumerate().map(line).collect()
+}
+
 fn service(service: &ServiceStatus, now: f64, colour: bool) -> String {
-    let quorum = if service.quorum_ok { String::new() } else { Tone::Bad.paint(", NO QUORUM", colour) };
+    let lost = || Tone::Bad.paint(&format!(", NO QUORUM: {}", service.quorum_why), colour);
+    let quorum = if service.quorum_ok { String::new() } else { lost() };
     let mut out = format!(
         "service {}: {}, {}, {}{quorum}\n",
         service.name,
@@ -105,22 +117,49 @@ fn service(service: &ServiceStatus, now: f64, colour: bool) -> String {
     }
     let mut table = Table::new(&["BACKEND", "ADDRESS", "STATE", "SINCE", ">WEIGHT", ">CONNECTIONS", "WHY"]);
     for backend in &service.backends {
-        let mut why = Cell::from(&backend.why);
+        let words = format!(
+            "{}{}",
+            backend.why,
+            backend.remaining.map_or_else(String::new, |left| remaining(left, &backend.state))
+        );
+        let mut why = Cell::from(&words);
         if !backend.reachable {
-            why = Cell::toned(format!("{}; UNREACHABLE: {}", backend.why, backend.next_hop), Tone::Bad);
+            why = Cell::toned(format!("{words}; UNREACHABLE: {}", backend.next_hop), Tone::Bad);
         }
         table.row([
             Cell::from(&backend.name),
             Cell::from(&backend.address),
             backend_state(backend),
             ago(now, backend.since).into(),
-            backend.weight.into(),
+            weight(backend).into(),
             backend.totals.connections.into(),
             why,
         ]);
     }
     out.push_str(&table.render("  ", colour));
     out
+}
+
+/// The weight in force, and the configured one if it differs.
+pub fn weight(backend: &BackendStatus) -> String {
+    let effective = (backend.effective_weight * 100.0).round() / 100.0;
+    if effective == f64::from(backend.weight) {
+        effective.to_string()
+    } else {
+        format!("{effective}/{}", backend.weight)
+    }
+}
+
+/// What is left of a backend's flows, behind why it gets no new ones. That nothing is left is said of one that drains.
+fn remaining(remaining: Remaining, state: &str) -> String {
+    match remaining {
+        Remaining { recorded: 0, slots: 0 } if state == "drain" => "; no flow remains".to_owned(),
+        Remaining { recorded: 0, slots: 0 } => String::new(),
+        Remaining { recorded, slots: 0 } => format!("; {} remain", plural(recorded as usize, "flow")),
+        Remaining { recorded, slots } => {
+            format!("; {} remain, and perhaps others in {slots} slots", plural(recorded as usize, "recorded flow"))
+        }
+    }
 }
 
 #[cfg(test)]

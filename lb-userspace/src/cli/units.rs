@@ -18,6 +18,28 @@ fn duration(seconds: u64) -> String {
     }
 }
 
+/// A short time: `850 µs`, `12.3 ms`, `1.25 s`.
+pub fn latency(seconds: f64) -> String {
+    let micros = (seconds * 1e6).round() as u64;
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", seconds * 1e3),
+        _ => format!("{seconds:.2} s"),
+    }
+}
+
+/// How soon something is: `1.5 s`, `now`.
+pub fn until(now: f64, moment: f64) -> String {
+    let left = moment - now;
+    if left < 0.05 {
+        "now".to_owned()
+    } else if left < 60.0 {
+        format!("{left:.1} s")
+    } else {
+        duration(left as u64)
+    }
+}
+
 /// Octets in decimal units: `1.5 MB`.
 pub fn bytes(count: u64) -> String {
     let scaled = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
@@ -63,6 +85,22 @@ mod tests {
     #[test]
     fn a_moment_in_the_future_was_just_now() {
         assert_eq!(ago(100.0, 200.0), "0s");
+    }
+
+    #[test]
+    fn latencies_have_the_unit_that_suits_them() {
+        let cases = [(0.000_85, "850 µs"), (0.0123, "12.3 ms"), (1.25, "1.25 s")];
+        for (seconds, expected) in cases {
+            assert_eq!(latency(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_to_come_is_told_in_seconds_and_then_like_what_was() {
+        let cases = [(-1.0, "now"), (0.01, "now"), (1.5, "1.5 s"), (125.0, "2m 5s")];
+        for (left, expected) in cases {
+            assert_eq!(until(100.0, 100.0 + left), expected);
+        }
     }
 
     #[test]

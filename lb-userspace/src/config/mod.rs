@@ -43,6 +43,7 @@ pub use model::{
 pub use render::{Report, render, reports};
 pub use schema::schema;
 pub use value::check::compiled;
+pub(crate) use value::nearest;
 pub use virtual_router::{
     ChecksumForm, Condition, Consequence, Hook, OnCrash, Peer, Track, VirtualRoute, VirtualRouter, VirtualRule,
     VrrpVersion,

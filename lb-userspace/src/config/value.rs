@@ -226,7 +226,7 @@ fn no_choice(text: &str, choices: &Choices) -> Fault {
 }
 
 /// The word most like what was written, if one is alike enough to be what was meant.
-pub(super) fn nearest<'a>(written: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase();
     words
         .map(|word| (strsim::jaro_winkler(&written, word), word))

@@ -93,6 +93,12 @@ pub enum Condition {
         /// Its name.
         interface: String,
     },
+    /// An interface is not to blame for the silence of everything behind it. Not of the file: every router has it for the
+    /// interfaces that backends are behind.
+    Uplink {
+        /// Its name.
+        interface: String,
+    },
     /// A service has its quorum of backends.
     Service {
         /// The service's name.

@@ -2,13 +2,17 @@
 //! must be done about it; the runtime does it and reports back. No clock, socket or map inside: `now` is an argument, the
 //! monotonic time since boot, which is the packet path's clock too.
 
+pub mod checks;
 pub mod events;
 mod interfaces;
+pub mod outliers;
+mod pools;
 pub mod status;
+pub mod steering;
 pub mod view;
 pub mod vrrp;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +21,11 @@ use lb_common::abi::root_flags;
 
 pub use interfaces::{Interface, Interfaces};
 
-use crate::config::{AttachMode, Config};
-use crate::health::spec::{self, Spec};
+use crate::config::{AttachMode, Config, Service};
+use crate::happening::Happening;
+use crate::health::outlier::Outliers;
+use crate::health::pool::{Changes, Pools};
+use crate::health::spec::Spec;
 use crate::health::verdict::Verdict;
 use crate::nexthop::ProgramMode;
 use crate::nexthop::tracker::Event as Network;
@@ -26,6 +33,7 @@ use crate::reconcile::census::Census;
 use crate::reconcile::image::Image;
 use crate::reconcile::plan::{Plan, PlanError};
 use crate::reconcile::planner::Planner;
+use crate::reconcile::tables::TableError;
 use crate::reconcile::write::Write;
 use crate::scheduler::seed::Seed;
 use crate::scheduler::slots::SweepReport;
@@ -42,11 +50,14 @@ pub enum Event {
         /// How it is attached, or why not.
         outcome: Result<ProgramMode, String>,
     },
+    /// What was forwarded was counted, for services whose backends are watched.
+    Counted(outliers::Counted),
     /// The flow tables were counted.
     Census(Box<Census>),
-    /// Checks have other verdicts. Whoever is new in the configuration and shares a spec with others must ask for what is
-    /// known already: a verdict is told when it changes, once.
+    /// Checks have other verdicts. Told once, when they change.
     Verdicts(Vec<(Arc<Spec>, Verdict)>),
+    /// The time of [`Controller::deadline`] has come; harmless at any other.
+    Tick,
 }
 
 /// Something to be done.
@@ -74,6 +85,12 @@ pub enum Effect {
         /// The interface's index.
         interface: u32,
     },
+    /// Probes are steered differently.
+    Steer(Vec<steering::Change>),
+    /// Have these checks made at once, besides their timetable.
+    CheckNow(Vec<Arc<Spec>>),
+    /// Tell these, in their order.
+    Tell(Vec<Happening>),
     /// The program is attached to these, and no others.
     AttachedTo(BTreeSet<u32>),
     /// A VLAN interface and what it stands for: replies that the host routes by it leave by the one below.
@@ -93,11 +110,15 @@ pub struct Controller {
     planner: Planner,
     image: Image,
     interfaces: Interfaces,
+    steering: steering::Steering,
+    outliers: Outliers,
     local: BTreeSet<IpAddr>,
     listed: bool,
     census: Census,
     forced_slots: u64,
-    verdicts: HashMap<Arc<Spec>, Verdict>,
+    pools: Pools,
+    /// Services that shall have other weights than there is room for, and what is missing.
+    cramped: BTreeMap<String, TableError>,
 }
 
 impl Controller {
@@ -109,11 +130,14 @@ impl Controller {
             planner: Planner::new(seed, slots, rows),
             image: Image::new(slots as usize, rows as usize),
             interfaces: Interfaces::default(),
+            steering: steering::Steering::default(),
+            outliers: Outliers::default(),
             local: BTreeSet::new(),
             listed: false,
             census: Census::default(),
             forced_slots: 0,
-            verdicts: HashMap::new(),
+            pools: Pools::default(),
+            cramped: BTreeMap::new(),
             config,
         }
     }
@@ -123,13 +147,17 @@ impl Controller {
     /// # Errors
     /// When it does not fit; then nothing is changed.
     pub fn configure(&mut self, now: Duration, config: Config) -> Result<(Plan, Vec<Effect>), PlanError> {
-        let plan = self.planner.configure(now, &self.image, &config)?;
+        let mut pools = self.pools.clone();
+        let happenings = pools.configure(now, &config);
+        let plan = self.planner.configure_with(now, &self.image, &config, &pools.standings())?;
+        self.pools = pools;
+        self.cramped.clear();
         let mut effects = self.write(plan.writes.clone());
+        effects.extend(pools::tell(happenings));
         effects.push(Effect::AssignRows);
         effects.push(Effect::Want(self.planner.destinations()));
-        let specs = spec::all(&config.services);
-        self.verdicts.retain(|spec, _| specs.contains(&**spec));
         self.config = config;
+        effects.extend(self.steer());
         effects.extend(self.interfaces.configure(&self.config.dataplane));
         Ok((plan, effects))
     }
@@ -139,7 +167,9 @@ impl Controller {
     /// # Errors
     /// When it does not fit.
     pub fn preview(&self, now: Duration, config: &Config) -> Result<Plan, PlanError> {
-        self.planner.clone().configure(now, &self.image, config)
+        let mut pools = self.pools.clone();
+        pools.configure(now, config);
+        self.planner.clone().configure_with(now, &self.image, config, &pools.standings())
     }
 
     /// Every address that packets are sent to, now or under another configuration.
@@ -165,8 +195,12 @@ impl Controller {
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Effect> {
         match event {
             Event::Network(Network::NextHop { destination, result }) => {
+                let changes = self.steering.next_hop(destination, &result);
+                self.note_egress(destination, &result);
                 let writes = self.planner.next_hop(&self.image, destination, result);
-                self.write(writes)
+                let mut effects = self.write(writes);
+                effects.extend((!changes.is_empty()).then_some(Effect::Steer(changes)));
+                effects
             }
             Event::Network(Network::LocalAddresses(addresses)) => {
                 self.local = addresses;
@@ -185,10 +219,20 @@ impl Controller {
             }
             Event::Network(Network::LinkRemoved { index, .. }) => self.interfaces.gone(index),
             Event::Attached { interface, outcome } => self.interfaces.attached(interface, outcome),
-            Event::Census(census) => self.sweep(now, *census),
+            Event::Counted(counted) => self.suspect(now, &counted),
+            Event::Census(census) => {
+                let mut effects = self.sweep(now, *census);
+                // Whoever found no room for a table of his own may find it now.
+                effects.extend(self.follow(now, Changes::default()));
+                effects
+            }
             Event::Verdicts(verdicts) => {
-                self.verdicts.extend(verdicts);
-                Vec::new()
+                let changes = self.pools.verdicts(now, verdicts);
+                self.follow(now, changes)
+            }
+            Event::Tick => {
+                let changes = self.pools.tick(now);
+                self.follow(now, changes)
             }
         }
     }
@@ -202,6 +246,19 @@ impl Controller {
         if released {
             effects.push(Effect::AssignRows);
             effects.push(Effect::Want(self.planner.destinations()));
+        }
+        effects
+    }
+
+    /// Whom probes are steered to. Only while there is anybody does the packet path look for their answers.
+    fn steer(&mut self) -> Vec<Effect> {
+        let changes = self.steering.configure(&self.config, self.planner.hops());
+        let mut effects = if changes.is_empty() { Vec::new() } else { vec![Effect::Steer(changes)] };
+        let mut root = self.image.root;
+        root.word &= !root_flags::PROBES;
+        root.word |= if self.steering.is_empty() { 0 } else { root_flags::PROBES };
+        if root != self.image.root {
+            effects.extend(self.write(vec![Write::Flip(root)]));
         }
         effects
     }
@@ -254,5 +311,9 @@ impl Controller {
 }
 
 fn addresses(config: &Config) -> impl Iterator<Item = IpAddr> {
-    config.services.iter().flat_map(|service| &service.backends).map(|backend| backend.address)
+    let members = |service: &Service| {
+        let sorry = service.sorry.as_ref().map(|sorry| sorry.address);
+        service.backends.iter().map(|backend| backend.address).chain(sorry).collect::<Vec<_>>()
+    };
+    config.services.iter().flat_map(members)
 }

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 
 use super::Controller;
 use super::view::{
-    API_VERSION, BackendStatus, FlowsStatus, InterfaceStatus, NeighbourStatus, ServiceStatus, Status, Totals,
+    API_VERSION, BackendStatus, FlowsStatus, InterfaceStatus, NeighbourStatus, Remaining, ServiceStatus, Status, Totals,
 };
 use super::view::{ConfigStatus, NodeStatus};
 use crate::config::{Backend, Forwarding, OnNoBackend, VirtualRouter};
+use crate::health::pool::decide::Quorum;
+use crate::health::pool::state::State;
 use crate::nexthop::{NextHop, ProgramMode};
 use crate::reconcile::entries;
-use crate::reconcile::placed::{Placed, identity_of};
-use crate::vrrp::event::Verdict;
+use crate::reconcile::placed::{Placed, WEIGHT_SCALE, identity_of};
 
 /// What the data plane counted and the runtime remembers.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +34,32 @@ pub struct Telemetry {
     pub interfaces_since: BTreeMap<String, f64>,
     /// Interfaces from which the host does not forward, with the family, `ipv4` or `ipv6`.
     pub not_forwarding: BTreeSet<(String, &'static str)>,
-    /// When each backend's state last changed, by service and identity.
-    pub backends_since: BTreeMap<(String, String), f64>,
+    /// When each removed backend was removed, by service and identity.
+    pub leaving_since: BTreeMap<(String, String), f64>,
+    /// Seconds since the Unix epoch at monotonic time 0.
+    pub epoch: f64,
+}
+
+/// How a backend belongs to a service.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Member {
+    /// The configuration names it.
+    Configured,
+    /// As the sorry server.
+    Sorry,
+    /// It did.
+    Leaving,
+}
+
+/// What tables know of a backend.
+#[derive(Clone, Copy, Default)]
+struct Owned {
+    /// Slots that it owns.
+    current: u32,
+    /// Slots that it owned before another.
+    previous: u32,
+    /// Records that name it.
+    recorded: u64,
 }
 
 impl Controller {
@@ -53,22 +78,11 @@ impl Controller {
                 Some(Ok(_)) => false,
                 None => true,
             });
-        match pending.count() {
-            0 => Ok(()),
-            count => Err(format!("{count} next hops are not known yet")),
+        match (pending.count(), self.pools().pending()) {
+            (0, (0, _)) => Ok(()),
+            (0, (checks, all)) => Err(format!("{checks} of {all} first checks pending")),
+            (count, _) => Err(format!("{count} next hops are not known yet")),
         }
-    }
-
-    /// Whether a service has a backend that could take traffic, for tracks: one with a weight that can be reached.
-    pub fn quorum(&self, service: &str) -> Verdict {
-        let Some(placed) = self.planner().services().get(service) else {
-            return Verdict { holds: Some(false), factor: 1, detail: format!("there is no service {service}") };
-        };
-        let reachable = |backend: &&Backend| {
-            backend.weight > 0 && matches!(self.planner().hops().get(&backend.address), Some(Ok(_)))
-        };
-        let (usable, all) = (placed.config.backends.iter().filter(reachable).count(), placed.config.backends.len());
-        Verdict { holds: Some(usable > 0), factor: 1, detail: format!("{usable} of {all} backends can take traffic") }
     }
 
     /// Everything, at this moment.
@@ -94,7 +108,9 @@ impl Controller {
             neighbours: self.neighbours(),
             warnings: self.warnings(telemetry),
             flows_at_risk: self.census.exceptions,
+            overrides: self.overrides(),
             vrrp: None,
+            prober: None,
             node,
             config,
         }
@@ -116,28 +132,30 @@ impl Controller {
         let config = &placed.config;
         let table = self.planner().tables().get(placed.table);
         let slots = table.pool.slots();
-        let mut owned = vec![0u32; table.rows() as usize];
+        let mut owned = vec![Owned::default(); table.rows() as usize];
         for word in slots.words() {
-            if let Some(count) = owned.get_mut(usize::from(word.current())) {
-                *count += 1;
+            if let Some(owned) = owned.get_mut(usize::from(word.current())) {
+                owned.current += 1;
+            }
+            if let Some(owned) = owned.get_mut(usize::from(word.previous())) {
+                owned.previous += u32::from(word.previous() != word.current());
             }
         }
-        let configured = config.backends.iter().map(|backend| (backend, false));
-        let leaving = placed.leaving.values().map(|backend| (backend, true));
-        let backends: Vec<BackendStatus> = configured
-            .chain(leaving)
-            .map(|(backend, leaving)| {
-                let identity = identity_of(backend);
-                let index = table.pool.member(&identity).map(|member| member.index);
-                let slots = index.and_then(|index| owned.get(usize::from(index))).copied().unwrap_or(0);
-                self.backend(placed, backend, leaving, slots, telemetry)
-            })
-            .collect();
+        let owned = |backend: &Backend| {
+            let member = table.pool.member(&identity_of(backend));
+            let index = member.map(|member| member.index);
+            let slots = index.and_then(|index| owned.get(usize::from(index))).copied().unwrap_or_default();
+            Owned { recorded: index.map_or(0, |index| self.census.records_of(placed.pool, index)), ..slots }
+        };
+        let configured =
+            config.backends.iter().map(|it| self.backend(placed, it, Member::Configured, owned(it), telemetry));
+        let sorry = placed.sorry.iter().map(|it| self.backend(placed, it, Member::Sorry, owned(it), telemetry));
+        let leaving = placed.leaving.values().map(|it| self.backend(placed, it, Member::Leaving, owned(it), telemetry));
+        let backends: Vec<BackendStatus> = configured.chain(sorry).chain(leaving).collect();
+        let pool = self.pools().get(&config.name);
         let mut totals = Totals::default();
         for backend in &backends {
-            totals.packets += backend.totals.packets;
-            totals.bytes += backend.totals.bytes;
-            totals.connections += backend.totals.connections;
+            totals.add(&backend.totals);
         }
         ServiceStatus {
             name: config.name.clone(),
@@ -148,7 +166,9 @@ impl Controller {
             lookup_table_hash: format!("{:016x}", table.pool.lookup_table_hash()),
             unsettled_slots: u32::try_from(slots.unsettled()).unwrap_or(u32::MAX),
             exception_slots: u32::try_from(slots.exceptions()).unwrap_or(u32::MAX),
-            quorum_ok: config.backends.iter().any(|backend| backend.weight > 0),
+            quorum_ok: pool.is_some_and(|pool| pool.summary().quorum == Quorum::Held),
+            quorum_why: pool.map(|pool| pool.in_words(pool.summary())).unwrap_or_default(),
+            quorum_since: telemetry.epoch + pool.map_or(0.0, |pool| pool.quorum_since().as_secs_f64()),
             totals,
             backends,
         }
@@ -158,33 +178,50 @@ impl Controller {
         &self,
         placed: &Placed,
         backend: &Backend,
-        leaving: bool,
-        slots: u32,
+        member: Member,
+        owned: Owned,
         telemetry: &Telemetry,
     ) -> BackendStatus {
         let key = (placed.config.name.clone(), identity_of(backend));
         let hop = self.planner().hops().get(&backend.address);
-        let (state, why) = if leaving {
-            ("drain", "removed from the configuration; its flows are still served".to_owned())
-        } else if backend.weight == 0 {
-            ("drain", "weight 0 in the configuration".to_owned())
-        } else {
-            ("unchecked", "no check is configured".to_owned())
+        let pool = self.pools().get(&placed.config.name);
+        let (state, why, since, weight) = match member {
+            Member::Configured => match pool.and_then(|pool| pool.member(&key.1)) {
+                Some(it) => (it.part.state, it.part.why.clone(), it.since.as_secs_f64(), it.part.standing.weight),
+                None => (State::Down, "nothing is known of it".to_owned(), 0.0, 0),
+            },
+            Member::Sorry => {
+                let serves = pool.is_some_and(|pool| pool.summary().sorry);
+                let why = if serves { "serves, since there is no quorum" } else { "serves while there is no quorum" };
+                let since = pool.map_or(0.0, |pool| pool.quorum_since().as_secs_f64());
+                let weight = if serves { WEIGHT_SCALE } else { 0 };
+                (State::Unchecked, format!("the sorry server; {why}"), since, weight)
+            }
+            Member::Leaving => {
+                let since = telemetry.leaving_since.get(&key).copied().unwrap_or(telemetry.epoch) - telemetry.epoch;
+                let why = "removed from the configuration; its flows are still served";
+                (State::Drain, why.to_owned(), since, 0)
+            }
         };
+        let drains = weight == 0 && member != Member::Sorry;
         BackendStatus {
             name: backend.name.clone(),
             address: backend.address.to_string(),
             port: backend.port,
             forwarding: backend.forwarding.name().to_owned(),
             weight: u32::from(backend.weight),
-            state: state.to_owned(),
-            leaving,
-            since: telemetry.backends_since.get(&key).copied().unwrap_or_default(),
+            effective_weight: f64::from(weight) / f64::from(WEIGHT_SCALE),
+            priority: backend.priority,
+            state: state.to_string(),
+            leaving: member == Member::Leaving,
+            since: telemetry.epoch + since,
             why,
-            slots,
+            slots: owned.current,
+            remaining: drains.then_some(Remaining { recorded: owned.recorded, slots: owned.previous }),
             next_hop: entries::describe(hop, |index| self.interfaces().links().name_of(index), backend.address),
             reachable: matches!(hop, Some(Ok(_))),
             totals: telemetry.totals.get(&key).copied().unwrap_or_default(),
+            checks: Vec::new(),
         }
     }
 
@@ -219,6 +256,7 @@ impl Controller {
         for service in &self.config().services {
             self.service_warnings(service, &mut warnings);
         }
+        self.pool_warnings(&mut warnings);
         if self.forced_slots > 0 {
             warnings.push(format!(
                 "{} slots were settled although records were refused: the flow table is too small (dataplane.flow_table_capacity)",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::checks::{CheckStatus, ProberStatus};
 use super::vrrp::VrrpStatus;
 
 /// Version of the shapes here. Fields are added under the same version, never renamed or removed.
@@ -35,9 +36,15 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// Flows that would move if this node failed now and another took over.
     pub flows_at_risk: u64,
+    /// What operators want beside the configuration.
+    #[serde(default)]
+    pub overrides: Vec<Override>,
     /// VRRP; `None`: no virtual router was configured since the daemon started.
     #[serde(default)]
     pub vrrp: Option<VrrpStatus>,
+    /// The prober; `None`: no check was configured since the daemon started.
+    #[serde(default)]
+    pub prober: Option<ProberStatus>,
 }
 
 /// The node.
@@ -114,6 +121,12 @@ pub struct ServiceStatus {
     pub exception_slots: u32,
     /// Whether enough backends are up.
     pub quorum_ok: bool,
+    /// How the quorum stands, in words.
+    #[serde(default)]
+    pub quorum_why: String,
+    /// Since when it is as it is, seconds since the Unix epoch.
+    #[serde(default)]
+    pub quorum_since: f64,
     /// Sums over the backends.
     pub totals: Totals,
     /// Backends, in the order of the configuration, then those that are leaving.
@@ -133,6 +146,12 @@ pub struct BackendStatus {
     pub forwarding: String,
     /// Configured weight.
     pub weight: u32,
+    /// The weight that the lookup table is made from, in units of the configured one.
+    #[serde(default)]
+    pub effective_weight: f64,
+    /// Its tier.
+    #[serde(default)]
+    pub priority: u8,
     /// `up`, `down`, `drain`, `disabled`, `starting`, `unchecked`; `drain` with `leaving` set for a removed one.
     pub state: String,
     /// Removed from the configuration; its flows are still served.
@@ -143,12 +162,53 @@ pub struct BackendStatus {
     pub why: String,
     /// Slots of the lookup table that it owns.
     pub slots: u32,
+    /// What is left of the flows that it had, while it gets no new ones.
+    #[serde(default)]
+    pub remaining: Option<Remaining>,
     /// The frame that reaches it, or why there is none, in words.
     pub next_hop: String,
     /// Whether its next hop is known.
     pub reachable: bool,
     /// What was forwarded to it.
     pub totals: Totals,
+    /// Its checks, in the order of the configuration.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
+}
+
+/// Flows that a backend still has though it gets no new ones. Flows of settled slots are not recorded, so nobody knows their
+/// number; but each of them is recorded with its next packet as long as its slot names the backend as the previous owner.
+/// With no such slot and no record, none is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remaining {
+    /// Recorded flows, at the last census.
+    pub recorded: u64,
+    /// Slots that may still have unrecorded ones.
+    pub slots: u32,
+}
+
+/// What an operator wants beside the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Override {
+    /// The service; `None`: all.
+    pub service: Option<String>,
+    /// The backend; its address, if it is meant in all services.
+    pub backend: String,
+    /// In words: `drained, weight 50`.
+    pub what: String,
+    /// When it was said, seconds since the Unix epoch.
+    pub since: f64,
+    /// Whether the backend is in the configuration at present.
+    pub configured: bool,
+}
+
+/// What became of an order to a backend.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BackendReport {
+    /// [`API_VERSION`].
+    pub api: String,
+    /// How the backends stand now, one a line.
+    pub lines: Vec<String>,
 }
 
 /// Counters since the daemon started.
@@ -160,6 +220,27 @@ pub struct Totals {
     pub bytes: u64,
     /// New connections (TCP SYNs).
     pub connections: u64,
+    /// SYNs that clients had sent before.
+    #[serde(default)]
+    pub syn_retransmissions: u64,
+    /// TCP resets of translated backends.
+    #[serde(default)]
+    pub resets: u64,
+    /// ICMP errors that say that a translated backend cannot be reached.
+    #[serde(default)]
+    pub unreachables: u64,
+}
+
+impl Totals {
+    /// Adds others to these.
+    pub fn add(&mut self, more: &Self) {
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+        self.connections += more.connections;
+        self.syn_retransmissions += more.syn_retransmissions;
+        self.resets += more.resets;
+        self.unreachables += more.unreachables;
+    }
 }
 
 /// The flow tables.
@@ -206,6 +287,19 @@ pub struct PlanReport {
     pub rehomed: Vec<String>,
     /// Warnings of the configuration check, rendered.
     pub warnings: Vec<String>,
+    /// What operators want beside the configuration, which stays in force.
+    #[serde(default)]
+    pub overrides: Vec<Override>,
+}
+
+impl std::fmt::Display for Override {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.service {
+            Some(service) => write!(f, "{service}/{} {}", self.backend, self.what)?,
+            None => write!(f, "{} {}", self.backend, self.what)?,
+        }
+        if self.configured { Ok(()) } else { f.write_str(" (not in the configuration)") }
+    }
 }
 
 /// Why a request could not be served.

@@ -187,7 +187,8 @@ impl Epoch {
         Self(wall - monotonic.as_secs_f64())
     }
 
-    fn wall(self, monotonic: Duration) -> f64 {
+    /// A monotonic moment in seconds since the Unix epoch.
+    pub fn wall(self, monotonic: Duration) -> f64 {
         self.0 + monotonic.as_secs_f64()
     }
 }

@@ -10,6 +10,7 @@ pub mod prober;
 pub mod program;
 mod readable;
 pub mod run_as;
+pub mod steering;
 pub mod supervisor;
 pub mod track;
 pub mod vrrp;

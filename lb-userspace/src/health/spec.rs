@@ -16,9 +16,20 @@ pub struct Spec {
     pub target: Target,
     /// When.
     pub timing: Timing,
-    /// Service and backend by name, for what depends on them (scripts get them in their environment); `None` for all others, so
-    /// that they are shared.
-    pub named: Option<(String, String)>,
+    /// What a probe that depends on names is told (scripts have it in their environment); `None` for all others, so that
+    /// they are shared.
+    pub named: Option<Named>,
+}
+
+/// Whom a probe is about, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Named {
+    /// Name of the service.
+    pub service: String,
+    /// Name of the backend.
+    pub backend: String,
+    /// Address of the service's first listener.
+    pub service_address: Option<IpAddr>,
 }
 
 /// Who is asked, and by which way.
@@ -49,8 +60,19 @@ pub enum Way {
 impl Spec {
     /// That of one check for one backend of a service.
     pub fn of(service: &Service, backend: &Backend, check: &Check) -> Self {
+        let named = matches!(check.probe, Probe::Script { .. }).then(|| Named {
+            service: service.name.clone(),
+            backend: backend.name.clone(),
+            service_address: service.listeners.first().map(|listener| listener.address),
+        });
+        Self { probe: check.probe.clone(), target: Target::of(service, backend, check), timing: check.timing, named }
+    }
+}
+
+impl Target {
+    /// Whom a check of a service asks about a backend.
+    pub fn of(service: &Service, backend: &Backend, check: &Check) -> Self {
         let listener = service.listeners.first();
-        let named = matches!(check.probe, Probe::Script { .. }).then(|| (service.name.clone(), backend.name.clone()));
         let port = match check.probe {
             Probe::Icmp => 0,
             _ => check
@@ -66,12 +88,7 @@ impl Spec {
             }
             (Forwarding::Direct | Forwarding::Nat, _) => Way::Plain,
         };
-        Self {
-            probe: check.probe.clone(),
-            target: Target { address: backend.address, port, way },
-            timing: check.timing,
-            named,
-        }
+        Self { address: backend.address, port, way }
     }
 }
 
@@ -83,14 +100,20 @@ pub fn all(services: &[Service]) -> HashSet<Spec> {
         .collect()
 }
 
+impl Target {
+    /// The address that is asked: the backend's own, or the service's on that backend.
+    pub fn asked(&self) -> IpAddr {
+        match self.way {
+            Way::Plain => self.address,
+            Way::Steered { service, .. } => service,
+        }
+    }
+}
+
 /// As reasons name it: the address that is asked, with its port.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = match self.way {
-            Way::Plain => self.address,
-            Way::Steered { service, .. } => service,
-        };
-        match (address, self.port) {
+        match (self.asked(), self.port) {
             (address, 0) => write!(f, "{address}"),
             (IpAddr::V4(address), port) => write!(f, "{address}:{port}"),
             (IpAddr::V6(address), port) => write!(f, "[{address}]:{port}"),

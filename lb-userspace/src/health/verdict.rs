@@ -95,6 +95,29 @@ impl fmt::Display for CheckState {
     }
 }
 
+impl FailureKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Silent, Self::Refused, Self::Hung, Self::Wrong, Self::Local];
+
+    /// As metrics and JSON call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Refused => "refused",
+            Self::Hung => "hung",
+            Self::Wrong => "wrong",
+            Self::Local => "local",
+        }
+    }
+}
+
+impl AgentWish {
+    /// With what a further line says. What it does not mention stays as it was.
+    pub fn merged(self, line: Self) -> Self {
+        Self { percent: line.percent.or(self.percent), drain: line.drain.or(self.drain) }
+    }
+}
+
 impl Failure {
     /// A failure in words.
     pub fn new(kind: FailureKind, why: impl Into<String>) -> Self {

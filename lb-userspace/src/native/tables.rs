@@ -5,17 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use lb_common::abi::{
-    ALWAYS_LIVE, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Record, Reverse, Root, Row, Service,
+    ALWAYS_LIVE, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, ProbeTarget, Record, Reverse, Root,
+    Row, Service, Signs,
 };
 use lb_common::address::Address;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
 use lb_common::limits::{LIVE_WORDS, SLOTS_PER_ELEMENT};
+use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::slot::Slot;
 
 use super::words::words;
 use crate::reconcile::image::Image;
+use crate::reconcile::write::Write;
 
 /// Identifies a flow of either family.
 pub type FlowId = FlowKey6;
@@ -37,6 +40,10 @@ pub struct NativeTables {
     pub flow_capacity: usize,
     /// Per row.
     pub counters: RefCell<BTreeMap<u32, Counters>>,
+    /// Signs that backends do not do well, per row.
+    pub signs: RefCell<BTreeMap<u32, Signs>>,
+    /// Marks of SYNs, by place.
+    pub syn_marks: RefCell<BTreeMap<u32, u64>>,
     /// Per reason.
     pub reasons: RefCell<BTreeMap<Reason, u64>>,
     /// The time that the packet path sees, in nanoseconds.
@@ -49,6 +56,10 @@ pub struct NativeTables {
     pub routes: BTreeMap<IpAddr, Route>,
     /// VLAN interfaces: the interface below and the tags.
     pub vlans: BTreeMap<u32, (u32, [u32; 2])>,
+    /// Targets of probes under way, by [`lb_common::probe::place`].
+    pub probes: BTreeMap<u32, u32>,
+    /// Whom probes ask, by number.
+    pub probe_targets: BTreeMap<u32, ProbeTarget>,
     /// Room for frames handed to user space, and where the IP header of each one handed over starts.
     pub hand_over_capacity: usize,
     /// See [`Self::hand_over_capacity`].
@@ -69,16 +80,28 @@ impl NativeTables {
             flows: RefCell::default(),
             flow_capacity,
             counters: RefCell::default(),
+            signs: RefCell::default(),
+            syn_marks: RefCell::default(),
             reasons: RefCell::default(),
             clock: Cell::new(0),
             refusals: RefCell::default(),
             fragments: RefCell::default(),
             routes: BTreeMap::new(),
             vlans: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            probe_targets: BTreeMap::new(),
             hand_over_capacity: usize::MAX,
             handed_over: RefCell::default(),
             traced: false,
             steps: RefCell::default(),
+        }
+    }
+
+    /// Carries out one write, also on the records of flows.
+    pub fn apply(&mut self, write: &Write) {
+        self.image.apply(write);
+        if let Write::Forget(dead) = write {
+            self.flows.borrow_mut().retain(|_, record| !dead.contains(&(record.pool, record.backend)));
         }
     }
 }
@@ -120,6 +143,20 @@ impl Tables for NativeTables {
         counters.connections += u64::from(opens);
     }
 
+    fn note_sign(&self, row: u32, sign: Sign) {
+        let mut signs = self.signs.borrow_mut();
+        let signs = signs.entry(row).or_default();
+        *match sign {
+            Sign::SynRetransmission => &mut signs.syn_retransmissions,
+            Sign::Reset => &mut signs.resets,
+            Sign::Unreachable => &mut signs.unreachables,
+        } += 1;
+    }
+
+    fn mark_syn(&self, place: u32, mark: u64) -> u64 {
+        self.syn_marks.borrow_mut().insert(place, mark).unwrap_or(0)
+    }
+
     fn count_reason(&self, reason: Reason) {
         *self.reasons.borrow_mut().entry(reason).or_default() += 1;
     }
@@ -159,6 +196,14 @@ impl Tables for NativeTables {
     fn is_excluded(&self, exclude: u32, destination: Address) -> bool {
         let destination = IpAddr::from(destination);
         self.image.excluded.iter().any(|(number, prefix)| *number == exclude && prefix.contains(&destination))
+    }
+
+    fn probed(&self, place: u32) -> Option<u32> {
+        self.probes.get(&place).copied()
+    }
+
+    fn probe_target(&self, index: u32) -> Option<&ProbeTarget> {
+        self.probe_targets.get(&index)
     }
 
     fn route(&self, query: &RouteQuery) -> Route {

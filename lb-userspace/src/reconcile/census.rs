@@ -18,8 +18,8 @@ pub struct Census {
     pub began: Duration,
     /// Backends that live records of a slot name, by the slot's place in the map.
     live: BTreeMap<u32, BTreeSet<u16>>,
-    /// Backends that any record of a pool names.
-    named: BTreeMap<u32, BTreeSet<u16>>,
+    /// Backends that any record of a pool names, and how many do.
+    named: BTreeMap<u32, BTreeMap<u16, u64>>,
     /// When a record could last not be made, by element of the slots map.
     pub refusals: BTreeMap<u32, Duration>,
     /// Live records.
@@ -56,7 +56,7 @@ impl Census {
         let slot =
             service.first_slot + (hash::flow(service.seed, key.source, key.ports_wire) >> (service.shift & 63)) as u32;
         self.live.entry(slot).or_default().insert(record.backend);
-        self.named.entry(record.pool).or_default().insert(record.backend);
+        *self.named.entry(record.pool).or_default().entry(record.backend).or_default() += 1;
         self.count += 1;
         let current = image.slots.get(slot as usize).map(|&word| lb_common::slot::Slot(word).current());
         self.exceptions += u64::from(current != Some(record.backend));
@@ -65,7 +65,12 @@ impl Census {
 
     /// Whether any record of a pool names a backend.
     pub fn names(&self, pool: u32, backend: u16) -> bool {
-        self.named.get(&pool).is_some_and(|named| named.contains(&backend))
+        self.records_of(pool, backend) > 0
+    }
+
+    /// Records of a pool that name a backend.
+    pub fn records_of(&self, pool: u32, backend: u16) -> u64 {
+        self.named.get(&pool).and_then(|named| named.get(&backend)).copied().unwrap_or(0)
     }
 
     /// The part about one lookup table.

@@ -1,6 +1,7 @@
 //! A change of configuration in the operator's words: one line for each service that is new, different or gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::placed::{Placed, identity_of};
 use crate::config::{Backend, Config, Service};
@@ -47,6 +48,19 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
     setting("on_no_backend", old.on_no_backend.name().into(), new.on_no_backend.name().into());
     setting("idle_timeout", timeout(old), timeout(new));
     setting("nat_exclude", prefixes(old), prefixes(new));
+    setting("quorum", old.quorum.to_string(), new.quorum.to_string());
+    setting("quorum_hysteresis", old.quorum_hysteresis.to_string(), new.quorum_hysteresis.to_string());
+    setting("minimum_healthy", old.minimum_healthy.to_string(), new.minimum_healthy.to_string());
+    setting("on_down", old.on_down.name().into(), new.on_down.name().into());
+    setting("slow_start", time(Some(old.slow_start), "0s"), time(Some(new.slow_start), "0s"));
+    setting("drain_timeout", time(old.drain_timeout, "none"), time(new.drain_timeout, "none"));
+    setting("sorry", sorry(old), sorry(new));
+    if old.checks != new.checks {
+        found.push("its checks".to_owned());
+    }
+    if old.outlier != new.outlier {
+        found.push("outlier".to_owned());
+    }
     if old.lookup_table_size != new.lookup_table_size {
         let (old, new) = (old.lookup_table_size, new.lookup_table_size);
         found.push(format!("lookup_table_size {old} → {new}, which re-homes most established flows"));
@@ -62,7 +76,15 @@ fn router(service: &Service) -> String {
 }
 
 fn timeout(service: &Service) -> String {
-    service.idle_timeout.map_or("default".into(), |timeout| humantime::format_duration(timeout).to_string())
+    time(service.idle_timeout, "default")
+}
+
+fn time(time: Option<Duration>, none: &str) -> String {
+    time.map_or(none.to_owned(), |time| humantime::format_duration(time).to_string())
+}
+
+fn sorry(service: &Service) -> String {
+    service.sorry.as_ref().map_or("none".to_owned(), |sorry| sorry.address.to_string())
 }
 
 fn prefixes(service: &Service) -> String {
@@ -79,6 +101,9 @@ fn backends(old: &[Backend], new: &[Backend], found: &mut Vec<String>) {
             None => found.push(format!("backend {} ({}) added", backend.name, backend.address)),
             Some(was) if was.weight != backend.weight => {
                 found.push(format!("weight of {} {} → {}", backend.name, was.weight, backend.weight));
+            }
+            Some(was) if was.priority != backend.priority => {
+                found.push(format!("priority of {} {} → {}", backend.name, was.priority, backend.priority));
             }
             Some(was) if was.name != backend.name => {
                 found.push(format!("backend {} is called {}", was.name, backend.name));

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{Reverse, Row, Service, method, row_state, service_flags};
+use lb_common::abi::{ProbeTarget, Reverse, Row, Service, method, row_state, service_flags};
+use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
 
 use crate::config::Service as ServiceConfig;
 use crate::config::{Backend, Forwarding, Listener, OnNoBackend, Protocol, UdpMode};
-use crate::nexthop::{NextHop, Unresolved, VlanTag};
+use crate::nexthop::{Frame, NextHop, Unresolved, VlanTag};
 use crate::scheduler::seed::Seed;
 
 /// The frame that reaches a destination, or why there is none.
@@ -59,12 +60,12 @@ pub struct Place {
     pub live: u32,
 }
 
-/// The row of a backend for a listener.
-pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>) -> Row {
+/// The row of a backend for a listener. `up`: whether the backend is up to the flows that it has.
+pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool) -> Row {
     let nat = backend.forwarding == Forwarding::Nat;
     let row = Row {
         address: backend.address.into(),
-        state: row_state::ALIVE,
+        state: if up { row_state::ALIVE } else { 0 },
         method: if nat { method::NAT } else { method::DIRECT },
         port_wire: if nat { backend.target_port(listener).unwrap_or(0).to_be() } else { 0 },
         ..Row::default()
@@ -72,17 +73,28 @@ pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>) -> Row {
     match hop {
         Some(Ok(NextHop::Local)) if !nat => Row { method: method::LOCAL, ..row },
         Some(Ok(NextHop::Frame(frame))) => {
-            let [d, s] = [frame.destination_mac.0, frame.source_mac.0];
-            let tag = |index: usize| frame.tags.get(index).map_or(0, tag_wire);
-            Row {
-                mac_head: u64::from_ne_bytes([d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1]]),
-                mac_tail: u32::from_ne_bytes([s[2], s[3], s[4], s[5]]),
-                interface: frame.interface,
-                tags_wire: [tag(0), tag(1)],
-                ..row
-            }
+            let Exit { mac_head, mac_tail, interface, tags_wire } = exit(frame);
+            Row { mac_head, mac_tail, interface, tags_wire, ..row }
         }
         Some(Ok(NextHop::Local) | Err(_)) | None => row,
+    }
+}
+
+/// The target of probes that ask a backend at a service's address, and whose answers come in by the interface `back`.
+pub fn probe_target(service: IpAddr, frame: &Frame, back: u32) -> ProbeTarget {
+    let Exit { mac_head, mac_tail, interface, tags_wire } = exit(frame);
+    ProbeTarget { mac_head, mac_tail, interface, service: service.into(), tags_wire, back, ..ProbeTarget::default() }
+}
+
+/// The link layer of a frame as the tables hold it.
+fn exit(frame: &Frame) -> Exit {
+    let [d, s] = [frame.destination_mac.0, frame.source_mac.0];
+    let tag = |index: usize| frame.tags.get(index).map_or(0, tag_wire);
+    Exit {
+        mac_head: u64::from_ne_bytes([d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1]]),
+        mac_tail: u32::from_ne_bytes([s[2], s[3], s[4], s[5]]),
+        interface: frame.interface,
+        tags_wire: [tag(0), tag(1)],
     }
 }
 
@@ -92,8 +104,8 @@ pub fn tag_wire(tag: &VlanTag) -> u32 {
     u32::from_ne_bytes([t0, t1, c0, c1])
 }
 
-/// The reverse table's entry of a translated backend of a listener; `None` when the backend is not translated.
-pub fn reverse(backend: &Backend, listener: &Listener, exclude: u32, live: u32) -> Option<Reverse> {
+/// The reverse table's entry of a translated backend of a listener, whose row is this; `None` when the backend is not translated.
+pub fn reverse(backend: &Backend, listener: &Listener, row: u32, exclude: u32, live: u32) -> Option<Reverse> {
     (backend.forwarding == Forwarding::Nat).then(|| Reverse {
         backend: backend.address.into(),
         service: listener.address.into(),
@@ -103,6 +115,7 @@ pub fn reverse(backend: &Backend, listener: &Listener, exclude: u32, live: u32) 
         flags: service_flags::USED,
         exclude,
         live,
+        row,
         ..Reverse::default()
     })
 }

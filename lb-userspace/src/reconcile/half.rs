@@ -10,7 +10,7 @@ use super::perfect_hash::{Key, PerfectHash, build};
 use super::write::{Half, Write};
 
 /// The writes that make `services` and `reverse` live, in the half that `live` does not use: fill, flip, and wait until no
-/// packet uses the other half. Whether replies leave by VLAN interfaces is not decided here and stays. `None` when two entries have the same key, or there are too many.
+/// packet uses the other half. Whether replies leave by VLAN interfaces, and whether there are probes, is not decided here and stays. `None` when two entries have the same key, or there are too many.
 pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse]) -> Option<[Write; 3]> {
     let index = (live.word & root_flags::HALF) as u32 ^ 1;
     let addresses = address_entries(services);
@@ -19,7 +19,7 @@ pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse]) -> Option
     let reverse_hash = build(&reverse.iter().map(reverse_key).collect::<Vec<_>>())?;
 
     let mut root = *live;
-    root.word = u64::from(index) | flags(services, reverse) | live.word & root_flags::VLAN;
+    root.word = u64::from(index) | flags(services, reverse) | live.word & (root_flags::VLAN | root_flags::PROBES);
     root.service_seed[index as usize] = service_hash.seed;
     root.reverse_seed[index as usize] = reverse_hash.seed;
     let half = Half {

@@ -59,7 +59,8 @@ impl Image {
             Write::Flip(root) => self.root = *root,
             Write::Exclude(number, prefix) => self.excluded.push((*number, *prefix)),
             Write::Include(number, prefix) => self.excluded.retain(|entry| entry != &(*number, *prefix)),
-            Write::Grace => {}
+            // Records are the packet path's, not the image's.
+            Write::Forget(_) | Write::Grace => {}
         }
     }
 

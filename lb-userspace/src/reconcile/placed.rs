@@ -1,4 +1,6 @@
 //! A service that is in force: its configuration, its lookup table, its rows, and who is still leaving it.
+//!
+//! What its backends weigh is not the configuration's to say, but `health::pool`'s: their [`Standings`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,6 +10,22 @@ use ipnet::IpNet;
 
 use super::tables::Wish;
 use crate::config::{Backend, Listener, Protocol, Service as ServiceConfig, UdpMode};
+
+/// Effective weights are in hundredths of a configured weight, so that a backend of weight 1 can get a tenth of it. Tables
+/// depend on the weights' proportions alone.
+pub const WEIGHT_SCALE: u32 = 100;
+
+/// What a backend is to a lookup table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its effective weight, in hundredths of a configured weight.
+    pub weight: u32,
+    /// Whether it is up to the flows that it has.
+    pub up: bool,
+}
+
+/// The standings of a service's backends, by identity. Who is not named has the configured weight and is up.
+pub type Standings = BTreeMap<String, Standing>;
 
 /// A service and where it lies.
 #[derive(Clone, Debug)]
@@ -22,6 +40,8 @@ pub struct Placed {
     pub rows: BTreeMap<Listener, (u32, u32)>,
     /// Removed backends whose flows are still served, by identity.
     pub leaving: BTreeMap<String, Backend>,
+    /// The sorry server as a backend, if it is not one anyway.
+    pub sorry: Option<Backend>,
     /// Where each identity stands among the configured backends.
     identities: Arc<BTreeMap<String, usize>>,
 }
@@ -36,14 +56,21 @@ impl Placed {
             pool,
             rows: BTreeMap::new(),
             leaving,
+            sorry: sorry_of(config),
             identities: Arc::new(identities),
         }
     }
 
-    /// The backend of an identity, configured or leaving.
+    /// The backend of an identity, configured, sorry server or leaving.
     pub fn backend(&self, identity: &str) -> Option<&Backend> {
         let configured = self.identities.get(identity).and_then(|&at| self.config.backends.get(at));
-        configured.or_else(|| self.leaving.get(identity))
+        let sorry = || self.sorry.as_ref().filter(|sorry| identity_of(sorry) == identity);
+        configured.or_else(sorry).or_else(|| self.leaving.get(identity))
+    }
+
+    /// All members of the pool that are configured: the backends, and the sorry server.
+    pub fn members(&self) -> impl Iterator<Item = &Backend> {
+        self.config.backends.iter().chain(&self.sorry)
     }
 }
 
@@ -53,12 +80,41 @@ pub fn identity_of(backend: &Backend) -> String {
     format!("{} {}{port}", backend.address, backend.forwarding.name())
 }
 
-/// What a service wants of its lookup table.
-pub fn wish(service: &ServiceConfig) -> Wish {
-    let mut members: Vec<(String, u32)> =
-        service.backends.iter().map(|backend| (identity_of(backend), u32::from(backend.weight))).collect();
+/// What a sorry server is called among the backends.
+pub const SORRY: &str = "sorry";
+
+/// The sorry server of a service as a backend: it has rows and a next hop whether it serves or not, so that it can at once.
+/// `None` if there is none, or if it is one of the backends anyway.
+pub fn sorry_of(service: &ServiceConfig) -> Option<Backend> {
+    let sorry = service.sorry.as_ref()?;
+    let backend = Backend {
+        name: SORRY.to_owned(),
+        address: sorry.address,
+        port: sorry.port,
+        weight: 0,
+        priority: u8::MAX,
+        forwarding: sorry.forwarding,
+    };
+    let identity = identity_of(&backend);
+    (!service.backends.iter().any(|known| identity_of(known) == identity)).then_some(backend)
+}
+
+/// What a service wants of its lookup table, with these standings.
+pub fn wish(service: &ServiceConfig, standings: Option<&Standings>) -> Wish {
+    let standing = |backend: &Backend| {
+        let identity = identity_of(backend);
+        let known = standings.and_then(|standings| standings.get(&identity)).copied();
+        let Standing { weight, up } = known.unwrap_or_else(|| configured(backend));
+        (identity, weight, up)
+    };
+    let mut members: Vec<_> = service.backends.iter().chain(&sorry_of(service)).map(standing).collect();
     members.sort();
     Wish { size: service.lookup_table_size, settle: settle(service), members }
+}
+
+/// The standing of a backend that nothing is known of.
+fn configured(backend: &Backend) -> Standing {
+    Standing { weight: u32::from(backend.weight) * WEIGHT_SCALE, up: true }
 }
 
 /// The longest that a flow of the service which a record could be made for may be silent.

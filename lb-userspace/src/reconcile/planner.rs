@@ -9,8 +9,10 @@
 //! 3. slot words of live tables, each right by itself. Not earlier, for two reasons: a word may name a backend whose row
 //!    only the new entries lead to, and it may belong to a table that others are just leaving, whose packets would find
 //!    backends there that they do not have.
+//! 4. rows of backends that died, and then, after another grace period, the records that name them.
 
 mod layout;
+mod reweigh;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -24,15 +26,17 @@ use super::changes;
 use super::entries::Hop;
 use super::image::Image;
 use super::live::LiveIndices;
-use super::placed::{Placed, excluded, wish};
+use super::placed::{Placed, Standings, excluded, wish};
 use super::plan::{Plan, PlanError};
 use super::ranges::Ranges;
 use super::rows::RowIndex;
-use super::tables::{TableError, TableSet, Wish};
+use super::tables::{Moved, TableError, TableSet, Wish};
 use super::write::Write;
 use crate::config::{Backend, Config, Service as ServiceConfig};
 use crate::scheduler::seed::Seed;
 use crate::scheduler::slots::SweepReport;
+
+pub use reweigh::Reweighed;
 
 /// See the module's description.
 #[derive(Clone, Debug)]
@@ -49,10 +53,12 @@ pub struct Planner {
     index: Arc<RowIndex>,
 }
 
-/// The table of each service, in the configuration's order, and the words of live tables that change.
+/// The table of each service, in the configuration's order; the words of live tables that change; and of each service that
+/// has flows the indices of the backends that died.
 struct Assigned {
     tables: Vec<u32>,
     live: Vec<Write>,
+    died: BTreeMap<usize, Vec<u16>>,
 }
 
 /// Rows are given out in multiples of this.
@@ -74,13 +80,28 @@ impl Planner {
         }
     }
 
-    /// The plan that puts `config` in force. `image` is what the maps hold. On an error nothing is changed.
+    /// The plan that puts `config` in force with the weights that it gives, all backends up. `image` is what the maps hold.
+    /// On an error nothing is changed.
     ///
     /// # Errors
     /// When it does not fit into the tables.
     pub fn configure(&mut self, now: Duration, image: &Image, config: &Config) -> Result<Plan, PlanError> {
+        self.configure_with(now, image, config, &BTreeMap::new())
+    }
+
+    /// The plan that puts `config` in force with these standings, by service. On an error nothing is changed.
+    ///
+    /// # Errors
+    /// When it does not fit into the tables.
+    pub fn configure_with(
+        &mut self,
+        now: Duration,
+        image: &Image,
+        config: &Config,
+        standings: &BTreeMap<String, Standings>,
+    ) -> Result<Plan, PlanError> {
         let mut next = self.clone();
-        let plan = next.replace(now, image, config)?;
+        let plan = next.replace(now, image, config, standings)?;
         *self = next;
         Ok(plan)
     }
@@ -90,7 +111,10 @@ impl Planner {
         self.hops.insert(destination, hop);
         let index = self.index.clone();
         let wanted = index.to(destination).iter().filter_map(|&number| Some((number, self.row(index.get(number)?)?)));
-        self.store_rows(image, wanted)
+        let mut dying = Vec::new();
+        let mut writes = self.store_rows(image, wanted, &mut dying);
+        writes.append(&mut dying);
+        writes
     }
 
     /// Moves slots on whose time has come, and lets backends go that nothing names any more.
@@ -124,8 +148,7 @@ impl Planner {
 
     /// Every address that packets are sent to.
     pub fn destinations(&self) -> BTreeSet<IpAddr> {
-        let backends =
-            self.services.values().flat_map(|placed| placed.config.backends.iter().chain(placed.leaving.values()));
+        let backends = self.services.values().flat_map(|placed| placed.members().chain(placed.leaving.values()));
         backends.map(|backend| backend.address).collect()
     }
 
@@ -154,7 +177,13 @@ impl Planner {
         &self.index
     }
 
-    fn replace(&mut self, now: Duration, image: &Image, config: &Config) -> Result<Plan, PlanError> {
+    fn replace(
+        &mut self,
+        now: Duration,
+        image: &Image,
+        config: &Config,
+        standings: &BTreeMap<String, Standings>,
+    ) -> Result<Plan, PlanError> {
         let mut plan = Plan { changes: changes::between(&self.services, config), ..Plan::default() };
         let before = std::mem::take(&mut self.services);
         let excluded_before = excluded(&before);
@@ -163,10 +192,12 @@ impl Planner {
             before.values().flat_map(|placed| placed.rows.values().copied()).collect();
 
         self.live.assign(routers(config))?;
-        let Assigned { tables, live } = self.assign_tables(now, &before, config, &mut plan)?;
-        for (service, table) in config.services.iter().zip(tables) {
+        let Assigned { tables, live, died } = self.assign_tables(now, &before, config, standings, &mut plan)?;
+        let (mut dying, mut forget) = (Vec::new(), BTreeSet::new());
+        for (at, (service, table)) in config.services.iter().zip(tables).enumerate() {
             let placed = self.place(before.get(&service.name), service, table)?;
-            plan.writes.extend(self.store_rows(image, self.rows_of(&placed)));
+            forget.extend(died.get(&at).into_iter().flatten().map(|&index| (placed.pool, index)));
+            plan.writes.extend(self.store_rows(image, self.rows_of(&placed), &mut dying));
             for rows in placed.rows.values() {
                 rows_before.remove(rows);
             }
@@ -177,6 +208,7 @@ impl Planner {
         plan.writes.extend(exclude);
         plan.writes.extend(self.publish(image).ok_or_else(|| self.no_perfect_hash())?);
         plan.writes.extend(live);
+        plan.writes.extend(bury(dying, forget));
         let include = excluded_before.difference(&excluded_after).map(|&(pool, prefix)| Write::Include(pool, prefix));
         plan.writes.extend(include);
 
@@ -196,8 +228,10 @@ impl Planner {
         now: Duration,
         before: &BTreeMap<String, Placed>,
         config: &Config,
+        standings: &BTreeMap<String, Standings>,
         plan: &mut Plan,
     ) -> Result<Assigned, PlanError> {
+        let wish = |service: &ServiceConfig| wish(service, standings.get(&service.name));
         let wishes: Vec<Wish> = config.services.iter().map(wish).collect();
         let mut assigned: Vec<Option<u32>> = vec![None; wishes.len()];
 
@@ -213,6 +247,7 @@ impl Planner {
             }
         }
         let mut live = Vec::new();
+        let mut died = BTreeMap::new();
         for (number, group) in groups {
             let mut by_size: Vec<(&Wish, Vec<usize>)> = group.into_iter().collect();
             // The most users keep the original, which comes last: it must be what it was while it is copied.
@@ -222,17 +257,20 @@ impl Planner {
                 let error = |error| table_error(&config.services[users[0]], error);
                 let target = if at == last { number } else { self.tables.copy(now, number).map_err(error)? };
                 let table = self.tables.get_mut(target);
-                let moved = table.become_wish(now, wish).map_err(|full| error(full.into()))?;
-                if !moved.is_empty() {
-                    plan.slots_moved += moved.len() as u64;
+                let Moved { words, forget } = table.become_wish(now, wish).map_err(|full| error(full.into()))?;
+                if !words.is_empty() {
+                    plan.slots_moved += words.len() as u64;
                     plan.slots += u64::from(wish.size);
                 }
                 if at == last {
-                    live.extend(moved);
+                    live.extend(words);
                 } else {
                     plan.writes.push(table.store_all());
                 }
-                users.iter().for_each(|&at| assigned[at] = Some(target));
+                for &at in &users {
+                    assigned[at] = Some(target);
+                    died.insert(at, forget.clone());
+                }
             }
         }
 
@@ -250,7 +288,7 @@ impl Planner {
             assigned[at] = plain.get(wish).copied();
         }
         let tables = assigned.into_iter().map(|table| table.expect("every service was assigned one")).collect();
-        Ok(Assigned { tables, live })
+        Ok(Assigned { tables, live, died })
     }
 
     /// Gives a service its rows.
@@ -315,6 +353,16 @@ impl Planner {
 /// Every virtual router that has a live word.
 fn routers(config: &Config) -> impl Iterator<Item = &str> {
     config.services.iter().filter_map(|service| service.vrrp.as_deref())
+}
+
+/// What is left to do about backends that died, after no slot names them any more: their rows, and their records once no
+/// packet in flight can make another.
+fn bury(dying: Vec<Write>, forget: BTreeSet<(u32, u16)>) -> Vec<Write> {
+    let mut writes = dying;
+    if !forget.is_empty() {
+        writes.extend([Write::Grace, Write::Forget(forget)]);
+    }
+    writes
 }
 
 fn table_error(service: &ServiceConfig, error: TableError) -> PlanError {

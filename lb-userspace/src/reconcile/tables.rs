@@ -1,6 +1,6 @@
 //! Lookup tables and who uses them. Services whose pools are alike share one; it is copied before they diverge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lb_common::slot::Slot;
@@ -21,14 +21,23 @@ pub struct Wish {
     pub size: u32,
     /// How long unrecorded flows of a previous owner may be silent.
     pub settle: Duration,
-    /// Identities and effective weights, sorted.
-    pub members: Vec<(String, u32)>,
+    /// Identities with effective weights, and whether they are up to their flows; sorted.
+    pub members: Vec<(String, u32, bool)>,
 }
 
 impl Wish {
-    fn members(&self) -> Vec<(&str, u32)> {
-        self.members.iter().map(|(identity, weight)| (identity.as_str(), *weight)).collect()
+    fn members(&self) -> Vec<(&str, u32, bool)> {
+        self.members.iter().map(|(identity, weight, up)| (identity.as_str(), *weight, *up)).collect()
     }
+}
+
+/// What becoming another wish means for a table.
+#[derive(Clone, Debug, Default)]
+pub struct Moved {
+    /// Words that change.
+    pub words: Vec<Write>,
+    /// Indices of backends that went down: records that name them are to be deleted.
+    pub forget: Vec<u16>,
 }
 
 /// One lookup table.
@@ -47,7 +56,7 @@ impl Table {
     pub fn new(wish: &Wish, first_slot: u32, seed: Seed) -> Result<Self, PoolFull> {
         let mut pool = Pool::new(wish.size, POOL_CAPACITY, seed);
         // A new table has no flows: its slots are settled from the start, whatever the time.
-        pool.set_members(Duration::ZERO, &wish.members())?;
+        pool.set_standings(Duration::ZERO, &wish.members())?;
         Ok(Self { pool, first_slot, settle: wish.settle })
     }
 
@@ -56,11 +65,11 @@ impl Table {
         u32::try_from(self.pool.slots().words().len()).expect("a table has at most 2^20 slots")
     }
 
-    /// Changes the members; the words that change, each because the slot gets another owner.
-    pub fn become_wish(&mut self, now: Duration, wish: &Wish) -> Result<Vec<Write>, PoolFull> {
+    /// Changes the members, their weights and whether they are up.
+    pub fn become_wish(&mut self, now: Duration, wish: &Wish) -> Result<Moved, PoolFull> {
         self.settle = wish.settle;
-        let change = self.pool.set_members(now, &wish.members())?;
-        Ok(self.writes(&change.writes))
+        let change = self.pool.set_standings(now, &wish.members())?;
+        Ok(Moved { words: self.writes(&change.writes), forget: change.forget })
     }
 
     /// The write that stores all words.
@@ -79,12 +88,12 @@ impl Table {
     }
 
     /// The wish that the table fulfils.
-    fn wish(&self) -> Wish {
+    pub fn wish(&self) -> Wish {
         let active = self.pool.members().filter(|(_, member)| !member.leaving);
         Wish {
             size: self.size(),
             settle: self.settle,
-            members: active.map(|(identity, member)| (identity.to_owned(), member.weight)).collect(),
+            members: active.map(|(identity, member)| (identity.to_owned(), member.weight, member.up)).collect(),
         }
     }
 
@@ -166,6 +175,49 @@ impl TableSet {
         table.first_slot = self.take(table.size())?;
         table.pool.restart_clocks(now);
         Ok(self.insert(table))
+    }
+
+    /// Puts a copy of a table, which has become another wish, into a place of its own; or joins it to a table that is just
+    /// like it, so that services of one table whom the same happens one after the other share one again. Its number, and
+    /// the write that fills it if it is new.
+    ///
+    /// Not those of `barred` are joined: tables whose words are about to change in the map, because packets of the
+    /// newcomers would find the old ones there for a moment.
+    ///
+    /// Clocks start anew, also those of a table that is joined: none of its slots may settle on account of what it was
+    /// before others came. (See [`Self::copy`].)
+    pub fn settle_down(
+        &mut self,
+        now: Duration,
+        mut table: Table,
+        barred: &BTreeSet<u32>,
+    ) -> Result<(u32, Option<Write>), TableError> {
+        let alike = |(number, known): &(u32, &Table)| {
+            !barred.contains(number) && known.settle == table.settle && known.pool.is_like(&table.pool)
+        };
+        let known = self.iter().find(alike).map(|(number, _)| number);
+        if let Some(known) = known {
+            self.get_mut(known).pool.restart_clocks(now);
+            return Ok((known, None));
+        }
+        table.pool.restart_clocks(now);
+        table.first_slot = self.take(table.size())?;
+        let write = table.store_all();
+        Ok((self.insert(table), Some(write)))
+    }
+
+    /// Another table that is just like this one now, and not barred: joined as by [`Self::settle_down`].
+    pub fn join_twin(&mut self, now: Duration, number: u32, barred: &BTreeSet<u32>) -> Option<u32> {
+        let table = self.get(number);
+        let is_twin = |(other, known): &(u32, &Table)| {
+            *other != number
+                && !barred.contains(other)
+                && known.settle == table.settle
+                && known.pool.is_like(&table.pool)
+        };
+        let twin = self.iter().find(is_twin).map(|(twin, _)| twin)?;
+        self.get_mut(twin).pool.restart_clocks(now);
+        Some(twin)
     }
 
     /// Forgets a table that no service names any more. Its slots are used again by the next plan, not by this one.

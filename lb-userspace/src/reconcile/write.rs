@@ -1,6 +1,8 @@
 //! The instruction set of the data plane: each write is safe on its own, at any moment, under traffic. A plan is a list
 //! of them; `effects::dataplane` performs it on the maps, [`super::image::Image`] on plain memory.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 use lb_common::abi::{Displacements, Reverse, Root, Row, Service};
 
@@ -25,6 +27,9 @@ pub enum Write {
     Exclude(u32, IpNet),
     /// Takes that back.
     Include(u32, IpNet),
+    /// Deletes the records that name a backend of a pool, for each pair of these: it is dead to its flows, and must not be
+    /// theirs again when it is back. After a [`Write::Grace`], so that no packet in flight makes another.
+    Forget(BTreeSet<(u32, u16)>),
     /// Waits until no packet in flight can hold what was replaced before (an RCU grace period).
     Grace,
 }

@@ -15,3 +15,8 @@ pub fn now() -> Duration {
 pub fn wall() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
+
+/// Seconds since the Unix epoch at monotonic time 0.
+pub fn epoch() -> f64 {
+    wall() - now().as_secs_f64()
+}

@@ -9,11 +9,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use super::checks::Checks;
 use super::forwarding::Forwarding;
+use super::overrides::Overrides;
+use super::pools::until;
 use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
 use super::virtual_routers::VirtualRouters;
 use super::{LogFormat, clock, explain, reload};
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::controller::status::Telemetry;
 use crate::controller::view::{ConfigStatus, NodeStatus, PlanReport, Problem, Status};
 use crate::controller::{Controller, Effect, Event};
@@ -21,8 +24,10 @@ use crate::effects::admin::{self, AdminServers};
 use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::{Dataplane, TraceSession};
 use crate::effects::netlink::{Leave, Resolver, forwards};
+use crate::effects::prober::route::Route;
+use crate::effects::steering::Steering;
+use crate::health::spec::Target;
 use crate::nexthop::tracker::Event as Network;
-use crate::reconcile::placed::identity_of;
 
 /// Time between two rounds of housekeeping.
 const TICK: Duration = Duration::from_secs(1);
@@ -40,6 +45,9 @@ pub(super) struct Daemon {
     pub(super) dataplane: Forwarding,
     pub(super) telemetry: Telemetry,
     pub(super) virtual_routers: VirtualRouters,
+    pub(super) steering: Steering,
+    pub(super) checks: Checks,
+    pub(super) overrides: Overrides,
     resolver: Option<Resolver>,
     network: mpsc::Receiver<Network>,
     requests: mpsc::Receiver<Request>,
@@ -76,7 +84,9 @@ impl Daemon {
         let (resolver, network) = Resolver::start().context("asking the kernel about the network")?;
         let (sender, requests) = mpsc::channel(QUEUE);
         let admin = admin::serve(&config.admin.socket, config.admin.listen, sender).await?;
-        let controller = Controller::new(config.clone(), sizes.slots, sizes.rows);
+        let (overrides, intents) = Overrides::load(&config.node.state_dir);
+        let mut controller = Controller::new(config.clone(), sizes.slots, sizes.rows);
+        controller.restore(intents, clock::epoch());
         let now = clock::wall();
         let state = ConfigStatus {
             file: source.name(),
@@ -86,11 +96,17 @@ impl Daemon {
             last_reload: now,
             last_reload_error: None,
         };
+        let steering = Steering::default();
+        let ways = steering.clone();
+        let find_route = Box::new(move |target: &Target| Route::find(&ways, target));
         let mut daemon = Self {
             controller,
             dataplane,
             telemetry: Telemetry::default(),
             virtual_routers: VirtualRouters::new(config.node.state_dir.clone(), log_format),
+            checks: Checks::new(&config.node.name, find_route),
+            overrides,
+            steering,
             resolver: Some(resolver),
             network,
             requests,
@@ -105,7 +121,8 @@ impl Daemon {
         };
         let (plan, effects) = daemon.controller.configure(clock::now(), config)?;
         daemon.perform(effects);
-        daemon.note_backends();
+        daemon.note_leaving();
+        daemon.checks.configure(daemon.controller.config())?;
         daemon.configure_virtual_routers()?;
         info!(
             services = daemon.controller.config().services.len(),
@@ -136,7 +153,12 @@ impl Daemon {
                     let output = output.context("the VRRP thread has ended")?;
                     self.virtual_routers.tell(output);
                 }
+                changes = self.checks.next() => {
+                    let changes = changes.context("the prober has ended")?;
+                    self.take_verdicts(changes);
+                }
                 ended = trace_ended(&mut self.trace) => self.end_trace(ended),
+                () = until(self.controller.deadline()) => self.tick_pools(),
                 _ = ticks.tick() => self.tick(),
             }
         }
@@ -146,6 +168,8 @@ impl Daemon {
     pub(super) async fn stop(mut self) {
         info!("stopping");
         self.virtual_routers.stop().await;
+        self.checks.stop().await;
+        self.steering.close();
         if let Some(admin) = self.admin.take() {
             admin.stop().await;
         }
@@ -173,7 +197,11 @@ impl Daemon {
     fn answer(&mut self, request: Request) {
         // An asker that has gone away misses its answer; nothing is wrong with that.
         match request {
-            Request::Status(reply) => drop(reply.send(Box::new(self.status()))),
+            Request::Status(reply) => {
+                let (status, asked) = (Box::new(self.status()), self.checks.ask());
+                tokio::spawn(async move { drop(reply.send(asked.put_into(status).await)) });
+            }
+            Request::Node(reply) => drop(reply.send(self.node())),
             Request::Diff(text, reply) => drop(reply.send(self.diff(text))),
             Request::Reload(text, reply) => self.begin_reload(text, Some(reply)),
             Request::Explain(query, reply) => {
@@ -182,6 +210,7 @@ impl Daemon {
             }
             Request::Trace(query, reply) => drop(reply.send(self.start_trace(&query))),
             Request::Vrrp(order, reply) => drop(reply.send(self.order(&order))),
+            Request::Backend(order, reply) => drop(reply.send(self.operate(&order))),
             Request::Events(reply) => drop(reply.send(self.events())),
         }
     }
@@ -206,7 +235,7 @@ impl Daemon {
         let (config, warnings) = self.read(text)?;
         let plan = self.controller.preview(clock::now(), &config);
         let plan = plan.map_err(|error| Problem { exit: 1, message: error.to_string() })?;
-        Ok(reload::report(&plan, warnings))
+        Ok(reload::report(&plan, warnings, self.controller.overrides()))
     }
 
     /// Reads another configuration. It is put in force when the next hops of its new backends are known, so that no
@@ -246,14 +275,15 @@ impl Daemon {
         let result = match configured {
             Ok((plan, effects)) => {
                 self.perform(effects);
-                self.note_backends();
+                self.note_leaving();
                 self.state.hash = hash;
                 self.state.loaded = clock::wall();
-                match self.configure_virtual_routers() {
-                    Ok(()) => Ok(reload::report(&plan, warnings)),
+                let checked = self.checks.configure(self.controller.config());
+                match checked.and_then(|()| self.configure_virtual_routers()) {
+                    Ok(()) => Ok(reload::report(&plan, warnings, self.controller.overrides())),
                     Err(error) => Err(Problem {
                         exit: 5,
-                        message: format!("services are reloaded, virtual routers are not: {error:#}"),
+                        message: format!("services are reloaded, checks or virtual routers are not: {error:#}"),
                     }),
                 }
             }
@@ -297,7 +327,10 @@ impl Daemon {
 
     fn tick(&mut self) {
         self.reload_if_ready();
+        self.tell_untold_checks();
+        self.look_for_outliers();
         self.virtual_routers.send_waiting();
+        self.ask_gateways();
         self.virtual_routers.observe(&self.controller);
         self.disown_in = self.disown_in.saturating_sub(1);
         if self.disown_in == 0
@@ -323,10 +356,23 @@ impl Daemon {
         }
     }
 
+    fn look_for_outliers(&mut self) {
+        let watched = self.controller.watched_services();
+        if watched.is_empty() {
+            return;
+        }
+        if let Some(counted) = self.dataplane.totals(|service| watched.contains(service)) {
+            let effects = self.controller.handle(clock::now(), Event::Counted(counted));
+            self.perform(effects);
+        }
+    }
+
     fn status(&mut self) -> Status {
         self.dataplane.count(&mut self.telemetry);
         self.telemetry.not_forwarding = self.not_forwarding();
-        let status = self.controller.status(self.node(), self.state.clone(), &self.telemetry);
+        self.telemetry.epoch = clock::epoch();
+        let mut status = self.controller.status(self.node(), self.state.clone(), &self.telemetry);
+        status.warnings.extend(self.overrides.warning());
         self.with_vrrp(status)
     }
 
@@ -352,16 +398,15 @@ impl Daemon {
         }
     }
 
-    /// Remembers since when each backend is as it is.
-    fn note_backends(&mut self) {
+    /// Remembers since when each removed backend is leaving.
+    fn note_leaving(&mut self) {
         let now = clock::wall();
-        let backends = self.controller.planner().services().iter().flat_map(|(name, placed)| {
-            placed.config.backends.iter().chain(placed.leaving.values()).map(|b| (name.clone(), identity_of(b)))
-        });
-        let keys: Vec<(String, String)> = backends.collect();
-        for key in keys {
-            self.telemetry.backends_since.entry(key).or_insert(now);
-        }
+        let services = self.controller.planner().services().iter();
+        let leaving =
+            services.flat_map(|(name, placed)| placed.leaving.keys().map(move |it| (name.clone(), it.clone())));
+        let before = std::mem::take(&mut self.telemetry.leaving_since);
+        self.telemetry.leaving_since =
+            leaving.map(|key| (key.clone(), before.get(&key).copied().unwrap_or(now))).collect();
     }
 }
 
@@ -376,6 +421,7 @@ async fn trace_ended(trace: &mut Option<TraceSession>) -> anyhow::Result<()> {
 /// Room for a configuration and its successors.
 fn sizes(config: &Config) -> Sizes {
     let slots = config.services.iter().map(|service| u64::from(service.lookup_table_size)).sum();
-    let rows = config.services.iter().map(|service| (service.listeners.len() * service.backends.len()) as u64).sum();
+    let members = |service: &Service| service.backends.len() + usize::from(service.sorry.is_some());
+    let rows = config.services.iter().map(|service| (service.listeners.len() * members(service)) as u64).sum();
     Sizes::for_need(slots, rows, config.dataplane.flow_table_capacity)
 }

@@ -6,6 +6,7 @@ use lb_common::counters::Fate;
 use tracing::error;
 
 use crate::config::Config;
+use crate::controller::outliers::Counted;
 use crate::controller::status::Telemetry;
 use crate::controller::view::Problem;
 use crate::effects::dataplane::object::Sizes;
@@ -115,17 +116,23 @@ impl Forwarding {
         }
     }
 
+    /// What was forwarded by services that `wanted` takes; `None` if nothing can be told.
+    pub(super) fn totals(&self, wanted: impl Fn(&str) -> bool) -> Option<Counted> {
+        let by_name =
+            |((service, identity), totals): (Account, _)| ((service.to_string(), identity.to_string()), totals);
+        match self.dataplane.as_ref()?.totals(wanted) {
+            Ok(totals) => Some(totals.into_iter().map(by_name).collect()),
+            Err(error) => {
+                error!(error = format!("{error:#}"), "counters cannot be read");
+                None
+            }
+        }
+    }
+
     /// Fills in what was counted.
     pub(super) fn count(&self, telemetry: &mut Telemetry) {
         let Some(dataplane) = &self.dataplane else { return };
-        match dataplane.totals() {
-            Ok(totals) => {
-                let by_name =
-                    |((service, identity), totals): (Account, _)| ((service.to_string(), identity.to_string()), totals);
-                telemetry.totals = totals.into_iter().map(by_name).collect();
-            }
-            Err(error) => error!(error = format!("{error:#}"), "counters cannot be read"),
-        }
+        telemetry.totals = self.totals(|_| true).unwrap_or_else(|| std::mem::take(&mut telemetry.totals));
         telemetry.refusals = dataplane.refusals().unwrap_or_default();
         telemetry.passes = dataplane.reasons(Fate::Pass).unwrap_or_default();
         telemetry.drops = dataplane.reasons(Fate::Drop).unwrap_or_default();

@@ -3,11 +3,14 @@
 //! One task runs the loop ([`daemon`]); the admin side asks it by [`request::Request`]s, one after the other, so that every
 //! answer is of one moment. The next-hop resolver and the sender of unresolved replies are tasks of their own.
 
+mod checks;
 mod clock;
 mod daemon;
 mod explain;
 mod forwarding;
+mod overrides;
 mod perform;
+mod pools;
 mod reload;
 pub mod request;
 mod virtual_routers;

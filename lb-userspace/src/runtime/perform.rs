@@ -46,6 +46,9 @@ impl Daemon {
                 }
                 self.virtual_routers.hold(self.controller.config(), self.dataplane.get());
             }
+            Effect::Steer(changes) => self.steering.apply(changes, self.dataplane.get_mut()),
+            Effect::CheckNow(specs) => self.checks.check_now(specs),
+            Effect::Tell(happenings) => happenings.into_iter().for_each(|one| self.virtual_routers.happened(one)),
             Effect::Vlan { interface, below, tags_wire } => self.dataplane.set_vlan(interface, below, tags_wire)?,
         }
         Ok(())

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::request::ConfigText;
 use crate::config::{self, Config};
-use crate::controller::view::{API_VERSION, PlanReport, Problem};
+use crate::controller::view::{API_VERSION, Override, PlanReport, Problem};
 use crate::reconcile::plan::Plan;
 
 /// The file that the daemon was started with.
@@ -67,8 +67,8 @@ pub fn needs_restart(old: &Config, new: &Config) -> Option<Problem> {
     })
 }
 
-/// A plan as it is reported.
-pub fn report(plan: &Plan, warnings: String) -> PlanReport {
+/// A plan as it is reported, with what stays in force beside it.
+pub fn report(plan: &Plan, warnings: String, overrides: Vec<Override>) -> PlanReport {
     PlanReport {
         api: API_VERSION.to_owned(),
         changes: plan.changes.clone(),
@@ -77,6 +77,7 @@ pub fn report(plan: &Plan, warnings: String) -> PlanReport {
         slots: plan.slots,
         rehomed: plan.rehomed.clone(),
         warnings: if warnings.is_empty() { Vec::new() } else { vec![warnings] },
+        overrides,
     }
 }
 

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::controller::view::{Explanation, OrderReport, PlanReport, Problem, Status};
+use crate::controller::view::{BackendReport, Explanation, NodeStatus, OrderReport, PlanReport, Problem, Status};
 use crate::effects::events::EventStream;
+use crate::health::pool;
 
 /// Requests that may wait; more make the asker wait.
 pub const QUEUE: usize = 64;
@@ -15,6 +16,8 @@ pub const QUEUE: usize = 64;
 pub enum Request {
     /// The state of everything.
     Status(oneshot::Sender<Box<Status>>),
+    /// The state of the node alone: cheap however many services there are, for whoever asks every second.
+    Node(oneshot::Sender<NodeStatus>),
     /// What reloading would change. `None`: from the file in force.
     Diff(Option<ConfigText>, oneshot::Sender<Result<PlanReport, Problem>>),
     /// Reload. `None`: from the file in force.
@@ -25,6 +28,8 @@ pub enum Request {
     Trace(TraceQuery, oneshot::Sender<Result<mpsc::Receiver<TraceEvent>, Problem>>),
     /// Hand over virtual routers, or take part again.
     Vrrp(Order, oneshot::Sender<Result<OrderReport, Problem>>),
+    /// What an operator wants of backends.
+    Backend(pool::Order, oneshot::Sender<Result<BackendReport, Problem>>),
     /// The event store, to be read and followed without asking again.
     Events(oneshot::Sender<EventStream>),
 }
@@ -57,6 +62,24 @@ pub struct OrderBody {
     /// All of them.
     #[serde(default)]
     pub all: bool,
+}
+
+/// The body of an order to a backend: service and backend, or an address; for `weight` also that.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendBody {
+    /// The service.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// The backend.
+    #[serde(default)]
+    pub backend: Option<String>,
+    /// Everywhere where it has this address.
+    #[serde(default)]
+    pub everywhere: Option<std::net::IpAddr>,
+    /// The weight.
+    #[serde(default)]
+    pub weight: Option<u16>,
 }
 
 /// A configuration as it was read by the client, who may read files that the daemon may not.

@@ -63,8 +63,8 @@ pub struct PoolChange {
     pub added: Vec<u16>,
     /// Slot words that changed.
     pub writes: Vec<SlotWrite>,
-    /// The index of a backend that went down.
-    pub forget: Option<u16>,
+    /// The indices of backends that went down.
+    pub forget: Vec<u16>,
 }
 
 /// The members of one pool and the lookup table they own.
@@ -107,7 +107,34 @@ impl Pool {
             }
         }
         let added = desired.iter().filter_map(|(identity, &weight)| self.admit(identity, weight)).collect();
-        Ok(PoolChange { added, writes: self.retarget(now), forget: None })
+        Ok(PoolChange { added, writes: self.retarget(now), forget: Vec::new() })
+    }
+
+    /// Makes these, by identity, the members, with their effective weights and whether they are up to their flows: all at
+    /// once, so that no slot goes to a backend that has it only in between.
+    pub fn set_standings(&mut self, now: Duration, desired: &[(&str, u32, bool)]) -> Result<PoolChange, PoolFull> {
+        let weights: BTreeMap<&str, u32> = desired.iter().map(|&(identity, weight, _)| (identity, weight)).collect();
+        self.check_room(&weights)?;
+        for (identity, member) in &mut self.members {
+            member.leaving = !weights.contains_key(identity.as_str());
+            if !member.leaving {
+                self.unnamed.remove(&member.index);
+            }
+        }
+        let added = weights.iter().filter_map(|(identity, &weight)| self.admit(identity, weight)).collect();
+        let mut forget = Vec::new();
+        for &(identity, _, up) in desired {
+            let member = self.members.get_mut(identity).expect("whoever is desired was admitted");
+            if member.up && !up {
+                forget.push(member.index);
+            }
+            member.up = up;
+        }
+        let mut writes = self.retarget(now);
+        for &index in &forget {
+            writes.extend(self.slots.backend_down(now, index));
+        }
+        Ok(PoolChange { added, writes, forget })
     }
 
     /// A backend is dead to its flows, or alive again. Unknown identities change nothing.
@@ -121,7 +148,7 @@ impl Pool {
         if !up {
             writes.extend(self.slots.backend_down(now, index));
         }
-        PoolChange { added: Vec::new(), writes, forget: (!up).then_some(index) }
+        PoolChange { added: Vec::new(), writes, forget: if up { Vec::new() } else { vec![index] } }
     }
 
     /// Moves slots on whose time has come: see [`SlotTable::sweep`].
@@ -164,8 +191,9 @@ impl Pool {
         gone
     }
 
-    /// Starts the slots' clocks anew: see [`SlotTable::restart_clocks`].
+    /// Starts the clocks anew, those of slots ([`SlotTable::restart_clocks`]) and those of leaving members.
     pub fn restart_clocks(&mut self, now: Duration) {
+        self.unnamed.clear();
         self.slots.restart_clocks(now);
     }
 
@@ -213,6 +241,12 @@ impl Pool {
             bytes.extend_from_slice(&[u8::from(member.up), u8::from(member.leaving)]);
         }
         self.seed.hash(FINGERPRINT, &bytes).0
+    }
+
+    /// Whether another pool has the same members with the same indices, and the same words: what one does with a packet the
+    /// other does too. Their clocks may differ.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.members == other.members && self.slots.words() == other.slots.words()
     }
 
     fn check_room(&self, desired: &BTreeMap<&str, u32>) -> Result<(), PoolFull> {

@@ -140,7 +140,7 @@ fn a_drain_keeps_the_backend_as_previous_owner() {
 fn a_backend_that_goes_down_loses_its_slots_at_once_and_its_records_are_to_be_deleted() {
     let mut pool = pool(&[("a", 1), ("b", 1)]);
     let change = pool.set_up(START, "a", false);
-    assert_eq!(change.forget, Some(index(&pool, "a")));
+    assert_eq!(change.forget, [index(&pool, "a")]);
     assert_eq!(change.writes.len(), 32);
     assert!(pool.slots().is_settled());
     assert_eq!(pool.set_up(START, "a", false), PoolChange::default());
@@ -166,4 +166,33 @@ fn with_no_backend_left_new_flows_have_no_owner_and_old_ones_theirs() {
 fn the_same_members_again_change_nothing() {
     let mut pool = pool(&[("a", 1), ("b", 1)]);
     assert_eq!(pool.set_members(START, &[("b", 1), ("a", 1)]).unwrap(), PoolChange::default());
+}
+
+#[test]
+fn a_backend_that_dies_while_another_comes_gives_its_slots_to_no_third_in_between() {
+    let mut pool = pool(&[("a", 1), ("b", 1), ("c", 0)]);
+    let (a, c) = (index(&pool, "a"), index(&pool, "c"));
+    let change = pool.set_standings(START, &[("a", 1, false), ("b", 1, true), ("c", 1, true)]).unwrap();
+    assert_eq!(change.forget, [a]);
+    let mut once: Vec<u32> = change.writes.iter().map(|write| write.slot).collect();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), change.writes.len(), "a slot was written twice");
+    assert!(!pool.slots().names(a) && pool.slots().names(c));
+    assert_eq!(pool.lookup_table_hash(), self::pool(&[("b", 1), ("c", 1)]).lookup_table_hash());
+}
+
+#[test]
+fn a_backend_that_comes_back_owns_what_it_owned() {
+    let mut pool = pool(&[("a", 1), ("b", 1)]);
+    let before = pool.lookup_table_hash();
+    pool.set_standings(START, &[("a", 1, false), ("b", 1, true)]).unwrap();
+    let back = pool.set_standings(LATER, &[("a", 1, true), ("b", 1, true)]).unwrap();
+    assert_eq!((back.forget, pool.lookup_table_hash()), (vec![], before));
+}
+
+#[test]
+fn a_common_factor_of_all_weights_changes_no_slot() {
+    let (one, other) = (pool(&[("a", 1), ("b", 3), ("c", 7)]), pool(&[("a", 100), ("b", 300), ("c", 700)]));
+    assert_eq!(one.lookup_table_hash(), other.lookup_table_hash());
 }

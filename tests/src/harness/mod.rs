@@ -3,6 +3,7 @@
 //! The binary under test is `$FAIRWAY_BIN`, or the `fairway` that lies beside the test's build directory. Other programs
 //! are looked for in `$FAIRWAY_TOOLS_PATH` and then in `$PATH`.
 
+mod crowd;
 mod daemon;
 mod echo;
 mod load;
@@ -20,6 +21,7 @@ use std::{env, fs};
 use fairway::playground::topology::{Replies, SERVICE_V4, SERVICE_V6, Spec};
 use fairway::playground::{Lab, Namespace, configuration};
 
+pub use crowd::Crowd;
 pub use daemon::{Fairway, admin_socket};
 pub use echo::{Echo, flow};
 pub use load::{Connection, History, KeptConnections, fetch, requests};

@@ -107,6 +107,15 @@ pub enum Payload {
         /// What follows the eight octets of the header.
         data: Vec<u8>,
     },
+    /// A request for an echo, or one, of ICMP or ICMPv6.
+    Echo {
+        /// Type; the code is 0.
+        kind: u8,
+        /// Identifier; the sequence number is 7.
+        identifier: u16,
+        /// What follows the header.
+        data: Vec<u8>,
+    },
     /// Any other protocol, without a checksum that we know.
     Other(u8, Vec<u8>),
 }
@@ -155,7 +164,7 @@ impl Ip {
         let (mut out, at) = self.payload.unsummed();
         let Some(at) = at else { return out };
         let pseudo = match &self.payload {
-            Payload::Icmp { .. } if self.source.is_ipv4() => vec![],
+            Payload::Icmp { .. } | Payload::Echo { .. } if self.source.is_ipv4() => vec![],
             _ => self.pseudo_header(out.len()),
         };
         let mut sum = internet(&[&pseudo[..], &out[..]].concat());
@@ -234,8 +243,8 @@ impl Payload {
         match self {
             Self::Tcp { .. } => 6,
             Self::Udp { .. } => 17,
-            Self::Icmp { .. } if v4 => 1,
-            Self::Icmp { .. } => 58,
+            Self::Icmp { .. } | Self::Echo { .. } if v4 => 1,
+            Self::Icmp { .. } | Self::Echo { .. } => 58,
             Self::Other(number, _) => *number,
         }
     }
@@ -244,14 +253,18 @@ impl Payload {
     pub fn ports(&mut self) -> Option<&mut (u16, u16)> {
         match self {
             Self::Tcp { ports, .. } | Self::Udp { ports, .. } => Some(ports),
-            Self::Icmp { .. } | Self::Other(..) => None,
+            Self::Icmp { .. } | Self::Echo { .. } | Self::Other(..) => None,
         }
     }
 
     /// What follows the header.
     pub fn data(&mut self) -> &mut Vec<u8> {
         match self {
-            Self::Tcp { data, .. } | Self::Udp { data, .. } | Self::Icmp { data, .. } | Self::Other(_, data) => data,
+            Self::Tcp { data, .. }
+            | Self::Udp { data, .. }
+            | Self::Icmp { data, .. }
+            | Self::Echo { data, .. }
+            | Self::Other(_, data) => data,
         }
     }
 
@@ -272,6 +285,12 @@ impl Payload {
             }
             Self::Icmp { kind, data } => {
                 let mut out = vec![kind.0, kind.1, 0, 0, 0, 0, 0, 0];
+                out.extend(data);
+                (out, Some(2))
+            }
+            Self::Echo { kind, identifier, data } => {
+                let [high, low] = identifier.to_be_bytes();
+                let mut out = vec![*kind, 0, 0, 0, high, low, 0, 7];
                 out.extend(data);
                 (out, Some(2))
             }

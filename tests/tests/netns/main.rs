@@ -1,5 +1,5 @@
-//! Fairway on real packets: the daemon in a lab of network namespaces, nginx behind it and clients before it. Needs root
-//! and nginx. Each file tests one promise; `fairway_tests::harness` is how they do it.
+//! Fairway on real packets: the daemon in a lab of network namespaces, nginx behind it and clients before it. Needs root,
+//! nginx, and for the checks Redis, dnsmasq and msmtpd. Each file tests one promise; `fairway_tests::harness` is how they do it.
 //!
 //! The binary under test is `$FAIRWAY_BIN`, or the `fairway` that lies beside this test's build directory. nginx is
 //! looked for in `$FAIRWAY_TOOLS_PATH` and then in `$PATH`.
@@ -7,6 +7,9 @@
 use fairway_tests::harness;
 
 mod attachment;
+mod check_promise;
+mod checks;
+mod checks_scale;
 mod curl;
 mod demo;
 mod doctor;
@@ -14,6 +17,7 @@ mod explain;
 mod flow_table;
 mod foreign_program;
 mod fragments;
+mod health;
 mod host_traffic;
 mod interfaces;
 mod jumbo_frames;
@@ -25,6 +29,7 @@ mod path_mtu;
 mod pool_changes;
 mod reload;
 mod requests;
+mod steering;
 mod supervisor;
 mod two_interfaces;
 mod udp;

@@ -4,6 +4,7 @@ use fairway::native::NativePacket;
 use fairway::reconcile::image::Image;
 use fairway_tests::packet::verify::wrong_checksum;
 use lb_common::abi::Record;
+use lb_common::counters::Reason;
 use lb_common::path::{Verdict, process};
 
 use super::check::action_of;
@@ -12,7 +13,7 @@ use super::random::{self, Random};
 use super::state::{
     SLOTS, Seed, Totals, coarse_now, forget, kept, kernel_records, native_tables, reset, seed_record, set_live,
 };
-use super::world::{self, FLAVOURS, LAN, WAN, port};
+use super::world::{self, FLAVOURS, LAN, STEERING, WAN, port};
 
 /// Packets in the usual run, and with `FAIRWAY_FULL=1`.
 const PACKETS: u64 = 100_000;
@@ -39,6 +40,7 @@ fn both_homes_agree_on_random_packets() {
         native.fragments.borrow_mut().clear();
         native.counters.borrow_mut().clear();
         native.reasons.borrow_mut().clear();
+        native.signs.borrow_mut().clear();
         native.handed_over.borrow_mut().clear();
         forget(&mut kernel);
         let mut random = Random(seed);
@@ -111,14 +113,17 @@ fn seed_records(random: &mut Random, kernel: &mut Kernel, native: &fairway::nati
 #[derive(Default, Debug)]
 struct Fates {
     forwarded: u64,
+    /// Of probes.
+    answers: u64,
     passed: u64,
     dropped: u64,
-    reasons: std::collections::BTreeMap<lb_common::counters::Reason, u64>,
+    reasons: std::collections::BTreeMap<Reason, u64>,
 }
 
 impl Fates {
     fn note(&mut self, verdict: Verdict) {
         match verdict {
+            Verdict::Redirect(STEERING) => self.answers += 1,
             Verdict::Transmit | Verdict::Redirect(_) => self.forwarded += 1,
             Verdict::Pass(reason) | Verdict::Drop(reason) => {
                 *if matches!(verdict, Verdict::Pass(_)) { &mut self.passed } else { &mut self.dropped } += 1;
@@ -128,8 +133,9 @@ impl Fates {
     }
 
     fn assert_varied(&self) {
-        let all = self.forwarded + self.passed + self.dropped;
+        let all = self.forwarded + self.answers + self.passed + self.dropped;
         assert!(self.forwarded * 4 > all, "too few are forwarded: {self:?}");
+        assert!(self.answers * 50 > all, "too few are answers to probes: {self:?}");
         assert!(self.reasons.len() >= 14, "too few reasons: {self:?}");
     }
 }

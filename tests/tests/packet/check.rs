@@ -8,13 +8,14 @@ use fairway_tests::packet::verify::wrong_checksum;
 use lb_common::abi::{Counters, FlowKey6, Record};
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
+use lb_common::path::signs::Sign;
 use lb_common::path::{Route, Verdict, process};
 
 use super::kernel::{self, FLOWS, Kernel, action};
 use super::state::{
     Kept, SLOTS, Seed, Totals, crowd, kept, kernel_records, latest_refusal, native_tables, reset, seed_record, set_live,
 };
-use super::world::{self, DEAF, Flavour, LAN};
+use super::world::{self, DEAF, Flavour, LAN, STEERING};
 
 /// Packets into the tables of [`world`], and what becomes of each.
 pub struct Case {
@@ -25,6 +26,7 @@ pub struct Case {
     full: Option<Flavour>,
     steps: Vec<(Vec<u8>, Want)>,
     turns: Vec<(usize, bool)>,
+    signs: Vec<(usize, (u32, Sign))>,
     records: Option<Vec<Kept>>,
     refused: bool,
 }
@@ -35,6 +37,8 @@ pub enum Want {
     Sent { interface: u32, frame: Vec<u8>, count: Option<(u32, Counters)> },
     /// The host gets it, untouched.
     Pass(Reason),
+    /// It answers a probe: the host gets it as `frame`, by the steering device.
+    Answers { frame: Vec<u8> },
     /// It is gone.
     Drop(Reason),
     /// User space gets it as `frame` with the IP header at `network`, and it is gone.
@@ -52,7 +56,7 @@ impl Want {
     pub fn count(self) -> Option<(u32, Counters)> {
         match self {
             Self::Sent { count, .. } => count,
-            Self::Pass(_) | Self::Drop(_) | Self::HandedOver { .. } => None,
+            Self::Pass(_) | Self::Answers { .. } | Self::Drop(_) | Self::HandedOver { .. } => None,
         }
     }
 }
@@ -67,6 +71,7 @@ pub fn case(name: impl Into<String>) -> Case {
         full: None,
         steps: vec![],
         turns: vec![],
+        signs: vec![],
         records: None,
         refused: false,
     }
@@ -131,8 +136,19 @@ impl Case {
         self
     }
 
+    /// The packet before is a sign, counted for this row.
+    pub fn signs(mut self, row: u32, sign: Sign) -> Self {
+        self.signs.push((self.steps.len() - 1, (row, sign)));
+        self
+    }
+
     pub fn passes(self, packet: impl Into<Octets>, reason: Reason) -> Self {
         self.ends(packet, Want::Pass(reason))
+    }
+
+    /// The host gets it as `want`, by the steering device: it answers a probe.
+    pub fn answers(self, packet: &Frame, want: &Frame) -> Self {
+        self.ends(packet, Want::Answers { frame: want.octets() })
     }
 
     pub fn drops(self, packet: impl Into<Octets>, reason: Reason) -> Self {
@@ -207,9 +223,11 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
         let mut frame = NativePacket::new(packet, case.interface);
         native.counters.borrow_mut().clear();
         native.reasons.borrow_mut().clear();
+        native.signs.borrow_mut().clear();
+        let signs: Vec<(u32, Sign)> = case.signs.iter().filter(|(at, _)| *at == i).map(|(_, sign)| *sign).collect();
         let verdict = process(&mut frame, &native);
         let counted = Totals::of(&native);
-        compare(want, case.interface, verdict, frame.frame(), &counted, packet, &mut |what| {
+        compare(want, &signs, case.interface, verdict, frame.frame(), &counted, packet, &mut |what| {
             say(format!("natively, {what}"))
         });
         if let Want::HandedOver { network, .. } = want
@@ -249,6 +267,7 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
 /// Holds one packet's fate against what the case says.
 fn compare(
     want: &Want,
+    signs: &[(u32, Sign)],
     came_by: u32,
     verdict: Verdict,
     out: &[u8],
@@ -257,10 +276,14 @@ fn compare(
     say: &mut dyn FnMut(String),
 ) {
     let mut totals = Totals::default();
+    for (row, sign) in signs {
+        *totals.sign(*row, *sign) += 1;
+    }
     let expected = match want {
         Want::Sent { interface, .. } if *interface == came_by => Verdict::Transmit,
         Want::Sent { interface, .. } => Verdict::Redirect(*interface),
         Want::Pass(reason) => Verdict::Pass(*reason),
+        Want::Answers { .. } => Verdict::Redirect(STEERING),
         Want::Drop(reason) => Verdict::Drop(*reason),
         Want::HandedOver { .. } => Verdict::Drop(Reason::NeighbourPending),
     };
@@ -270,6 +293,13 @@ fn compare(
     match want {
         Want::Sent { frame, count, .. } => {
             totals.rows.extend(count.iter().map(|(row, counters)| (*row, *counters)));
+            same_octets(out, frame, say);
+            if let Some(layer) = wrong_checksum(out) {
+                say(format!("the checksum of {layer} is wrong"));
+            }
+        }
+        Want::Answers { frame } => {
+            totals.reasons.insert(Reason::ProbeAnswer, 1);
             same_octets(out, frame, say);
             if let Some(layer) = wrong_checksum(out) {
                 say(format!("the checksum of {layer} is wrong"));

@@ -3,12 +3,13 @@
 
 use std::fs::File;
 use std::process::Command;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use fairway::effects::dataplane::{Maps, object};
+use fairway::effects::steering::{Claim, Ports};
 use lb_common::abi::UnresolvedFrame;
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -32,6 +33,8 @@ pub struct Kernel {
     pub maps: Maps,
     pub fragments: FragmentMap,
     pub namespace: File,
+    /// Probes under way.
+    _probes: Vec<Claim>,
 }
 
 /// Keys and values as octets.
@@ -62,8 +65,15 @@ impl Kernel {
         for write in world::writes() {
             maps.apply(&write).expect("a write");
         }
+        let (mut targets, ports) = maps.probes.take().expect("nobody took them");
+        let ports = Arc::new(Ports::new(ports));
+        let mut claims = vec![];
+        for (kind, number, index, target) in world::probes() {
+            targets.write(index as usize, target).expect("a target");
+            claims.push(ports.claim(kind, number, index).expect("a free number"));
+        }
         maps.set_vlan(VLAN, WAN, [world::tag_wire(world::INNER), 0]).expect("a VLAN");
-        Self { ebpf, maps, fragments, namespace }
+        Self { ebpf, maps, fragments, namespace, _probes: claims }
     }
 
     /// The verifier's effort.

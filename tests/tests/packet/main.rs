@@ -10,16 +10,18 @@ mod kernel;
 mod mastership;
 mod nat;
 mod options;
+mod probes;
 mod quotes;
 mod random;
 mod records;
+mod signs;
 mod state;
 mod tags;
 mod torn;
 mod world;
 
 /// Fewer cases than this mean that some were lost.
-const CASES: usize = 280;
+const CASES: usize = 350;
 
 #[test]
 fn there_are_as_many_cases_as_there_should_be() {
@@ -30,8 +32,10 @@ fn there_are_as_many_cases_as_there_should_be() {
         ("mastership", mastership::cases()),
         ("nat", nat::cases()),
         ("options", options::cases()),
+        ("probes", probes::cases()),
         ("quotes", quotes::cases()),
         ("records", records::cases()),
+        ("signs", signs::cases()),
         ("tags", tags::cases()),
     ];
     let packets: usize = subjects.iter().flat_map(|(_, cases)| cases).map(check::Case::packets).sum();

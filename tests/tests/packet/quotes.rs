@@ -3,6 +3,7 @@
 use fairway_tests::packet::{Fragment, Frame, Ip, Payload};
 use lb_common::abi::record_state::OPEN;
 use lb_common::counters::Reason;
+use lb_common::path::signs::Sign;
 
 use super::build::{CLIENT_PORT, Change as _, frame, to_client};
 use super::check::{Case, Want, case, check};
@@ -128,22 +129,23 @@ fn to_clients(f: Flavour) -> Vec<Case> {
     let mut cases = vec![];
     for (name, octets) in [("all of it", WHOLE), ("the least", least(f))] {
         let sent = about(&got, f.backend(row), octets);
-        cases.push(case(format!("{f}: a backend's error quoting {name} comes from the service")).returns(
-            &sent,
-            &to_client(&about(&asked, f.vip(), octets)),
-            WAN,
-        ));
+        cases.push(
+            case(format!("{f}: a backend's error quoting {name} comes from the service"))
+                .returns(&sent, &to_client(&about(&asked, f.vip(), octets)), WAN)
+                .signs(row, Sign::Unreachable),
+        );
         let sent = about(&got, f.client(ROUTER), octets);
-        cases.push(case(format!("{f}: a router's error about a request quoting {name} stays the router's")).returns(
-            &sent,
-            &to_client(&about(&asked, f.client(ROUTER), octets)),
-            WAN,
-        ));
+        cases.push(
+            case(format!("{f}: a router's error about a request quoting {name} stays the router's"))
+                .returns(&sent, &to_client(&about(&asked, f.client(ROUTER), octets)), WAN)
+                .signs(row, Sign::Unreachable),
+        );
     }
     let own = Ip { source: f.client(client::SELF), ..got.clone() };
     cases.push(
         case(format!("{f}: a backend's error about this host's own packet is left alone"))
-            .passes(&about(&own, f.backend(row), WHOLE), Reason::NotTranslated),
+            .passes(&about(&own, f.backend(row), WHOLE), Reason::NotTranslated)
+            .signs(row, Sign::Unreachable),
     );
     cases
 }

@@ -36,9 +36,10 @@ impl Random {
 /// A packet, and whether it is whole: then its checksums are right and must stay so.
 pub fn packet(random: &mut Random) -> (Vec<u8>, bool) {
     let f = random.of(&FLAVOURS);
-    let mut frame = match random.below(8) {
+    let mut frame = match random.below(9) {
         0..4 => request(random, f),
         4 | 5 => reply(random, f),
+        6 => answer(random, f),
         _ => icmp(random, f),
     };
     decorate(random, &mut frame);
@@ -94,6 +95,18 @@ fn reply(random: &mut Random, f: Flavour) -> Frame {
     if random.one_in(8) { reply.destined(f.excluded_client(), 40_000) } else { reply }
 }
 
+/// What a probe of ours is answered, or something close to it.
+fn answer(random: &mut Random, f: Flavour) -> Frame {
+    let number = 49_999 + random.below(6) as u16;
+    let from = if random.one_in(8) { f.stranger() } else { f.vip() };
+    let data = vec![1; random.below(60)];
+    let payload = match random.below(4) {
+        0 => Payload::Echo { kind: random.of(&[0, 129]), identifier: number, data },
+        _ => f.payload(port::DIRECT, number),
+    };
+    super::build::frame(Ip::new(from, f.client(client::SELF), payload))
+}
+
 /// A translated service, and the port of its backends.
 fn backend(random: &mut Random) -> (u16, u16) {
     match random.below(7) {
@@ -108,7 +121,7 @@ fn backend(random: &mut Random) -> (u16, u16) {
 
 /// An error about a request or an answer.
 fn icmp(random: &mut Random, f: Flavour) -> Frame {
-    let mut about = match random.below(9) {
+    let mut about = match random.below(11) {
         0..5 => {
             let request = request(random, f);
             let (source, destination) = (request.ip.source, request.ip.destination);
@@ -123,6 +136,16 @@ fn icmp(random: &mut Random, f: Flavour) -> Frame {
             let row = f.row(service, random.below(4) as u16);
             f.request(service).destined(f.backend(row), from)
         }
+        8 | 9 => {
+            let answer = answer(random, f);
+            let (source, destination) = (answer.ip.source, answer.ip.destination);
+            answer.with(|frame| {
+                (frame.ip.source, frame.ip.destination) = (destination, source);
+                if let Some(ports) = frame.ip.payload.ports() {
+                    *ports = (ports.1, ports.0);
+                }
+            })
+        }
         _ => request(random, f),
     };
     decorate(random, &mut about);
@@ -134,7 +157,8 @@ fn icmp(random: &mut Random, f: Flavour) -> Frame {
         random.of(&[1, 2, 2, 2, 3, 4, 1, 4, 128, 137])
     };
     let error = Payload::Icmp { kind: (kind, random.below(5) as u8), data: quoted[..end].to_vec() };
-    super::build::frame(Ip::new(f.client(50), about.ip.source, error))
+    let from = if random.one_in(3) { about.ip.destination } else { f.client(50) };
+    super::build::frame(Ip::new(from, about.ip.source, error))
 }
 
 fn decorate(random: &mut Random, frame: &mut Frame) {

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use fairway::effects::dataplane::FlowTable;
 use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
-use lb_common::abi::{Counters, FlowKey4, FlowKey6, Record, record_state};
+use lb_common::abi::{Counters, FlowKey4, FlowKey6, Record, Signs, record_state};
 use lb_common::address::Address;
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
 use lb_common::limits::SLOTS_PER_ELEMENT;
+use lb_common::path::signs::Sign;
+use lb_common::probe::place;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::kernel::{FLOWS, Kernel};
@@ -40,6 +42,10 @@ pub fn native_tables(image: Image) -> NativeTables {
     let mut native = NativeTables::new(image, FLOWS as usize);
     native.routes = world::routes();
     native.vlans.insert(world::VLAN, (world::WAN, [world::tag_wire(world::INNER), 0]));
+    for (kind, number, index, target) in world::probes() {
+        native.probes.insert(place(kind, number), index);
+        native.probe_targets.insert(index, target);
+    }
     native.clock.set(coarse_now());
     native.live.insert(world::ROUTER);
     native
@@ -169,11 +175,13 @@ fn key6(key: [u8; 16]) -> FlowKey6 {
     }
 }
 
-/// Counters of rows and reasons that are not zero.
+/// Counters of rows, reasons and signs that are not zero.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Totals {
     pub rows: BTreeMap<u32, Counters>,
     pub reasons: BTreeMap<Reason, u64>,
+    /// But for retransmissions, which are a matter of time.
+    pub signs: BTreeMap<u32, Signs>,
 }
 
 impl Totals {
@@ -181,12 +189,23 @@ impl Totals {
     pub fn read(kernel: &Kernel) -> Self {
         let row = |index| (index, kernel.maps.counters(index).expect("a row"));
         let reason = |reason: &Reason| (*reason, kernel.maps.reason(*reason).expect("a reason"));
-        Self { rows: (0..world::ROWS).map(row).collect(), reasons: Reason::ALL.iter().map(reason).collect() }.trimmed()
+        let signs = |index| (index, kernel.maps.signs(index).expect("a row"));
+        Self {
+            rows: (0..world::ROWS).map(row).collect(),
+            reasons: Reason::ALL.iter().map(reason).collect(),
+            signs: (0..world::ROWS).map(signs).collect(),
+        }
+        .trimmed()
     }
 
     /// What was counted natively.
     pub fn of(native: &NativeTables) -> Self {
-        Self { rows: native.counters.borrow().clone(), reasons: native.reasons.borrow().clone() }
+        Self {
+            rows: native.counters.borrow().clone(),
+            reasons: native.reasons.borrow().clone(),
+            signs: native.signs.borrow().clone(),
+        }
+        .trimmed()
     }
 
     /// What came since `before`.
@@ -200,12 +219,29 @@ impl Totals {
         for (reason, earlier) in &before.reasons {
             *self.reasons.get_mut(reason).expect("counters never go back") -= earlier;
         }
+        for (row, earlier) in &before.signs {
+            let now = self.signs.get_mut(row).expect("counters never go back");
+            now.resets -= earlier.resets;
+            now.unreachables -= earlier.unreachables;
+        }
         self.trimmed()
+    }
+
+    /// The counter of a sign.
+    pub fn sign(&mut self, row: u32, sign: Sign) -> &mut u64 {
+        let signs = self.signs.entry(row).or_default();
+        match sign {
+            Sign::SynRetransmission => &mut signs.syn_retransmissions,
+            Sign::Reset => &mut signs.resets,
+            Sign::Unreachable => &mut signs.unreachables,
+        }
     }
 
     fn trimmed(mut self) -> Self {
         self.rows.retain(|_, counters| *counters != Counters::default());
         self.reasons.retain(|_, count| *count != 0);
+        self.signs.values_mut().for_each(|signs| signs.syn_retransmissions = 0);
+        self.signs.retain(|_, signs| *signs != Signs::default());
         self
     }
 }

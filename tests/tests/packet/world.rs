@@ -7,10 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fairway::reconcile::half::publish;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{ALWAYS_LIVE, Reverse, Root, Row, Service, method, root_flags, row_state, service_flags};
+use lb_common::abi::{
+    ALWAYS_LIVE, ProbeTarget, Reverse, Root, Row, Service, method, root_flags, row_state, service_flags,
+};
 use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::ethernet::Exit;
 use lb_common::path::Route;
+use lb_common::probe::Kind;
 use lb_common::slot::{NONE, Slot};
 
 /// The interface that packets come in by; backends are there.
@@ -21,6 +24,9 @@ pub const WAN: u32 = 11;
 pub const DEAF: u32 = 12;
 /// An interface that stands for a VLAN on `WAN`.
 pub const VLAN: u32 = 13;
+
+/// The other end of the steering device, which answers to probes are sent in by.
+pub const STEERING: u32 = 14;
 
 /// Tags as the rows push them: TPID and TCI.
 pub const INNER: (u16, u16) = (0x8100, 100);
@@ -221,10 +227,23 @@ pub fn writes() -> Vec<Write> {
     }
     let published = publish(&Root::default(), &services, &reverse).expect("few entries, all different");
     writes.extend(published.map(|write| match write {
-        Write::Flip(root) => Write::Flip(Root { word: root.word | root_flags::VLAN, ..root }),
+        Write::Flip(root) => Write::Flip(Root { word: root.word | root_flags::VLAN | root_flags::PROBES, ..root }),
         other => other,
     }));
     writes
+}
+
+/// Probes under way, by kind and local number: which target they ask. Two targets of each family share the services' address.
+pub fn probes() -> Vec<(Kind, u16, u32, ProbeTarget)> {
+    let mut probes = vec![];
+    for (flavour, numbers) in [(FLAVOURS[0], [(50_000, 0), (50_001, 256)]), (FLAVOURS[2], [(50_002, 1), (50_003, 257)])]
+    {
+        let target = ProbeTarget { service: flavour.vip().into(), back: STEERING, ..ProbeTarget::default() };
+        for (number, index) in numbers {
+            probes.extend([Kind::Tcp, Kind::Udp, Kind::Echo].map(|kind| (kind, number, index, target)));
+        }
+    }
+    probes
 }
 
 /// Rows and slots as they are between cases.
@@ -306,6 +325,7 @@ impl Builder {
             flags: service_flags::USED,
             exclude,
             live: live_word(port),
+            row,
             ..Reverse::default()
         });
     }

@@ -223,8 +223,8 @@ impl<P: PacketSide> World<P> {
             }
         }
         change.writes.into_iter().for_each(|write| self.store(write));
-        if let Some(index) = change.forget.filter(|_| self.fault != Fault::KeepRecordsOfTheDead) {
-            self.side.forget(index);
+        if self.fault != Fault::KeepRecordsOfTheDead {
+            change.forget.into_iter().for_each(|index| self.side.forget(index));
         }
         Ok(())
     }

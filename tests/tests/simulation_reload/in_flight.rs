@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Displacements, FragmentEntry, FragmentKey, Record, Reverse, Root, Row, Service};
+use lb_common::abi::{Displacements, FragmentEntry, FragmentKey, ProbeTarget, Record, Reverse, Root, Row, Service};
 use lb_common::address::Address;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
+use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Tables};
 use lb_common::slot::Slot;
 
@@ -32,7 +33,7 @@ impl Replaced {
             Write::Grace => *self = Self::default(),
             // Whole tables are written where only a later root leads to.
             Write::Slots(..) | Write::Row(..) | Write::RowMac(..) | Write::RowState(..) => {}
-            Write::Half(_) | Write::Exclude(..) | Write::Include(..) => {}
+            Write::Half(_) | Write::Exclude(..) | Write::Include(..) | Write::Forget(_) => {}
         }
     }
 
@@ -91,6 +92,14 @@ impl Tables for InFlight<'_> {
         self.tables.count(row, bytes, opens);
     }
 
+    fn note_sign(&self, row: u32, sign: Sign) {
+        self.tables.note_sign(row, sign);
+    }
+
+    fn mark_syn(&self, place: u32, mark: u64) -> u64 {
+        self.tables.mark_syn(place, mark)
+    }
+
     fn count_reason(&self, reason: Reason) {
         self.tables.count_reason(reason);
     }
@@ -121,6 +130,14 @@ impl Tables for InFlight<'_> {
 
     fn is_excluded(&self, exclude: u32, destination: Address) -> bool {
         self.tables.is_excluded(exclude, destination)
+    }
+
+    fn probed(&self, place: u32) -> Option<u32> {
+        self.tables.probed(place)
+    }
+
+    fn probe_target(&self, index: u32) -> Option<&ProbeTarget> {
+        self.tables.probe_target(index)
     }
 
     fn route(&self, query: &RouteQuery) -> Route {

@@ -305,7 +305,7 @@ impl World {
                 self.packet(Kind::Data)?;
             }
         }
-        self.tables.image.apply(write);
+        self.tables.apply(write);
         Ok(())
     }
 

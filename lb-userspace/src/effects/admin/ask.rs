@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::controller::view::{Problem, Status};
+use crate::controller::view::{NodeStatus, Problem, Status};
 use crate::runtime::request::Request;
 
 /// Largest request body, in octets: a configuration of every service and backend the tables hold, twice over.
@@ -39,6 +39,11 @@ impl Daemon {
     /// The state of everything.
     pub async fn status(&self) -> Result<Box<Status>, Refusal> {
         self.ask(QUESTION, Request::Status).await
+    }
+
+    /// The state of the node.
+    pub async fn node(&self) -> Result<NodeStatus, Refusal> {
+        self.ask(QUESTION, Request::Node).await
     }
 
     /// Sends a request and waits for its answer.

@@ -3,6 +3,7 @@
 //!
 //! The encoder appends `_total` to counters and `_info` to infos by itself, hence the names here are without.
 
+mod checks;
 mod vrrp;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ impl Collector for Snapshot {
         interfaces(&mut out, &self.0)?;
         services(&mut out, &self.0.services)?;
         backends(&mut out, &self.0.services)?;
+        checks::encode(&mut out, &self.0)?;
         packets_and_flows(&mut out, &self.0)?;
         vrrp::encode(&mut out, self.0.vrrp.as_ref())
     }
@@ -108,8 +110,13 @@ fn backends(out: &mut Families<'_>, services: &[ServiceStatus]) -> Result {
     out.counters("backend_packets", "Packets forwarded to the backend", totals(|sum| sum.packets))?;
     out.counters("backend_bytes", "Bytes of these, from the IP length", totals(|sum| sum.bytes))?;
     out.counters("backend_connections", "New connections among these (TCP SYNs)", totals(|sum| sum.connections))?;
-    let weights = backends.iter().map(|backend| (backend.labels, backend.shown.weight));
-    out.gauges("backend_weight", "Configured weight", weights)?;
+    let again = totals(|sum| sum.syn_retransmissions);
+    out.counters("backend_syn_retransmissions", "SYNs for the backend that clients had sent before", again)?;
+    out.counters("backend_resets", "TCP resets of the backend, under nat", totals(|sum| sum.resets))?;
+    let unreachables = totals(|sum| sum.unreachables);
+    out.counters("backend_unreachables", "ICMP errors that the backend cannot be reached, under nat", unreachables)?;
+    let weights = backends.iter().map(|backend| (backend.labels, backend.shown.effective_weight));
+    out.gauges("backend_weight", "Weight that the lookup table is made from", weights)?;
     let states = backends.iter().flat_map(|backend| {
         let [service, name] = backend.labels;
         STATES.map(|state| ([service, name, ("state", state)], u32::from(backend.shown.state == state)))
@@ -142,9 +149,7 @@ fn merged(services: &[ServiceStatus]) -> Vec<Merged<'_>> {
         if merged.shown.leaving && !backend.leaving {
             merged.shown = backend;
         }
-        merged.totals.packets += backend.totals.packets;
-        merged.totals.bytes += backend.totals.bytes;
-        merged.totals.connections += backend.totals.connections;
+        merged.totals.add(&backend.totals);
     }
     all
 }
@@ -197,6 +202,13 @@ impl Families<'_> {
         series.into_iter().try_for_each(|(labels, value)| {
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
         })
+    }
+
+    /// Sum, and the count of each bucket by its upper bound.
+    fn histogram(&mut self, name: &str, help: &str, (sum, buckets): (f64, Vec<(f64, u64)>)) -> Result {
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        family.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 
     /// Each with its sum, and the count of each bucket by its upper bound.

@@ -1,6 +1,7 @@
 //! What can be asked where. The TCP side gets the questions without a body; everything that takes one (a file, a packet)
 //! or changes something is for the Unix socket alone, whose mode says who may.
 
+mod backend;
 mod vrrp;
 
 use std::convert::Infallible;
@@ -38,6 +39,7 @@ pub(super) fn commands(daemon: Daemon) -> Router {
         .route("/api/v1/trace", post(trace))
         .route("/api/v1/vrrp/resign", post(vrrp::resign))
         .route("/api/v1/vrrp/resume", post(vrrp::resume))
+        .route("/api/v1/backend/{action}", post(backend::order))
         .route("/api/v1/events/follow", get(vrrp::follow))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -69,12 +71,12 @@ async fn scrape(State(daemon): State<Daemon>) -> Result<Response, Refusal> {
 
 /// Alive is a daemon whose loop answers, whatever it answers.
 async fn livez(State(daemon): State<Daemon>) -> Result<&'static str, Refusal> {
-    daemon.status().await?;
+    daemon.node().await?;
     Ok("alive\n")
 }
 
 async fn readyz(State(daemon): State<Daemon>) -> Result<Response, Refusal> {
-    let node = daemon.status().await?.node;
+    let node = daemon.node().await?;
     if node.ready {
         return Ok("ready\n".into_response());
     }
@@ -123,8 +125,7 @@ fn encoded(value: &impl serde::Serialize) -> Vec<u8> {
 }
 
 async fn unknown() -> Refusal {
-    let message =
-        "there is no such page here; commands (diff, reload, explain, trace, vrrp) are served at the Unix socket only";
+    let message = "there is no such page here; commands (diff, reload, explain, trace, vrrp, backend) are served at the Unix socket only";
     Refusal::new(StatusCode::NOT_FOUND, 2, message)
 }
 

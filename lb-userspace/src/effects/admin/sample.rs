@@ -1,7 +1,9 @@
 //! A state with something of everything, for tests of what is made from it.
 
+mod checks;
 mod vrrp;
 
+pub use checks::{check, prober};
 pub use vrrp::{quiet, vrrp};
 
 use std::collections::BTreeMap;
@@ -53,7 +55,9 @@ pub fn status() -> Status {
         ],
         warnings: vec!["eth1: XDP runs in generic mode, at a tenth of the speed".to_owned()],
         flows_at_risk: 12,
+        overrides: Vec::new(),
         vrrp: Some(vrrp()),
+        prober: Some(prober()),
     }
 }
 
@@ -79,22 +83,28 @@ fn service() -> ServiceStatus {
         unsettled_slots: 12,
         exception_slots: 3,
         quorum_ok: true,
-        totals: Totals { packets: 1200, bytes: 1_500_000, connections: 120 },
+        totals: totals(1200, 1_500_000, 120),
+        quorum_why: "2 of 2 enabled backends are up, quorum is 1".to_owned(),
+        quorum_since: NOW - 125.0,
         backends: vec![
-            backend("web1", "10.0.0.11", "up", Totals { packets: 700, bytes: 900_000, connections: 70 }),
+            BackendStatus { checks: vec![check()], ..backend("web1", "10.0.0.11", "up", totals(700, 900_000, 70)) },
             BackendStatus {
                 reachable: false,
                 next_hop: "no answer to ARP on eth0".to_owned(),
                 why: "answers its check".to_owned(),
-                ..backend("web2", "10.0.0.12", "unchecked", Totals { packets: 300, bytes: 400_000, connections: 30 })
+                ..backend("web2", "10.0.0.12", "unchecked", totals(300, 400_000, 30))
             },
             BackendStatus {
                 leaving: true,
                 why: "removed from the configuration".to_owned(),
-                ..backend("web2", "10.0.0.13", "drain", Totals { packets: 200, bytes: 200_000, connections: 20 })
+                ..backend("web2", "10.0.0.13", "drain", totals(200, 200_000, 20))
             },
         ],
     }
+}
+
+fn totals(packets: u64, bytes: u64, connections: u64) -> Totals {
+    Totals { packets, bytes, connections, syn_retransmissions: 3, resets: 2, unreachables: 1 }
 }
 
 fn backend(name: &str, address: &str, state: &str, totals: Totals) -> BackendStatus {
@@ -104,13 +114,17 @@ fn backend(name: &str, address: &str, state: &str, totals: Totals) -> BackendSta
         port: None,
         forwarding: "direct".to_owned(),
         weight: 100,
+        effective_weight: 100.0,
+        priority: 0,
         state: state.to_owned(),
         leaving: false,
         since: NOW - 125.0,
         why: "no check is configured".to_owned(),
         slots: 8192,
+        remaining: None,
         next_hop: "02:00:00:00:00:0b on eth0".to_owned(),
         reachable: true,
         totals,
+        checks: Vec::new(),
     }
 }

@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::controller::view::{OrderReport, PlanReport, Problem, Status};
+use crate::controller::view::{BackendReport, OrderReport, PlanReport, Problem, Status};
 use crate::effects::events::EventStream;
 use crate::runtime::request::{QUEUE, TraceEvent};
 
@@ -63,6 +63,7 @@ async fn answer(mut queue: mpsc::Receiver<Request>, status: Status) {
     while let Some(request) = queue.recv().await {
         match request {
             Request::Status(sender) => drop(sender.send(Box::new(status.clone()))),
+            Request::Node(sender) => drop(sender.send(status.node.clone())),
             Request::Diff(_, sender) => drop(sender.send(Ok(PlanReport::default()))),
             Request::Reload(file, sender) => {
                 let name = file.map(|file| file.file);
@@ -80,6 +81,9 @@ async fn answer(mut queue: mpsc::Receiver<Request>, status: Status) {
                 } else {
                     Ok(report())
                 }));
+            }
+            Request::Backend(order, sender) => {
+                drop(sender.send(Ok(BackendReport { api: "v1".to_owned(), lines: vec![format!("{order:?}")] })));
             }
             Request::Events(sender) => drop(sender.send(events.clone())),
             Request::Trace(query, sender) => {

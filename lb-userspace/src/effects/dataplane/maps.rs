@@ -7,7 +7,9 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use ipnet::IpNet;
-use lb_common::abi::{Counters, Displacements, ExcludeKey, HALF_ENTRIES, Reverse, Root, Row, Service};
+use lb_common::abi::{
+    Counters, Displacements, ExcludeKey, HALF_ENTRIES, ProbeTarget, Reverse, Root, Row, Service, Signs,
+};
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS, Reason};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
@@ -27,6 +29,7 @@ pub struct Maps {
     refusals: MappedArray<u64>,
     rows: MappedArray<Row>,
     counters: PerCpuArray<MapData, [[u64; 3]; COUNTERS_PER_ELEMENT]>,
+    signs: MappedArray<Signs>,
     reasons: PerCpuArray<MapData, u64>,
     exclude: LpmTrie<MapData, [u8; 20], u32>,
     vlans: HashMap<MapData, u32, [u32; 3]>,
@@ -40,9 +43,14 @@ pub struct Maps {
     pub udp_flows_v4: FlowTable<16>,
     /// UDP flows, IPv6.
     pub udp_flows_v6: FlowTable<40>,
+    /// Whom probes ask, and from where: taken by who steers them.
+    pub probes: Option<ProbeTables>,
     /// Frames that wait for a neighbour; taken by who sends them.
     pub unresolved: Option<RingBuf<MapData>>,
 }
+
+/// Targets of probes, and what is under way to which.
+pub type ProbeTables = (MappedArray<ProbeTarget>, MappedArray<[u32; SLOTS_PER_ELEMENT]>);
 
 impl Maps {
     /// Takes the maps out of a loaded object.
@@ -59,6 +67,7 @@ impl Maps {
             refusals: mapped(ebpf, "REFUSALS")?,
             rows: mapped(ebpf, "ROWS")?,
             counters: take(ebpf, "COUNTERS")?,
+            signs: mapped(ebpf, "SIGNS")?,
             reasons: take(ebpf, "REASONS")?,
             exclude: take(ebpf, "NAT_EXCLUDE")?,
             vlans: take(ebpf, "VLANS")?,
@@ -67,6 +76,7 @@ impl Maps {
             flows_v6: FlowTable::new(raw(ebpf, "FLOWS_V6")?)?,
             udp_flows_v4: FlowTable::new(raw(ebpf, "UDP_FLOWS_V4")?)?,
             udp_flows_v6: FlowTable::new(raw(ebpf, "UDP_FLOWS_V6")?)?,
+            probes: Some((mapped(ebpf, "PROBE_TARGETS")?, mapped(ebpf, "PROBES")?)),
             unresolved: Some(take(ebpf, "UNRESOLVED")?),
         })
     }
@@ -92,6 +102,7 @@ impl Maps {
             Write::Include(number, prefix) => {
                 self.exclude.remove(&exclude_key(*number, *prefix)).context("including a prefix in translation")
             }
+            Write::Forget(backends) => super::forget::forget(self, backends),
             Write::Grace => super::grace::wait(),
         }
     }
@@ -119,6 +130,14 @@ impl Maps {
             }
         }
         Ok(sums)
+    }
+
+    /// Signs that the backend of a row does not do well.
+    ///
+    /// # Errors
+    /// When there is no such row.
+    pub fn signs(&self, row: u32) -> anyhow::Result<Signs> {
+        self.signs.read(row as usize)
     }
 
     /// Packets that were not forwarded for this reason.

@@ -119,6 +119,15 @@ impl<T: FromBytes + IntoBytes + Immutable + Copy> MappedArray<T> {
         Ok(())
     }
 
+    /// Stores one aligned word if it is `old`; whether it was. At once for all threads.
+    ///
+    /// # Errors
+    /// When it is outside the array or not aligned.
+    pub fn exchange_u32(&self, index: usize, offset: usize, old: u32, new: u32) -> anyhow::Result<bool> {
+        let word = self.word::<AtomicU32>(index, offset)?;
+        Ok(word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok())
+    }
+
     /// An atomic view of a word; `W` is one of the standard atomics.
     fn word<W>(&self, index: usize, offset: usize) -> anyhow::Result<&W> {
         let at = self.at(index, offset, size_of::<W>())?;

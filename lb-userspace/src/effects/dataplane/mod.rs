@@ -4,6 +4,7 @@ mod attach;
 mod batch;
 mod census;
 mod flow_table;
+mod forget;
 pub mod grace;
 mod ledger;
 pub mod link;
@@ -30,7 +31,7 @@ pub use census::Tally;
 pub use flow_table::FlowTable;
 pub use ledger::{Account, Ledger};
 pub use live_words::LiveWords;
-pub use maps::Maps;
+pub use maps::{Maps, ProbeTables};
 pub use mmap::MappedArray;
 pub use trace::TraceSession;
 pub use unresolved::Sender;
@@ -45,6 +46,8 @@ use crate::runtime::request::{TraceEvent, TraceQuery};
 
 /// The program that forwards.
 pub const FORWARDING: &str = "fairway";
+/// The program that sends probes to direct backends.
+pub const STEERING: &str = "fairway_steer";
 /// The program that forwards and says how.
 pub const TRACING: &str = "fairway_trace";
 
@@ -137,12 +140,12 @@ impl Dataplane {
         census::take(&mut self.maps, image, now)
     }
 
-    /// What was forwarded, by backend.
+    /// What was forwarded, by backend, of services that `wanted` takes.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn totals(&self) -> anyhow::Result<BTreeMap<Account, Totals>> {
-        self.ledger.totals(&self.maps)
+    pub fn totals(&self, wanted: impl Fn(&str) -> bool) -> anyhow::Result<BTreeMap<Account, Totals>> {
+        self.ledger.totals(&self.maps, wanted)
     }
 
     /// Packets that were not forwarded, by reason; those of one fate.
@@ -231,6 +234,22 @@ impl Dataplane {
                 Err(error.context("putting the tracing program in place"))
             }
         }
+    }
+
+    /// The tables of probes; once.
+    ///
+    /// # Errors
+    /// When they were taken before.
+    pub fn probe_tables(&mut self) -> anyhow::Result<ProbeTables> {
+        self.maps.probes.take().context("the tables of probes are in use")
+    }
+
+    /// Attaches the steering program to the way out of a device. It goes with the device, or with this.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach_steering(&mut self, device: &str) -> anyhow::Result<()> {
+        object::attach_steering(&mut self.ebpf, device)
     }
 
     /// The ring buffer of replies that wait for a neighbour; once.

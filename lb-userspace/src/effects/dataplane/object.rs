@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use aya::programs::Xdp;
+use aya::programs::tc;
+use aya::programs::{SchedClassifier, TcAttachType, Xdp};
+use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, MAX_ROWS, SLOTS_PER_ELEMENT};
 
@@ -50,6 +52,7 @@ pub fn load(sizes: Sizes) -> anyhow::Result<Ebpf> {
         .map_max_entries("SLOTS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("REFUSALS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("ROWS", sizes.rows)
+        .map_max_entries("SIGNS", sizes.rows)
         .map_max_entries("COUNTERS", sizes.rows.div_ceil(COUNTERS_PER_ELEMENT as u32))
         .map_max_entries("FLOWS_V4", sizes.flows)
         .map_max_entries("FLOWS_V6", sizes.flows)
@@ -75,6 +78,29 @@ pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp
         program.load().with_context(|| format!("the kernel refused the XDP program `{name}`"))?;
     }
     Ok(program)
+}
+
+/// Loads the steering program and attaches it to the way out of a device.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn attach_steering(ebpf: &mut Ebpf, device: &str) -> anyhow::Result<()> {
+    let program: &mut SchedClassifier = ebpf
+        .program_mut(super::STEERING)
+        .with_context(|| format!("the eBPF object has no program `{}`", super::STEERING))?
+        .try_into()
+        .with_context(|| format!("`{}` is not a classifier", super::STEERING))?;
+    if program.fd().is_err() {
+        program.load().context("the kernel refused the steering program")?;
+    }
+    // Before it could hang on the device itself, a program hung on a queueing discipline.
+    if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(6, 6, 0)) {
+        tc::qdisc_add_clsact(device).with_context(|| format!("preparing {device} for the steering program"))?;
+    }
+    program
+        .attach(device, TcAttachType::Egress)
+        .with_context(|| format!("attaching the steering program to {device}"))?;
+    Ok(())
 }
 
 fn bytes() -> anyhow::Result<std::borrow::Cow<'static, [u8]>> {

@@ -82,6 +82,7 @@ impl Runners {
             Condition::Load { maximum } => tokio::spawn(load::watch(maximum, to)),
             Condition::Interface { .. }
             | Condition::Service { .. }
+            | Condition::Uplink { .. }
             | Condition::Gateway { .. }
             | Condition::Bfd { .. } => return None,
         };

@@ -10,33 +10,46 @@ use crate::config::{Backend, Service as ServiceConfig};
 use crate::reconcile::entries::{self, Place};
 use crate::reconcile::half;
 use crate::reconcile::image::Image;
-use crate::reconcile::placed::Placed;
+use crate::reconcile::placed::{Placed, identity_of};
 use crate::reconcile::plan::PlanError;
 use crate::reconcile::rows::{RowIndex, RowOwner};
 use crate::reconcile::write::Write;
+use crate::scheduler::pool::PoolMember;
 
 impl Planner {
     /// What the rows of a service shall hold.
     pub(super) fn rows_of(&self, placed: &Placed) -> Vec<(u32, Row)> {
         let members = self.tables.get(placed.table).pool.members();
-        let backends = members.filter_map(|(identity, member)| Some((member.index, placed.backend(identity)?)));
-        let listeners = |(index, backend): (u16, &Backend)| {
-            let row = |listener| entries::row(backend, listener, self.hops.get(&backend.address));
-            placed.rows.iter().map(|(at, &(first, _))| (first + u32::from(index), row(at))).collect::<Vec<_>>()
+        let backends = members.filter_map(|(identity, member)| Some((*member, placed.backend(identity)?)));
+        let listeners = |(member, backend): (PoolMember, &Backend)| {
+            let row = |listener| entries::row(backend, listener, self.hops.get(&backend.address), member.up);
+            placed.rows.iter().map(|(at, &(first, _))| (first + u32::from(member.index), row(at))).collect::<Vec<_>>()
         };
         backends.flat_map(listeners).collect()
     }
 
-    /// The writes that make rows what is wanted, whether or not packets may be reading them.
-    pub(super) fn store_rows(&self, image: &Image, rows: impl IntoIterator<Item = (u32, Row)>) -> Vec<Write> {
+    /// The writes that make rows what is wanted, whether or not packets may be reading them. Those that only say of a
+    /// backend that it is dead are put into `dying`: they are due when no slot names it any more.
+    pub(super) fn store_rows(
+        &self,
+        image: &Image,
+        rows: impl IntoIterator<Item = (u32, Row)>,
+        dying: &mut Vec<Write>,
+    ) -> Vec<Write> {
         let mut writes = Vec::new();
         let mut moved = Vec::new();
         for (number, wanted) in rows {
-            let present = image.rows[number as usize];
+            let mut present = image.rows[number as usize];
+            let is_in_use = self.index.get(number).is_some();
+            if is_in_use && present.state != wanted.state {
+                let list = if wanted.state == 0 { &mut *dying } else { &mut writes };
+                list.push(Write::RowState(number, wanted.state));
+                present.state = wanted.state;
+            }
             if present == wanted {
                 continue;
             }
-            if self.index.get(number).is_none() {
+            if !is_in_use {
                 writes.push(Write::Row(number, wanted));
             } else if (Row { mac_head: wanted.mac_head, ..present }) == wanted {
                 writes.push(Write::RowMac(number, wanted.mac_head));
@@ -78,8 +91,13 @@ impl Planner {
             for (listener, &(first_row, _)) in &placed.rows {
                 let place = Place { first_slot: table.first_slot, first_row, pool: placed.pool, live };
                 services.push(entries::service(&placed.config, listener, place, &self.seed));
-                let translate = |backend: &Backend| entries::reverse(backend, listener, exclude, live);
-                reverse.extend(placed.config.backends.iter().filter_map(translate));
+                // A backend of which the table knows nothing has no row, and no signs are counted for it.
+                let row = |backend: &Backend| {
+                    let member = table.pool.member(&identity_of(backend));
+                    member.map_or(u32::MAX, |member| first_row + u32::from(member.index))
+                };
+                let translate = |backend: &Backend| entries::reverse(backend, listener, row(backend), exclude, live);
+                reverse.extend(placed.members().filter_map(translate));
                 leaving.extend(placed.leaving.values().filter_map(translate));
             }
         }
@@ -108,8 +126,10 @@ impl Planner {
     }
 
     pub(super) fn row(&self, owner: &RowOwner) -> Option<Row> {
-        let backend = self.services.get(&*owner.service)?.backend(&owner.identity)?;
-        Some(entries::row(backend, &owner.listener, self.hops.get(&backend.address)))
+        let placed = self.services.get(&*owner.service)?;
+        let backend = placed.backend(&owner.identity)?;
+        let up = self.tables.get(placed.table).pool.member(&owner.identity)?.up;
+        Some(entries::row(backend, &owner.listener, self.hops.get(&backend.address), up))
     }
 
     pub(super) fn build_index(&self) -> RowIndex {

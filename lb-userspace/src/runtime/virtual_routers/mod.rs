@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::{LogFormat, clock};
-use crate::config::{Condition, Config, Hook, OnCrash};
+use crate::config::{Condition, Config, Hook, OnCrash, Track, VirtualRouter};
 use crate::controller::Controller;
 use crate::controller::view::Problem;
 use crate::effects::dataplane::{Dataplane, LiveWords};
@@ -204,14 +204,7 @@ impl VirtualRouters {
             self.send(Command::Ready(ready.clone()));
             self.ready = Some(ready);
         }
-        let tracked = controller.config().virtual_routers.iter().flat_map(|router| {
-            router.tracks.iter().filter_map(|track| match &track.condition {
-                Condition::Service { service } => Some((router.name.clone(), track.name.clone(), service.clone())),
-                _ => None,
-            })
-        });
-        for (router, track, service) in tracked.collect::<Vec<_>>() {
-            let verdict = controller.quorum(&service);
+        for (router, track, verdict) in verdicts(controller) {
             let key = format!("{router}\0{track}");
             if self.services.get(&key) != Some(&verdict) {
                 self.services.insert(key, verdict.clone());
@@ -286,6 +279,11 @@ impl VirtualRouters {
     /// Takes what the thread told to the log and the event stream.
     pub(super) fn tell(&self, output: Output) {
         let Output::Happened(happening) = output else { return };
+        self.happened(happening);
+    }
+
+    /// Takes anything to the log and the event stream.
+    pub(super) fn happened(&self, happening: Happening) {
         log(&happening);
         self.events.tell(clock::wall(), happening);
     }
@@ -308,6 +306,29 @@ impl VirtualRouters {
             supervisor.clean_stop();
         }
     }
+}
+
+/// What the controller says to tracks: virtual router, track, verdict.
+fn verdicts(controller: &Controller) -> Vec<(String, String, Verdict)> {
+    let routers = &controller.config().virtual_routers;
+    let uplinks = Controller::uplink_tracks(controller.config());
+    let tracks =
+        routers.iter().flat_map(|router| router.tracks.iter().chain(&uplinks).map(move |track| (router, track)));
+    let verdict = |(router, track): (&VirtualRouter, &Track)| {
+        let verdict = match &track.condition {
+            Condition::Service { service } => controller.quorum(service),
+            Condition::Uplink { interface } => controller.uplink(&router.name, interface),
+            Condition::Interface { .. }
+            | Condition::Script { .. }
+            | Condition::Process { .. }
+            | Condition::File { .. }
+            | Condition::Load { .. }
+            | Condition::Gateway { .. }
+            | Condition::Bfd { .. } => return None,
+        };
+        Some((router.name.clone(), track.name.clone(), verdict))
+    };
+    tracks.filter_map(verdict).collect()
 }
 
 async fn handed_over(outputs: &mut mpsc::Receiver<Output>, events: &EventStream) {

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use crate::config::{Config, Peer};
+use crate::config::{Config, Peer, VirtualRouter};
 use crate::controller::Controller;
 use crate::vrrp::event::{RouterSettings, Settings};
 use crate::vrrp::peer::parse_key;
@@ -13,8 +13,14 @@ use crate::vrrp::peer::parse_key;
 /// When the key cannot be read.
 pub(super) fn settings(config: &Config, controller: &Controller) -> anyhow::Result<Settings> {
     let followed = |name: &str| config.services.iter().any(|service| service.vrrp.as_deref() == Some(name));
+    let uplinks = Controller::uplink_tracks(config);
+    let with_uplinks = |router: &VirtualRouter| {
+        let mut router = router.clone();
+        router.tracks.extend(uplinks.iter().cloned());
+        router
+    };
     let routers = config.virtual_routers.iter().map(|router| RouterSettings {
-        router: router.clone(),
+        router: with_uplinks(router),
         live: followed(&router.name).then(|| controller.live_index(&router.name)).flatten(),
     });
     Ok(Settings { routers: routers.collect(), peer: key(config)?, ready_timeout: config.dataplane.ready_timeout })

@@ -81,6 +81,7 @@ impl Watched {
             }
             Condition::Bfd { .. }
             | Condition::Service { .. }
+            | Condition::Uplink { .. }
             | Condition::Script { .. }
             | Condition::Process { .. }
             | Condition::File { .. }

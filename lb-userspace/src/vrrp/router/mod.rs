@@ -290,6 +290,7 @@ impl Router {
         tracks.filter(|(_, verdict)| verdict.holds == Some(false)).find_map(|(track, _)| match track.condition {
             Condition::Gateway { address, .. } => Some(address),
             Condition::Interface { .. }
+            | Condition::Uplink { .. }
             | Condition::Service { .. }
             | Condition::Script { .. }
             | Condition::Process { .. }

@@ -242,7 +242,14 @@ fn word(effect: &Effect) -> &'static str {
         Effect::Happened(Happening::Transition { .. }) => "transition",
         Effect::Happened(Happening::ForeignMaster { .. }) => "foreign",
         Effect::Happened(Happening::Warning { .. }) => "warning",
-        Effect::Happened(Happening::Check { .. }) => unreachable!("the engine checks no backends"),
+        Effect::Happened(
+            Happening::Check { .. }
+            | Happening::Backend { .. }
+            | Happening::Quorum { .. }
+            | Happening::Uplink { .. }
+            | Happening::Suspect { .. }
+            | Happening::Operator { .. },
+        ) => unreachable!("the engine knows no backends"),
         Effect::Happened(Happening::NotReady { .. }) => "not ready",
         Effect::Happened(Happening::AddressesDiffer { .. }) => "differ",
         Effect::Happened(Happening::Stalled { .. }) => "stalled",

@@ -83,7 +83,7 @@ impl Balancer {
 
     /// Packets forwarded, to all backends.
     pub fn packets(&self) -> u64 {
-        self.dataplane.totals().expect("rows have counters").values().map(|totals| totals.packets).sum()
+        self.dataplane.totals(|_| true).expect("rows have counters").values().map(|totals| totals.packets).sum()
     }
 }
 

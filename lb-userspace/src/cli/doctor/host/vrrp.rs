@@ -99,6 +99,7 @@ fn users(config: &Config) -> Vec<String> {
         let users = router.tracks.iter().filter_map(|track| match &track.condition {
             Condition::Script { user, .. } => Some(user.clone()),
             Condition::Interface { .. }
+            | Condition::Uplink { .. }
             | Condition::Service { .. }
             | Condition::Process { .. }
             | Condition::File { .. }

@@ -164,6 +164,7 @@ fn lacking(kind: TrackKind, table: &TableReader<'_>) -> Diagnostic {
 fn default_name(condition: &Condition) -> String {
     match condition {
         Condition::Interface { interface } => format!("interface {interface}"),
+        Condition::Uplink { interface } => format!("uplink {interface}"),
         Condition::Service { service } => format!("service {service}"),
         Condition::Script { command, .. } => {
             let program = command.first().map_or("", String::as_str);

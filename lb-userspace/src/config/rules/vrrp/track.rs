@@ -38,7 +38,7 @@ fn condition(track: &DraftTrack, router: &DraftRouter, draft: &Draft, problems: 
             not_held(*neighbour, "BFD neighbour", *span, router, problems);
             bfd_ends(*neighbour, *source, *span, problems);
         }
-        Condition::Process { .. } | Condition::File { .. } | Condition::Load { .. } => {}
+        Condition::Uplink { .. } | Condition::Process { .. } | Condition::File { .. } | Condition::Load { .. } => {}
     }
 }
 

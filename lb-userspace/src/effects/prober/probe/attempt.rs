@@ -1,6 +1,7 @@
 //! One attempt at a probe: whom it asks, until when, and how far it has come.
 
 use std::fmt;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub(super) struct Attempt<'a> {
 struct Progress {
     stage: Stage,
     since: Instant,
+    octets: usize,
 }
 
 /// What a probe is waiting for.
@@ -28,13 +30,17 @@ struct Progress {
 pub(super) enum Stage {
     /// A TCP connection.
     Connecting,
-    /// An answer over a connection.
+    /// The end of a TLS handshake.
+    Handshake,
+    /// An answer, over a connection or, for datagrams, at all.
     Answer,
+    /// The answer to a datagram: that nothing came says nothing of a connection.
+    Datagram,
 }
 
 impl<'a> Attempt<'a> {
     pub(super) fn new(spec: &'a Spec, route: &'a Route, began: Instant) -> Self {
-        let progress = Progress { stage: Stage::Connecting, since: began };
+        let progress = Progress { stage: Stage::Connecting, since: began, octets: 0 };
         Self { spec, route, deadline: began + spec.timing.timeout, progress: Mutex::new(progress) }
     }
 
@@ -51,7 +57,12 @@ impl<'a> Attempt<'a> {
     /// Notes that a stage begins.
     pub(super) fn enter(&self, stage: Stage) {
         let mut progress = self.progress();
-        (progress.stage, progress.since) = (stage, Instant::now());
+        (progress.stage, progress.since, progress.octets) = (stage, Instant::now(), 0);
+    }
+
+    /// Notes that a part of the answer has come.
+    pub(super) fn received(&self, octets: usize) {
+        self.progress().octets += octets;
     }
 
     /// Opens a TCP connection and begins to wait for an answer.
@@ -64,12 +75,49 @@ impl<'a> Attempt<'a> {
 
     /// That the deadline came.
     pub(super) fn too_late(&self) -> Failure {
-        let Progress { stage, since } = *self.progress();
+        let Progress { stage, since, octets } = *self.progress();
+        let waited = Brief(self.waited(since));
         let limit = Brief(self.spec.timing.timeout);
-        let waited = Brief(self.deadline.saturating_duration_since(since));
-        match stage {
-            Stage::Connecting => Failure::new(FailureKind::Silent, format!("connect timed out after {limit}")),
-            Stage::Answer => Failure::new(FailureKind::Hung, format!("no answer within {waited} after connecting")),
+        match (stage, octets) {
+            (Stage::Connecting, _) => Failure::new(FailureKind::Silent, format!("connect timed out after {limit}")),
+            (Stage::Datagram, _) => Failure::new(FailureKind::Silent, format!("no answer within {limit}")),
+            (Stage::Handshake, _) => {
+                Failure::new(FailureKind::Hung, format!("no TLS handshake within {waited} after connecting"))
+            }
+            (Stage::Answer, 0) => {
+                Failure::new(FailureKind::Hung, format!("no answer within {waited} after connecting"))
+            }
+            (Stage::Answer, octets) => {
+                let unit = if octets == 1 { "octet" } else { "octets" };
+                Failure::new(FailureKind::Hung, format!("answer incomplete after {limit}: {octets} {unit}"))
+            }
+        }
+    }
+
+    /// Time from the beginning of a stage to the deadline. What went before is left out if it was little: the same trouble
+    /// has the same words each time.
+    fn waited(&self, since: Instant) -> Duration {
+        let (limit, left) = (self.spec.timing.timeout, self.deadline.saturating_duration_since(since));
+        if left * 10 >= limit * 9 { limit } else { left }
+    }
+
+    /// A connection broke, or ended where it should not.
+    pub(super) fn broken(&self, error: &io::Error) -> Failure {
+        let Progress { stage, octets, .. } = *self.progress();
+        let target = self.target();
+        let stage = match (stage, octets) {
+            (Stage::Handshake, _) => "during the TLS handshake",
+            (_, 0) => "before an answer",
+            (_, _) => "in the middle of the answer",
+        };
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Failure::new(FailureKind::Wrong, format!("connection closed by {target} {stage}"))
+            }
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Failure::new(FailureKind::Refused, format!("connection reset by {target} {stage}"))
+            }
+            _ => Failure::new(FailureKind::Refused, format!("connection to {target} failed {stage}: {error}")),
         }
     }
 

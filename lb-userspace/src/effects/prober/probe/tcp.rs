@@ -10,7 +10,7 @@ pub(super) async fn run(attempt: &Attempt<'_>) -> Result<Success, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{ask, listener, spec, succeeds, timed_out, unused_port};
+    use super::super::tests::{ask, hurried, listener, spec, succeeds, timed_out, unused_port};
     use crate::config::check::Probe;
     use crate::health::verdict::FailureKind;
 
@@ -34,7 +34,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_of_connections_is_silence() {
         let (_listener, _held, port) = timed_out().await;
-        let failure = ask(&spec(Probe::Tcp, port)).await.result.unwrap_err();
-        assert_eq!((failure.kind, failure.why.as_str()), (FailureKind::Silent, "connect timed out after 300 ms"));
+        let failure = ask(&hurried(Probe::Tcp, port)).await.result.unwrap_err();
+        assert_eq!((failure.kind, failure.why.as_str()), (FailureKind::Silent, "connect timed out after 500 ms"));
     }
 }

@@ -1,0 +1,152 @@
+//! Which backends are probed by the way of clients' packets, and in which frames. Pure: `effects::steering` carries the changes
+//! out.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::config::Config;
+use crate::health::spec::{Target, Way};
+use crate::nexthop::Unresolved;
+use crate::reconcile::entries::Hop;
+
+/// A backend, and the service's address that it is asked at. Ordered by backend.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Pair {
+    /// The backend's own address: frames follow it.
+    pub backend: IpAddr,
+    /// The service's address.
+    pub service: IpAddr,
+}
+
+/// A change of what is steered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// The way to a target is this, or it has none.
+    Put {
+        /// Whom.
+        pair: Pair,
+        /// The frame, or why there is none.
+        hop: Hop,
+    },
+    /// Nobody asks this target any more.
+    Remove(Pair),
+}
+
+/// See the module's description.
+#[derive(Clone, Debug, Default)]
+pub struct Steering {
+    wanted: BTreeMap<Pair, Hop>,
+}
+
+impl Steering {
+    /// From now on the targets are those of this configuration; `hops` is what is known of next hops.
+    pub fn configure(&mut self, config: &Config, hops: &BTreeMap<IpAddr, Hop>) -> Vec<Change> {
+        let wanted = pairs(config).map(|pair| (pair, hop(hops, pair.backend))).collect();
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        let gone = before.keys().filter(|pair| !self.wanted.contains_key(pair)).map(|&pair| Change::Remove(pair));
+        let put = self.wanted.iter().filter(|(pair, hop)| before.get(pair) != Some(hop));
+        gone.chain(put.map(|(&pair, hop)| Change::Put { pair, hop: hop.clone() })).collect()
+    }
+
+    /// Notes how a backend is reached.
+    pub fn next_hop(&mut self, backend: IpAddr, hop: &Hop) -> Vec<Change> {
+        let lowest: IpAddr = std::net::Ipv4Addr::UNSPECIFIED.into();
+        let of_backend = self.wanted.range_mut(Pair { backend, service: lowest }..);
+        let changed = of_backend.take_while(|(pair, _)| pair.backend == backend).filter(|(_, present)| *present != hop);
+        changed
+            .map(|(&pair, present)| {
+                present.clone_from(hop);
+                Change::Put { pair, hop: hop.clone() }
+            })
+            .collect()
+    }
+
+    /// Whether there is anything to be steered.
+    pub fn is_empty(&self) -> bool {
+        self.wanted.is_empty()
+    }
+}
+
+fn pairs(config: &Config) -> impl Iterator<Item = Pair> {
+    let checked = config.services.iter().flat_map(|service| {
+        let backends = service.backends.iter();
+        backends.flat_map(move |backend| service.checks.iter().map(move |check| Target::of(service, backend, check)))
+    });
+    checked.filter_map(|target| match target.way {
+        Way::Plain => None,
+        Way::Steered { service, .. } => Some(Pair { backend: target.address, service }),
+    })
+}
+
+fn hop(hops: &BTreeMap<IpAddr, Hop>, destination: IpAddr) -> Hop {
+    hops.get(&destination).cloned().unwrap_or(Err(Unresolved::LookingUp { destination }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::check::{Check, Initial, Probe, Timing, Via};
+    use crate::nexthop::NextHop;
+
+    /// Two backends of two services, one of them direct at 203.0.113.10; each checked, `via` this.
+    fn config(via: Via) -> Config {
+        let text = "[dataplane]\ninterfaces = [\"eth0\"]
+[[service]]\nname = \"direct\"\nlisten = [\"tcp://203.0.113.10:80\", \"tcp://203.0.113.10:443\"]
+[[service.backend]]\naddress = \"10.0.0.11\"\n[[service.backend]]\naddress = \"10.0.0.12\"
+[[service]]\nname = \"nat\"\nlisten = [\"tcp://203.0.113.20:80\"]\nforwarding = \"nat\"
+[[service.backend]]\naddress = \"10.0.0.11\"\n";
+        let (mut config, _) = crate::config::parse(text, "lb1").expect("the sample is valid");
+        let second = Duration::from_secs(1);
+        let timing = Timing { interval: second, fast_interval: second, timeout: second, rise: 1, fall: 1 };
+        let check = Check { probe: Probe::Tcp, port: None, via, timing, initial: Initial::Down };
+        config.services.iter_mut().for_each(|service| service.checks = vec![check.clone(), check.clone()]);
+        config
+    }
+
+    fn pair(backend: &str) -> Pair {
+        Pair { backend: backend.parse().expect("literal"), service: "203.0.113.10".parse().expect("literal") }
+    }
+
+    fn looking_up(pair: Pair) -> Change {
+        Change::Put { pair, hop: Err(Unresolved::LookingUp { destination: pair.backend }) }
+    }
+
+    #[test]
+    fn direct_backends_are_steered_once_for_each_address_of_a_service() {
+        let mut steering = Steering::default();
+        assert!(steering.is_empty());
+        let changes = steering.configure(&config(Via::Service), &BTreeMap::new());
+        assert_eq!(changes, ["10.0.0.11", "10.0.0.12"].map(pair).map(looking_up));
+        assert_eq!(steering.configure(&config(Via::Service), &BTreeMap::new()), [], "nothing changed");
+    }
+
+    #[test]
+    fn a_check_of_the_backends_own_address_steers_nobody() {
+        let mut steering = Steering::default();
+        assert_eq!(steering.configure(&config(Via::Address), &BTreeMap::new()), []);
+        assert!(steering.is_empty());
+    }
+
+    #[test]
+    fn a_next_hop_concerns_those_it_leads_to_and_only_when_it_differs() {
+        let mut steering = Steering::default();
+        steering.configure(&config(Via::Service), &BTreeMap::new());
+        let (known, hop) = (pair("10.0.0.12"), Ok(NextHop::Local));
+        let change = Change::Put { pair: known, hop: hop.clone() };
+        assert_eq!(steering.next_hop(known.backend, &hop), [change]);
+        assert_eq!(steering.next_hop(known.backend, &hop), []);
+        assert_eq!(steering.next_hop("10.0.0.13".parse().expect("literal"), &hop), []);
+    }
+
+    #[test]
+    fn whoever_is_not_asked_any_more_is_forgotten() {
+        let mut steering = Steering::default();
+        let hops = BTreeMap::from([(pair("10.0.0.11").backend, Ok(NextHop::Local))]);
+        steering.configure(&config(Via::Service), &hops);
+        let mut fewer = config(Via::Service);
+        fewer.services[0].backends.truncate(1);
+        assert_eq!(steering.configure(&fewer, &hops), [Change::Remove(pair("10.0.0.12"))]);
+    }
+}

@@ -1,0 +1,233 @@
+//! Pools: from what is configured, what checks say, what operators and agents want, and the time, to what each backend
+//! gets: an effective weight, and whether it is up to its flows. Tables are made from that by `reconcile::planner`.
+//!
+//! - [`decide`]: the rules for one service at one moment; no memory.
+//! - [`service`]: one service over time: slow start, drains, quorum, since when and why.
+//! - [`intent`]: what operators want; it outlives the daemon.
+//! - [`uplink`]: when everything behind an interface is silent at once.
+//! - [`state`]: the words.
+//!
+//! [`Pools`] holds all of it. Each of its methods says which services' standings changed, so that nobody else is touched.
+
+pub mod decide;
+pub mod intent;
+mod order;
+pub mod service;
+pub mod state;
+pub mod uplink;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::happening::Happening;
+use crate::health::spec::Spec;
+use crate::health::verdict::{CheckState, Verdict};
+use crate::reconcile::placed::Standings;
+use intent::Intents;
+use service::{Pool, Setting};
+use uplink::{Change, Checks, Interface, Uplinks};
+
+pub use order::{Action, Order, Refused, Told};
+
+/// All pools. See the module's description.
+#[derive(Clone, Debug, Default)]
+pub struct Pools {
+    services: BTreeMap<Arc<str>, Pool>,
+    verdicts: HashMap<Arc<Spec>, Verdict>,
+    users: HashMap<Arc<Spec>, Vec<Arc<str>>>,
+    of_address: HashMap<IpAddr, Vec<Arc<Spec>>>,
+    /// Checks that have not said anything yet, and until when that is waited for.
+    pending: HashMap<Arc<Spec>, Duration>,
+    /// When one of these is not waited for any more; none earlier.
+    patience: Option<Duration>,
+    intents: Intents,
+    uplinks: Uplinks,
+    /// Seconds since the Unix epoch at monotonic time 0.
+    epoch: f64,
+}
+
+/// What follows from something.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Of services whose backends stand otherwise now: all of their standings.
+    pub standings: BTreeMap<String, Standings>,
+    /// What is worth telling, in order.
+    pub happenings: Vec<Happening>,
+}
+
+impl Pools {
+    /// Pools without services, with what operators wanted before.
+    pub fn new(intents: Intents, epoch: f64) -> Self {
+        Self { intents, epoch, ..Self::default() }
+    }
+
+    /// Makes these services the ones there are. What is known of backends and checks that stay is kept. What is worth
+    /// telling; standings are asked for by [`Self::standings`].
+    pub fn configure(&mut self, now: Duration, config: &Config) -> Vec<Happening> {
+        let before = std::mem::take(&mut self.services);
+        let known = std::mem::take(&mut self.users);
+        self.of_address.clear();
+        for service in &config.services {
+            let name: Arc<str> = service.name.as_str().into();
+            let mut intern = |spec: Spec| {
+                let spec = match known.get_key_value(&spec).or_else(|| self.users.get_key_value(&spec)) {
+                    Some((known, _)) => known.clone(),
+                    None => Arc::new(spec),
+                };
+                let users = self.users.entry(spec.clone()).or_default();
+                if users.is_empty() {
+                    self.of_address.entry(spec.target.address).or_default().push(spec.clone());
+                }
+                if users.last() != Some(&name) {
+                    users.push(name.clone());
+                }
+                spec
+            };
+            let pool = Pool::new(service, before.get(&name), now, &mut intern);
+            self.services.insert(name, pool);
+        }
+        let Self { users, verdicts, pending, uplinks, .. } = self;
+        verdicts.retain(|spec, _| users.contains_key(spec));
+        pending.retain(|spec, _| users.contains_key(spec));
+        uplinks.retain(|spec| users.contains_key(spec));
+        for spec in users.keys().filter(|spec| !verdicts.contains_key(*spec) && !known.contains_key(*spec)) {
+            pending.insert(spec.clone(), now + patience(spec));
+        }
+        self.patience = self.pending.values().min().copied();
+        let names: Vec<Arc<str>> = self.services.keys().cloned().collect();
+        self.decide(now, names).happenings
+    }
+
+    /// All standings.
+    pub fn standings(&self) -> BTreeMap<String, Standings> {
+        self.services.iter().map(|(name, pool)| (name.to_string(), pool.standings())).collect()
+    }
+
+    /// Those of one service.
+    pub fn standings_of(&self, service: &str) -> Option<Standings> {
+        Some(self.services.get(service)?.standings())
+    }
+
+    /// Checks have other verdicts.
+    pub fn verdicts(&mut self, now: Duration, verdicts: Vec<(Arc<Spec>, Verdict)>) -> Changes {
+        let mut services = BTreeSet::new();
+        let mut touched = Vec::new();
+        for (spec, verdict) in verdicts {
+            // Of a configuration that is not in force any more.
+            let Some(users) = self.users.get(&spec) else { continue };
+            services.extend(users.iter().cloned());
+            if verdict.state != CheckState::Unknown {
+                self.pending.remove(&spec);
+            }
+            self.uplinks.note(now, &spec, self.verdicts.get(&spec), &verdict);
+            self.verdicts.insert(spec.clone(), verdict);
+            touched.push(spec);
+        }
+        if self.pending.is_empty() {
+            self.patience = None;
+        }
+        let held = self.with_uplinks(|uplinks, checks| uplinks.judge(now, &touched, checks));
+        self.follow(now, services, held)
+    }
+
+    /// The time has come for something; harmless at any other.
+    pub fn tick(&mut self, now: Duration) -> Changes {
+        if self.patience.is_some_and(|patience| patience <= now) {
+            self.pending.retain(|_, until| now < *until);
+            self.patience = self.pending.values().min().copied();
+        }
+        let held = self.with_uplinks(|uplinks, checks| uplinks.tick(now, checks));
+        let due = self.services.iter().filter(|(_, pool)| pool.deadline().is_some_and(|deadline| deadline <= now));
+        let services = due.map(|(name, _)| name.clone()).collect();
+        self.follow(now, services, held)
+    }
+
+    /// When [`Self::tick`] is due.
+    pub fn deadline(&self) -> Option<Duration> {
+        let services = self.services.values().filter_map(Pool::deadline);
+        services.chain(self.patience).chain(self.uplinks.deadline()).min()
+    }
+
+    /// An address is reached by this interface, or it is not known by which.
+    pub fn reached_by(&mut self, address: IpAddr, interface: Option<Interface>) {
+        self.uplinks.reached_by(address, interface);
+    }
+
+    /// Whether the gateways that virtual routers track answer, by interface.
+    pub fn set_gateways(&mut self, gateways: BTreeMap<Interface, bool>) {
+        self.uplinks.set_gateways(gateways);
+    }
+
+    /// Checks that have not said anything yet and are still waited for, and all checks.
+    pub fn pending(&self) -> (usize, usize) {
+        (self.pending.len(), self.users.len())
+    }
+
+    /// The pool of a service.
+    pub fn get(&self, service: &str) -> Option<&Pool> {
+        self.services.get(service)
+    }
+
+    /// What operators want.
+    pub fn intents(&self) -> &Intents {
+        &self.intents
+    }
+
+    /// Interfaces that are blamed for silence.
+    pub fn uplinks(&self) -> &Uplinks {
+        &self.uplinks
+    }
+
+    /// The last verdict of a check, as it is, not as it is held.
+    pub fn verdict(&self, spec: &Spec) -> Option<&Verdict> {
+        self.verdicts.get(spec)
+    }
+
+    fn with_uplinks<R>(&mut self, act: impl FnOnce(&mut Uplinks, &Checks) -> R) -> R {
+        let Self { uplinks, of_address, verdicts, .. } = self;
+        let of = |address: IpAddr| of_address.get(&address).cloned().unwrap_or_default();
+        let says = |spec: &Arc<Spec>| verdicts.get(spec).cloned();
+        act(uplinks, &Checks { of: &of, says: &says })
+    }
+
+    fn follow(&mut self, now: Duration, mut services: BTreeSet<Arc<str>>, held: Vec<Change>) -> Changes {
+        let mut happenings = Vec::new();
+        for Change { interface, held, why, specs } in held {
+            for spec in specs {
+                services.extend(self.users.get(&spec).into_iter().flatten().cloned());
+            }
+            happenings.push(Happening::Uplink { interface: interface.to_string(), held, reason: why });
+        }
+        let mut changes = self.decide(now, services);
+        changes.happenings.splice(0..0, happenings);
+        changes
+    }
+
+    fn decide(&mut self, now: Duration, services: impl IntoIterator<Item = Arc<str>>) -> Changes {
+        let Self { services: pools, verdicts, uplinks, intents, epoch, .. } = self;
+        let verdict = |spec: &Arc<Spec>| uplinks.verdict(spec).or_else(|| verdicts.get(spec)).cloned();
+        let moment = |wall: f64| Duration::try_from_secs_f64(wall - *epoch).unwrap_or(Duration::ZERO).min(now);
+        let setting = Setting { now, verdicts: &verdict, intents, moment: &moment };
+        let mut changes = Changes::default();
+        for name in services {
+            let Some(pool) = pools.get_mut(&name) else { continue };
+            if pool.decide(&setting, &mut changes.happenings) {
+                changes.standings.insert(name.to_string(), pool.standings());
+            }
+        }
+        changes
+    }
+}
+
+/// How long the first verdict of a check is waited for: as many probes as decide, each to its deadline.
+fn patience(spec: &Spec) -> Duration {
+    let timing = &spec.timing;
+    let probes = timing.rise.max(timing.fall).max(1);
+    (timing.timeout.max(timing.fast_interval) + timing.fast_interval).saturating_mul(probes)
+}
+
+#[cfg(test)]
+mod tests;

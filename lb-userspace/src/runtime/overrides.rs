@@ -1,0 +1,131 @@
+//! What operators want of backends, on disk: it holds over restarts until it is taken back.
+//!
+//! The file is replaced whole, and is on the disk before the order is answered. One that cannot be understood is put
+//! aside, not overwritten: somebody drained a backend for a reason.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use tracing::error;
+
+use crate::health::pool::intent::Intents;
+
+/// In the state directory.
+const FILE: &str = "overrides.json";
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Overrides {
+    directory: PathBuf,
+    /// What went wrong when the file was read, and where it is now.
+    warning: Option<String>,
+}
+
+impl Overrides {
+    /// What is written in the state directory. Of a file that cannot be understood nothing is in force, which is said; it
+    /// is kept under another name.
+    pub fn load(directory: &Path) -> (Self, Intents) {
+        let path = directory.join(FILE);
+        let read = match fs::read(&path) {
+            Ok(text) => Intents::read(&text).map_err(|error| error.to_string()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Intents::default()),
+            Err(error) => Err(error.to_string()),
+        };
+        let (intents, warning) = match read {
+            Ok(intents) => (intents, None),
+            Err(why) => (Intents::default(), Some(put_aside(&path, &why))),
+        };
+        (Self { directory: directory.to_owned(), warning }, intents)
+    }
+
+    /// What an operator should know.
+    pub fn warning(&self) -> Option<String> {
+        self.warning.clone()
+    }
+
+    /// Writes down what is wanted.
+    ///
+    /// # Errors
+    /// When it cannot be written; what was written before stays.
+    pub fn remember(&self, intents: &Intents) -> anyhow::Result<()> {
+        self.write(intents.document().as_bytes()).with_context(|| {
+            format!("it is done, but a restart will not remember it: writing {}", self.directory.join(FILE).display())
+        })
+    }
+
+    fn write(&self, document: &[u8]) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        let fresh = self.directory.join(format!("{FILE}.new"));
+        let mut file = File::create(&fresh)?;
+        file.write_all(document)?;
+        file.sync_all()?;
+        fs::rename(fresh, self.directory.join(FILE))?;
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+/// Gives the file a name that is free, and says so.
+fn put_aside(path: &Path, why: &str) -> String {
+    let aside = (1..).map(|number| path.with_file_name(format!("{FILE}.unreadable-{number}")));
+    let aside = aside.into_iter().find(|aside| !aside.exists()).expect("some number is free");
+    let kept = match fs::rename(path, &aside) {
+        Ok(()) => format!("it is kept as {}", aside.display()),
+        Err(error) => format!("nor can it be put aside: {error}"),
+    };
+    let message = format!(
+        "what operators wanted of backends cannot be read, so NO BACKEND IS DRAINED OR DISABLED on account of it: {}: {why}; {kept}",
+        path.display()
+    );
+    error!("{message}");
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::pool::intent::Out;
+
+    fn some() -> Intents {
+        let mut intents = Intents::default();
+        intents.change("web", "web1", 1.0, |intent| intent.out = Some(Out::Drain));
+        intents
+    }
+
+    #[test]
+    fn what_was_said_is_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        let (overrides, none) = Overrides::load(&path);
+        assert!(none.is_empty());
+        overrides.remember(&some()).unwrap();
+        overrides.remember(&some()).unwrap();
+        let (overrides, intents) = Overrides::load(&path);
+        assert_eq!((intents, overrides.warning()), (some(), None));
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_kept_and_told() {
+        let directory = tempfile::tempdir().unwrap();
+        for number in 1..=2 {
+            fs::write(directory.path().join(FILE), format!("not json {number}")).unwrap();
+            let (overrides, intents) = Overrides::load(directory.path());
+            assert!(intents.is_empty());
+            let warning = overrides.warning().unwrap();
+            assert!(warning.contains(&format!("{FILE}.unreadable-{number}")), "{warning}");
+            overrides.remember(&some()).unwrap();
+            let kept = fs::read_to_string(directory.path().join(format!("{FILE}.unreadable-{number}"))).unwrap();
+            assert_eq!(kept, format!("not json {number}"));
+        }
+    }
+
+    #[test]
+    fn that_it_cannot_be_written_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("state"), "a file, where a directory should be").unwrap();
+        let (overrides, _) = Overrides::load(&directory.path().join("state"));
+        let error = overrides.remember(&some()).unwrap_err();
+        assert!(format!("{error:#}").starts_with("it is done, but a restart will not remember it"), "{error:#}");
+    }
+}
