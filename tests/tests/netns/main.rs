@@ -27,6 +27,7 @@ mod nat_replies;
 mod next_hops;
 mod path_mtu;
 mod pool_changes;
+mod pools;
 mod reload;
 mod requests;
 mod steering;

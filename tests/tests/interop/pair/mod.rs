@@ -8,6 +8,7 @@ mod floating;
 mod followers;
 mod group;
 mod hook;
+mod quorum;
 mod resign;
 mod servers;
 mod service;
