@@ -6,11 +6,13 @@
 //! the user that runs the daemon is answered.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, getsockopt, recv, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 
 use super::message::{self, Inbox, Message};
@@ -53,17 +55,23 @@ fn ask(supervisor: UnixStream) -> io::Result<Vec<Held>> {
         return Ok(Vec::new());
     }
     supervisor.set_read_timeout(Some(PATIENCE))?;
-    // Waits for the answer, which `Inbox` does not.
+    // Waits for the answer, which `Inbox` does not. A signal is no answer.
     let mut first = [0];
-    nix::sys::socket::recv(
-        std::os::fd::AsRawFd::as_raw_fd(&supervisor),
-        &mut first,
-        nix::sys::socket::MsgFlags::MSG_PEEK,
-    )?;
+    loop {
+        match recv_peek(&supervisor, &mut first) {
+            Err(Errno::EINTR) => {}
+            result => break drop(result?),
+        }
+    }
     match Inbox::new(supervisor).receive()?.pop() {
         Some(Message::Held { held, .. }) => Ok(held),
         _ => Ok(Vec::new()),
     }
+}
+
+/// Of what has come or comes next, without taking it.
+fn recv_peek(stream: &UnixStream, into: &mut [u8]) -> nix::Result<usize> {
+    recv(stream.as_raw_fd(), into, MsgFlags::MSG_PEEK)
 }
 
 fn place(node: &str) -> io::Result<SocketAddr> {
