@@ -144,7 +144,12 @@ impl Group {
 
     /// What its test programs are told about threads: those that mostly wait use more than there are cores.
     fn threads(self) -> Vec<String> {
-        if self == Self::Interop { vec!["--test-threads=8".to_owned()] } else { Vec::new() }
+        let count = match self {
+            Self::Interop => 8,
+            Self::Netns => 5,
+            Self::Unit | Self::Sim | Self::Packet | Self::Kernel => return Vec::new(),
+        };
+        vec![format!("--test-threads={count}")]
     }
 
     fn needs_root(self) -> bool {
