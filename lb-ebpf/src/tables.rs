@@ -8,8 +8,8 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
-    Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, ProbeTarget, Record,
-    Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, ProbeTarget,
+    Record, Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
 };
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason};
