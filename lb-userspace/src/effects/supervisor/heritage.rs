@@ -60,7 +60,8 @@ fn ask(supervisor: UnixStream) -> io::Result<Vec<Held>> {
     loop {
         match recv_peek(&supervisor, &mut first) {
             Err(Errno::EINTR) => {}
-            result => break drop(result?),
+            Err(error) => return Err(error.into()),
+            Ok(_) => break,
         }
     }
     match Inbox::new(supervisor).receive()?.pop() {
