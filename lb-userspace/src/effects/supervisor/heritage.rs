@@ -55,24 +55,28 @@ fn ask(supervisor: UnixStream) -> io::Result<Vec<Held>> {
         return Ok(Vec::new());
     }
     supervisor.set_read_timeout(Some(PATIENCE))?;
-    // Waits for the answer, which `Inbox` does not. A signal is no answer.
-    let mut first = [0];
+    let mut inbox = Inbox::new(supervisor);
     loop {
-        match recv_peek(&supervisor, &mut first) {
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-            Ok(_) => break,
+        wait(inbox.socket())?;
+        match inbox.receive()?.pop() {
+            Some(Message::Held { held, .. }) => return Ok(held),
+            // The answer comes in pieces: the rest of it is on its way.
+            None if !inbox.ended => {}
+            _ => return Ok(Vec::new()),
         }
-    }
-    match Inbox::new(supervisor).receive()?.pop() {
-        Some(Message::Held { held, .. }) => Ok(held),
-        _ => Ok(Vec::new()),
     }
 }
 
-/// Of what has come or comes next, without taking it.
-fn recv_peek(stream: &UnixStream, into: &mut [u8]) -> nix::Result<usize> {
-    recv(stream.as_raw_fd(), into, MsgFlags::MSG_PEEK)
+/// Until there is something to read, which `Inbox` does not wait for. A signal is no answer.
+fn wait(stream: &UnixStream) -> io::Result<()> {
+    let mut first = [0];
+    loop {
+        match recv(stream.as_raw_fd(), &mut first, MsgFlags::MSG_PEEK) {
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(()),
+        }
+    }
 }
 
 fn place(node: &str) -> io::Result<SocketAddr> {

@@ -10,10 +10,12 @@
 //! and steps back.
 //!
 //! [`keeper`] is the daemon's side: it starts the supervisor, and starts it again. [`sentry`] is the other process;
-//! [`vigil`] decides (pure) whether a pulse stands still, [`release`] prepares and carries out, [`apart`] keeps the
-//! process running when the daemon's is killed or starved; [`heritage`] is what the next daemon gets of a dead one. [`message`] is what is said between the two.
+//! [`vigil`] decides (pure) whether a pulse stands still, [`darkness`] (pure) which live words go off and when, [`release`]
+//! prepares and carries out, [`apart`] keeps the process running when the daemon's is killed or starved; [`heritage`] is
+//! what the next daemon gets of a dead one. [`message`] is what is said between the two.
 
 mod apart;
+mod darkness;
 mod farewell;
 pub mod heritage;
 mod keeper;

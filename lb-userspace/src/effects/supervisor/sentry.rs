@@ -6,15 +6,17 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::time::{ClockId, clock_gettime};
 use tracing::{error, info, warn};
 
 use super::apart;
+use super::darkness::Darkness;
 use super::heritage;
 use super::message::{self, Inbox, Message};
 use super::pulse::Pulse;
@@ -39,8 +41,8 @@ pub fn supervise(priority: i32, node: &str) -> Result<()> {
         warn!("supervisor: {notice}");
     }
     let (inbox, node) = (Inbox::new(UnixStream::from(socket)), node.to_owned());
-    let (held, dark) = ((Vec::new(), false), Vec::new());
-    Sentry { inbox, node, executor, watched: None, live: None, held, dark }.run()
+    let (held, darkness) = ((Vec::new(), false), Darkness::default());
+    Sentry { inbox, node, executor, watched: None, live: None, held, darkness }.run()
 }
 
 /// A signal that ends the daemon is sent to everybody around it, and we are needed just then. SIGKILL remains.
@@ -58,8 +60,7 @@ struct Sentry {
     node: String,
     /// Where the daemon's program is attached, and whether it stays until another daemon comes.
     held: (Vec<Held>, bool),
-    /// Live words to turn off, each at its time.
-    dark: Vec<(Instant, Vec<u32>)>,
+    darkness: Darkness,
 }
 
 /// The daemon, from its first word on.
@@ -70,7 +71,7 @@ struct Watched {
     testament: Prepared,
     /// While there is something to release, or the daemon hangs.
     vigil: Option<Vigil>,
-    looked: Instant,
+    looked: Duration,
 }
 
 /// What is left to do after a turn.
@@ -199,7 +200,7 @@ impl Sentry {
         let (held, for_ever) = std::mem::take(&mut self.held);
         let until = now() + LINGER;
         loop {
-            let left = until.saturating_duration_since(now());
+            let left = until.saturating_sub(now());
             let wait =
                 if for_ever { PollTimeout::NONE } else { PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX) };
             let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
@@ -217,13 +218,11 @@ impl Sentry {
 
     /// A daemon that hangs for long forwards what nobody should send it any more.
     fn darken(&mut self) {
-        let now = now();
-        for (_, words) in self.dark.extract_if(.., |(at, _)| *at <= now) {
-            for index in words {
-                let dark = self.live.as_ref().map_or(Ok(()), |live| live.set(index, false));
-                if let Err(error) = dark {
-                    error!("supervisor: live word {index} is not turned off: {error:#}");
-                }
+        let Some(watched) = &self.watched else { return };
+        for index in self.darkness.due(now(), watched.pulse.count()) {
+            let dark = self.live.as_ref().map_or(Ok(()), |live| live.set(index, false));
+            if let Err(error) = dark {
+                error!("supervisor: live word {index} is not turned off: {error:#}");
             }
         }
     }
@@ -238,8 +237,8 @@ impl Sentry {
         watched.pulse.depose();
         let began = now();
         let failures = self.executor.carry_out(&testament);
-        self.dark.push((began + LINGER, testament.live().to_vec()));
-        let took = began.elapsed();
+        self.darkness.fall(began + LINGER, watched.pulse.count(), testament.live());
+        let took = now() - began;
         self.executor.repeat(&testament);
         // Only now, since a log may be slow to take it.
         warn!(routers = ?testament.routers(), ?took, "supervisor: {why}: released everything in its name");
@@ -249,9 +248,9 @@ impl Sentry {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "effects read the clock")]
-fn now() -> Instant {
-    Instant::now()
+/// Monotonic time since boot.
+fn now() -> Duration {
+    Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux has a monotonic clock"))
 }
 
 /// Whether the kernel has stopped a process, by a signal or for a debugger (proc(5), `stat`, field 3). What cannot be read
