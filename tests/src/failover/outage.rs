@@ -32,6 +32,11 @@ impl Outage {
     }
 }
 
+/// Probes sent before the event belongs to the picture that were not answered.
+pub fn lost_before(probes: &[Probe], event: u64) -> usize {
+    probes.iter().filter(|probe| probe.sent + BEFORE < event && probe.answer.is_none()).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +65,16 @@ mod tests {
         let mut early = probes("a..a");
         early.extend(probes("aaaa").into_iter().map(|probe| later(probe, 100 * MILLISECOND)));
         assert_eq!(Outage::of(&early, 101 * MILLISECOND), Outage { gap_ms: 1.0, lost: 0, changes: 0 });
+    }
+
+    #[test]
+    fn a_service_that_was_not_there_before_is_noticed() {
+        assert_eq!(
+            lost_before(&probes("...aa."), 54 * MILLISECOND),
+            3,
+            "the fifth probe and all after it belong to the event"
+        );
+        assert_eq!(lost_before(&probes("......"), 50 * MILLISECOND), 0, "all of them belong to the event");
     }
 
     #[test]
