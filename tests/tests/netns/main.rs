@@ -32,6 +32,7 @@ mod reload;
 mod requests;
 mod steering;
 mod supervisor;
+mod takeover;
 mod two_interfaces;
 mod udp;
 mod vrrp_thread;
