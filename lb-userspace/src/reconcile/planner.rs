@@ -279,6 +279,11 @@ impl Planner {
             by_size.sort_by_key(|(_, users)| users.len());
             let last = by_size.len() - 1;
             for (at, (wish, users)) in by_size.into_iter().enumerate() {
+                if at == last && self.tables.get(number).wish() == *wish {
+                    // As most are at a reload; to change a table means to copy it, since a plan is kept only whole.
+                    users.iter().for_each(|&at| assigned[at] = Some(number));
+                    continue;
+                }
                 let error = |error| table_error(&config.services[users[0]], error);
                 let target = if at == last { number } else { self.tables.copy(now, number).map_err(error)? };
                 let table = self.tables.get_mut(target);

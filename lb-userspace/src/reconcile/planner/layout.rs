@@ -53,6 +53,10 @@ impl Planner {
                 writes.push(Write::Row(number, wanted));
             } else if (Row { mac_head: wanted.mac_head, ..present }) == wanted {
                 writes.push(Write::RowMac(number, wanted.mac_head));
+            } else if present == without_next_hop(wanted) {
+                // Since a grace period at least no packet has read more of it than that there is none.
+                writes.push(Write::Row(number, Row { mac_head: 0, ..wanted }));
+                writes.push(Write::RowMac(number, wanted.mac_head));
             } else {
                 writes.push(Write::RowMac(number, 0));
                 moved.push((number, wanted));
@@ -157,4 +161,9 @@ impl Planner {
 /// Whether two entries of one backend give its replies the same source.
 fn translates_alike(one: &Reverse, other: &Reverse) -> bool {
     (one.service, one.service_port_wire) == (other.service, other.service_port_wire)
+}
+
+/// The row as it is while nobody knows how to reach the backend.
+fn without_next_hop(row: Row) -> Row {
+    Row { mac_head: 0, mac_tail: 0, interface: 0, tags_wire: [0; 2], ..row }
 }
