@@ -12,29 +12,40 @@ use anyhow::{Context, Result, bail};
 use crate::cargo::root;
 use crate::kernel::{self, Guest};
 
+/// The filter that stands for the forwarding methods, whose records are no scripts; also the guest's argument.
+const MODES: &str = "modes";
+
 /// Records the files whose names contain `filter`.
 pub fn record(filter: &str) -> Result<()> {
-    let scripts = scripts(filter)?;
+    let (scripts, argument) = match filter {
+        MODES => (Vec::new(), MODES.to_owned()),
+        "" => (scripts("")?, format!("/scripts/* {MODES}")),
+        filter => (scripts(filter)?, "/scripts/*".to_owned()),
+    };
     let files: Vec<(String, Vec<u8>)> = scripts
         .iter()
         .map(|name| Ok((format!("scripts/{name}"), fs::read(directory().join(name))?)))
         .collect::<Result<_>>()?;
-    let guest = Guest { program: "ipvs-guest", argument: "/scripts/*", modules: MODULES, files: &files };
+    let guest = Guest { program: "ipvs-guest", argument: &argument, modules: MODULES, files: &files };
     let mut record = Record::default();
     kernel::run(&guest, |line| record.listen(line))?;
-    if record.done.len() != scripts.len() {
+    if record.done.len() < scripts.len() {
         bail!("{} scripts, {} records", scripts.len(), record.done.len());
     }
-    for (name, text) in record.done {
+    for (name, text) in &record.done {
         fs::write(directory().join(name), text)?;
     }
-    println!("xtask: recorded {} scripts", scripts.len());
+    println!("xtask: recorded {} files", record.done.len());
     Ok(())
 }
 
-/// What IPVS needs, and the device that stands for the backends. Debian builds no `ip_vs_twos`.
+/// What IPVS needs, the device that stands for the backends, and what a lab is made of. Debian builds no `ip_vs_twos`.
 const MODULES: &[&str] = &[
     "dummy",
+    "veth",
+    "llc",
+    "stp",
+    "bridge",
     "crc32c_generic",
     "libcrc32c",
     "nf_defrag_ipv4",

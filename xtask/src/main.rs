@@ -50,9 +50,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Records anew what IPVS does with the scripts in `tests/data/ipvs`, in a virtual machine: no root, no KVM
+    /// Records anew what IPVS does (`tests/data/ipvs`), in a virtual machine: no root, no KVM
     RecordIpvs {
-        /// Files whose names contain this; without it, all
+        /// Scripts whose names contain this, or `modes`: the forwarding methods; without it, all
         filter: Option<String>,
     },
     /// Installs whatever `ebpf` and `test` would otherwise install when they need it

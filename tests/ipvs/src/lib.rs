@@ -1,6 +1,7 @@
 //! Scripted connections and which backend each got: recorded from the real IPVS, and decided by Fairway's rules.
 //!
 //! - [`script`]: the language of the files in `tests/data/ipvs`, script and record in one.
+//! - [`modes`]: what clients and servers see of a forwarding method.
 //! - [`mark`]: how recorded files leave the virtual machine.
 //! - [`replay`]: the book-keeping of IPVS around the rules of `lb_common::scheduler`, on plain memory.
 //!
@@ -8,5 +9,6 @@
 //! kernel; `tests/conformance.rs` holds the rules to them.
 
 pub mod mark;
+pub mod modes;
 pub mod replay;
 pub mod script;

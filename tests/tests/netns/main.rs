@@ -23,6 +23,7 @@ mod host_traffic;
 mod interfaces;
 mod jumbo_frames;
 mod lab;
+mod lvs_methods;
 mod modes;
 mod nat_replies;
 mod next_hops;

@@ -1,10 +1,9 @@
-//! Telling IPVS what to do, by its socket options (`include/uapi/linux/ip_vs.h`). The service is one of a firewall mark, so that
-//! it has many addresses.
+//! Telling IPVS what to do, by its socket options (`include/uapi/linux/ip_vs.h`), which know IPv4 only.
 
 use std::ffi::{c_int, c_uint};
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd as _;
 
 use anyhow::{Context, Result, bail};
@@ -23,14 +22,21 @@ pub struct Service {
 /// How long connections live untouched, in seconds: longer than any script.
 const FOREVER: c_int = 1_000_000;
 
+/// How packets reach a backend: `IP_VS_CONN_F_…`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `ipvsadm -m`
+    Nat = 0,
+    /// `ipvsadm -g`
+    Direct = 3,
+}
+
 impl Service {
-    /// Adds the service.
+    /// Adds a service of a firewall mark, so that it has many addresses.
     pub fn add(scheduler: &str, flags: &[String]) -> Result<Self> {
-        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
         // IPVS insists on a protocol even where the mark alone decides.
         let protocol = libc::IPPROTO_TCP as u16;
-        let mut user = ServiceUser { protocol, mark: MARK, netmask: u32::MAX, ..ServiceUser::default() };
-        user.scheduler[..scheduler.len()].copy_from_slice(scheduler.as_bytes());
+        let mut user = ServiceUser { protocol, mark: MARK, ..ServiceUser::by(scheduler) };
         for flag in flags {
             user.flags |= match flag.as_str() {
                 "sh-fallback" | "mh-fallback" => 0x08,
@@ -38,10 +44,39 @@ impl Service {
                 other => bail!("there is no flag `{other}`"),
             };
         }
-        let service = Self { socket, user };
-        service.set(ADD_SERVICE, &user).with_context(|| format!("cannot add a service by {scheduler}"))?;
+        let service = Self::of(user)?;
         service.set_udp_timeout(FOREVER)?;
         Ok(service)
+    }
+
+    /// Adds a service at an address, by rr.
+    pub fn at(protocol: c_int, address: SocketAddrV4) -> Result<Self> {
+        Self::of(ServiceUser {
+            protocol: protocol as u16,
+            address_wire: u32::from(*address.ip()).to_be(),
+            port_wire: address.port().to_be(),
+            ..ServiceUser::by("rr")
+        })
+    }
+
+    fn of(user: ServiceUser) -> Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
+        let service = Self { socket, user };
+        service.set(ADD_SERVICE, &user).context("cannot add a service")?;
+        Ok(service)
+    }
+
+    /// Adds a server that listens at the service's port.
+    pub fn add_server(&self, address: Ipv4Addr, method: Method) -> Result<()> {
+        let destination = DestinationUser {
+            address_wire: u32::from(address).to_be(),
+            port_wire: self.user.port_wire,
+            connection_flags: method as c_uint,
+            weight: 1,
+            ..DestinationUser::default()
+        };
+        let both = ServiceAndDestination { service: self.user, destination };
+        self.set(ADD_DESTINATION, &both).with_context(|| format!("cannot add {address}"))
     }
 
     /// Adds a backend.
@@ -73,7 +108,7 @@ impl Service {
     fn with(&self, backend: &Backend) -> Result<ServiceAndDestination> {
         let destination = DestinationUser {
             address_wire: u32::from(address_of(&backend.name)?).to_be(),
-            connection_flags: DIRECT_ROUTING,
+            connection_flags: Method::Direct as c_uint,
             weight: backend.weight.try_into()?,
             upper: backend.upper,
             lower: backend.lower,
@@ -116,8 +151,6 @@ const ADD_DESTINATION: c_int = BASE + 7;
 const DELETE_DESTINATION: c_int = BASE + 8;
 const EDIT_DESTINATION: c_int = BASE + 9;
 const TIMEOUT: c_int = BASE + 10;
-/// `IP_VS_CONN_F_DROUTE`
-const DIRECT_ROUTING: c_uint = 3;
 
 /// `struct ip_vs_service_user`
 #[repr(C)]
@@ -131,6 +164,14 @@ struct ServiceUser {
     flags: c_uint,
     timeout: c_uint,
     netmask: u32,
+}
+
+impl ServiceUser {
+    fn by(name: &str) -> Self {
+        let mut scheduler = [0; 16];
+        scheduler[..name.len()].copy_from_slice(name.as_bytes());
+        Self { scheduler, netmask: u32::MAX, ..Self::default() }
+    }
 }
 
 /// `struct ip_vs_dest_user`

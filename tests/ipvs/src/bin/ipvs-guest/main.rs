@@ -5,8 +5,11 @@
 //! to the service's address: IPVS looks at what the host itself sends too. Nobody answers them; backends are addresses on a
 //! device that swallows everything, and the method is direct routing, for which IPVS sees one direction only. The machine's
 //! clock skips what nobody waits for, so minutes pass in no time.
+//!
+//! The argument `modes` records what clients and servers see of IPVS's forwarding methods, in a lab.
 
 mod control;
+mod modes;
 mod network;
 mod recorder;
 mod table;
@@ -25,22 +28,36 @@ fn main() -> ExitCode {
     if let Err(error) = network::silence_kernel() {
         println!("{error:#}");
     }
-    for file in std::env::args().skip(1) {
-        if let Err(error) = record(&file) {
-            println!("{file}: {error:#}");
+    for argument in std::env::args().skip(1) {
+        let recorded = if argument == MODES { record_modes() } else { record_script(&argument) };
+        if let Err(error) = recorded {
+            println!("{argument}: {error:#}");
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
 }
 
-fn record(file: &str) -> Result<()> {
+/// The argument that asks for forwarding methods instead of a script.
+const MODES: &str = "modes";
+
+fn record_modes() -> Result<()> {
+    for (name, replies) in fairway_ipvs::modes::METHODS {
+        show(&fairway_ipvs::modes::file(name), &modes::observe(replies)?);
+    }
+    Ok(())
+}
+
+fn record_script(file: &str) -> Result<()> {
     let script = Script::parse(&fs::read_to_string(file)?)?;
     let name = file.rsplit('/').next().context("it has a name")?;
     network::set_up()?;
-    let recorded = Recorder::new()?.record(&script)?;
-    println!("{}{name}", mark::BEGIN);
-    recorded.to_string().lines().for_each(|line| println!("{}{line}", mark::LINE));
-    println!("{}", mark::END);
+    show(name, &Recorder::new()?.record(&script)?.to_string());
     Ok(())
+}
+
+fn show(name: &str, text: &str) {
+    println!("{}{name}", mark::BEGIN);
+    text.lines().for_each(|line| println!("{}{line}", mark::LINE));
+    println!("{}", mark::END);
 }
