@@ -16,5 +16,6 @@ pub mod limits;
 pub mod packet;
 pub mod path;
 pub mod probe;
+pub mod selection;
 pub mod slot;
 pub mod trace;
