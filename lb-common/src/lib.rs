@@ -16,6 +16,7 @@ pub mod limits;
 pub mod packet;
 pub mod path;
 pub mod probe;
+pub mod scheduler;
 pub mod selection;
 pub mod slot;
 pub mod trace;

@@ -143,4 +143,18 @@ mod tests {
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn the_documentation_names_every_command() {
+        let page = include_str!("../../../docs/cli.md");
+        let mut commands = vec![(String::from("fairway"), Cli::command())];
+        while let Some((name, command)) = commands.pop() {
+            let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
+            for command in visible {
+                let is_there = page.lines().any(|line| line.contains(&name) && line.contains(command.get_name()));
+                assert!(is_there, "docs/cli.md says nothing of `{name} {}`", command.get_name());
+                commands.push((format!("{name} {}", command.get_name()), command.clone()));
+            }
+        }
+    }
 }

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use fairway::playground::Namespace;
-use nix::sys::prctl;
 
-use super::clock::now;
+use super::clock::{self, now};
 
 /// How long the last answers are waited for.
 const LINGER: Duration = Duration::from_millis(200);
@@ -76,6 +75,7 @@ impl Prober {
 
 /// Answers probes at `socket` in the name of a host, until told that it is enough.
 pub fn answer(socket: &UdpSocket, host: u8, enough: &AtomicBool) {
+    clock::be_punctual();
     let mut datagram = [0; PROBE + 1];
     while !enough.load(Ordering::Relaxed) {
         if let Ok((PROBE, from)) = socket.recv_from(&mut datagram) {
@@ -87,8 +87,7 @@ pub fn answer(socket: &UdpSocket, host: u8, enough: &AtomicBool) {
 }
 
 fn send(socket: &UdpSocket, interval: Duration, enough: &AtomicBool) -> Vec<u64> {
-    // Otherwise the kernel may add 50 microseconds to every pause.
-    let _ = prctl::set_timerslack(1);
+    clock::be_punctual();
     let pace = interval.as_nanos() as u64;
     let mut sent = Vec::new();
     let mut due = now();
@@ -105,6 +104,7 @@ fn send(socket: &UdpSocket, interval: Duration, enough: &AtomicBool) -> Vec<u64>
 }
 
 fn listen(socket: &UdpSocket, enough: &AtomicBool) -> Vec<(u64, Answer)> {
+    clock::be_punctual();
     let mut answers = Vec::new();
     let mut datagram = [0; PROBE + 2];
     let mut until = u64::MAX;
