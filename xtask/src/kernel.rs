@@ -1,6 +1,6 @@
 //! `cargo xtask test kernel`: the committed object under the oldest kernel that Fairway supports, on Debian's own build of
 //! it, in a virtual machine. By software emulation, so that it runs where KVM does not, in about half a minute. It needs no
-//! root: kernel and busybox are unpacked, not installed.
+//! root: kernel and busybox are unpacked, not installed. [`crate::ipvs`] runs its own program in the same machine.
 //!
 //! What is tested lies in `tests/src/bin/kernel-guest`; here the machine is put together and its verdict read.
 
@@ -17,28 +17,44 @@ use crate::cargo::{build_program, check, find_program, output, target};
 use crate::debian::{self, Package, SYSTEM_PATH};
 use archive::Archive;
 
-/// The program that runs in the machine.
-pub const PROGRAM: &str = "kernel-guest";
-
 /// Runs the tests whose name contains `filter` in the machine.
 pub fn test(filter: &str) -> Result<()> {
+    if !filter.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        bail!("`{filter}` is not part of a test's name");
+    }
+    run(&Guest { program: "kernel-guest", argument: filter, modules: MODULES, files: &[] }, |line| println!("{line}"))
+}
+
+/// What a machine is for.
+pub struct Guest<'a> {
+    /// The program that runs in it.
+    pub program: &'static str,
+    /// The program's arguments, as the shell there splits and expands them.
+    pub argument: &'a str,
+    /// The drivers that it needs, each after those that it needs itself.
+    pub modules: &'a [&'static str],
+    /// Further files, by name without leading slash.
+    pub files: &'a [(String, Vec<u8>)],
+}
+
+/// Runs a machine until its program has ended, which must succeed. `listen` is given each line that it says.
+pub fn run(guest: &Guest, listen: impl FnMut(&str)) -> Result<()> {
     if std::env::consts::ARCH != "x86_64" {
-        bail!("the kernel tests run what was built here under a kernel for x86-64");
+        bail!("the virtual machine runs what was built here under a kernel for x86-64");
     }
     debian::ensure(&[QEMU, IPROUTE])?;
     let parts = Parts::find()?;
-    let program = build_program(PROGRAM, &[])?;
     let archive = parts.directory.join("initramfs.cpio");
-    fs::write(&archive, parts.initramfs(&program)?.finish())?;
+    fs::write(&archive, parts.initramfs(guest)?.finish())?;
     println!("xtask: starting Linux {} under software emulation", parts.release()?);
-    machine::run(&parts.kernel()?, &archive, filter)
+    machine::run(&parts.kernel()?, &archive, listen)
 }
 
 const QEMU: Package =
     Package { name: "qemu-system-x86", is_missing: || find_program(machine::EMULATOR, SYSTEM_PATH).is_none() };
 const IPROUTE: Package = Package { name: "iproute2", is_missing: || find_program("ip", SYSTEM_PATH).is_none() };
 
-/// What the machine's drivers are, each after those that it needs.
+/// What the drivers of the tests' machine are, each after those that it needs.
 const MODULES: &[&str] = &[
     "failover",
     "net_failover",
@@ -92,22 +108,27 @@ impl Parts {
         Ok(self.root().join(format!("boot/vmlinuz-{}", self.release()?)))
     }
 
-    fn initramfs(&self, program: &Path) -> Result<Archive> {
+    fn initramfs(&self, guest: &Guest) -> Result<Archive> {
+        let program = build_program(guest.program, &[])?;
         let mut archive = Archive::default();
         for directory in ["proc", "sys", "dev", "run", "tmp"] {
             archive.directory(directory);
         }
         archive.program("init", INIT.as_bytes());
+        archive.file("arguments", guest.argument.as_bytes());
         archive.program("bin/busybox", &fs::read(self.root().join("bin/busybox"))?);
         let ip = find_program("ip", SYSTEM_PATH).context("iproute2 is installed")?;
-        let stripped = stripped(program, &self.directory)?;
-        for (name, program) in [("bin/ip", &ip), ("bin/kernel-guest", &stripped)] {
+        let stripped = stripped(&program, &self.directory)?;
+        for (name, program) in [("bin/ip", &ip), ("bin/guest", &stripped)] {
             archive.program(name, &fs::read(program)?);
             for library in libraries(program)? {
                 archive.program(&library, &fs::read(format!("/{library}"))?);
             }
         }
-        let modules = self.modules()?;
+        for (name, content) in guest.files {
+            archive.file(name, content);
+        }
+        let modules = self.modules(guest.modules)?;
         archive.file("modules", modules.iter().map(|(name, _)| format!("{name}\n")).collect::<String>().as_bytes());
         for (name, file) in &modules {
             archive.file(&format!("lib/modules/{name}.ko"), &fs::read(file)?);
@@ -115,12 +136,12 @@ impl Parts {
         Ok(archive)
     }
 
-    /// Files of [`MODULES`]; some kernels have one built in.
-    fn modules(&self) -> Result<Vec<(&'static str, PathBuf)>> {
+    /// Files of the modules named; some kernels have one built in.
+    fn modules(&self, names: &[&'static str]) -> Result<Vec<(&'static str, PathBuf)>> {
         let directory = self.root().join("lib/modules").join(self.release()?);
         let listing = output(Command::new("find").arg(directory).args(["-name", "*.ko"]))?;
         let file = |name: &str| listing.lines().find(|line| line.ends_with(&format!("/{name}.ko")));
-        Ok(MODULES.iter().filter_map(|name| Some((*name, PathBuf::from(file(name)?)))).collect())
+        Ok(names.iter().filter_map(|name| Some((*name, PathBuf::from(file(name)?)))).collect())
     }
 }
 
@@ -134,7 +155,7 @@ mount -t devtmpfs devtmpfs /dev
 mount -t bpf bpf /sys/fs/bpf
 mount -t tmpfs tmpfs /run
 for module in $(cat /modules); do insmod /lib/modules/$module.ko; done
-kernel-guest $fairway_filter
+guest $(cat /arguments)
 echo \"$fairway_verdict $?\"
 poweroff -f
 ";
@@ -154,7 +175,7 @@ fn newest_kernel() -> Result<String> {
 
 /// A copy without debugging information, which would be most of what the machine unpacks.
 fn stripped(program: &Path, directory: &Path) -> Result<PathBuf> {
-    let copy = directory.join(PROGRAM);
+    let copy = directory.join(program.file_name().context("a program has a name")?);
     let mut strip = Command::new("strip");
     strip.arg("-o").arg(&copy).arg(program);
     check(&mut strip).context("`strip` comes with the linker that Rust needs (package binutils)")?;

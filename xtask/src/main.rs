@@ -5,6 +5,7 @@ mod cargo;
 mod debian;
 mod ebpf;
 mod inputs;
+mod ipvs;
 mod kernel;
 mod linker;
 mod privilege;
@@ -49,6 +50,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Records anew what IPVS does with the scripts in `tests/data/ipvs`, in a virtual machine: no root, no KVM
+    RecordIpvs {
+        /// Files whose names contain this; without it, all
+        filter: Option<String>,
+    },
     /// Installs whatever `ebpf` and `test` would otherwise install when they need it
     Setup,
     /// Builds packages
@@ -75,6 +81,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Ebpf { check: false } => ebpf::build_and_commit(),
         Task::Ebpf { check: true } => ebpf::check(),
         Task::Bench { arguments } => run::bench(&arguments),
+        Task::RecordIpvs { filter } => ipvs::record(filter.as_deref().unwrap_or_default()),
         Task::Setup => setup(),
         Task::Dist => bail!("`dist` is not in this version"),
     }

@@ -122,7 +122,7 @@ impl Group {
     /// What to give to `cargo test`.
     fn selection(self) -> Vec<&'static str> {
         if self == Self::Unit {
-            return vec!["-p", "lb-common", "-p", "lb-userspace", "-p", "xtask"];
+            return vec!["-p", "lb-common", "-p", "lb-userspace", "-p", "xtask", "-p", "fairway-ipvs"];
         }
         let mut selection = vec!["-p", "fairway-tests"];
         for target in self.targets() {

@@ -1,8 +1,9 @@
 //! When a backend is full: the upper and lower thresholds of `ipvsadm -x` and `-y`.
 //!
-//! A backend that reaches the upper threshold gets no new flow until its connections fall below the lower one: without that gap
-//! it would flap with every connection. The rule is that of `ip_vs_bind_dest` and `ip_vs_unbind_dest` (`ip_vs_conn.c`), and of
-//! `__ip_vs_update_dest` (`ip_vs_ctl.c`) for a change of the thresholds. Connections are active and inactive ones together.
+//! A backend that reaches the upper threshold gets no new flow until its connections, active and inactive ones, fall below the
+//! lower one: without that gap it would flap with every connection. The rule is that of `ip_vs_dest_update_overload`
+//! (`ip_vs_conn.c`), asked whenever a connection begins or ends and when the thresholds change. Kernels from before it was
+//! written (2026; it is in 6.1.192) did not look at the connections when the thresholds changed.
 
 /// The thresholds of one backend, in connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -14,30 +15,18 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// Whether the backend is full once a connection has begun, which makes it `connections`.
+    /// Whether the backend is full with so many connections, having been so or not.
     #[inline(always)]
-    pub const fn after_begin(self, was_full: bool, connections: u32) -> bool {
-        was_full || (self.upper != 0 && connections >= self.upper)
-    }
-
-    /// Whether the backend is full once a connection has ended, which leaves `connections`.
-    #[inline(always)]
-    pub const fn after_end(self, was_full: bool, connections: u32) -> bool {
-        let has_room = if self.lower != 0 {
-            connections < self.lower
-        } else if self.upper != 0 {
-            connections as u64 * 4 < self.upper as u64 * 3
-        } else {
+    pub const fn is_full(self, was_full: bool, connections: u32) -> bool {
+        if self.upper == 0 {
+            false
+        } else if connections >= self.upper {
             true
-        };
-        was_full && !has_room
-    }
-
-    /// Whether the backend is full once these thresholds have taken the place of others, of which `upper_before` was one. A lower or
-    /// equal one makes nobody full: the next connection does.
-    #[inline(always)]
-    pub const fn after_change(self, was_full: bool, upper_before: u32) -> bool {
-        was_full && self.upper != 0 && self.upper <= upper_before
+        } else if self.lower != 0 {
+            was_full && connections >= self.lower
+        } else {
+            was_full && connections as u64 * 4 >= self.upper as u64 * 3
+        }
     }
 }
 
@@ -48,35 +37,33 @@ mod tests {
     #[test]
     fn a_backend_is_full_from_the_upper_threshold_down_to_the_lower() {
         let thresholds = Thresholds { upper: 4, lower: 2 };
-        let begin: [bool; 5] = core::array::from_fn(|n| thresholds.after_begin(false, n as u32));
-        assert_eq!(begin, [false, false, false, false, true]);
-        let end: [bool; 5] = core::array::from_fn(|n| thresholds.after_end(true, n as u32));
-        assert_eq!(end, [false, false, true, true, true]);
+        let rising: [bool; 6] = core::array::from_fn(|n| thresholds.is_full(false, n as u32));
+        assert_eq!(rising, [false, false, false, false, true, true]);
+        let falling: [bool; 6] = core::array::from_fn(|n| thresholds.is_full(true, n as u32));
+        assert_eq!(falling, [false, false, true, true, true, true]);
     }
 
     #[test]
     fn without_a_lower_threshold_a_quarter_must_be_free() {
         let thresholds = Thresholds { upper: 8, lower: 0 };
-        assert!(thresholds.after_end(true, 6), "three quarters are not below three quarters");
-        assert!(!thresholds.after_end(true, 5));
+        assert!(thresholds.is_full(true, 6), "three quarters are not below three quarters");
+        assert!(!thresholds.is_full(true, 5));
+        assert!(!Thresholds { upper: 2, lower: 0 }.is_full(true, 1), "half is below three quarters");
         let huge = Thresholds { upper: u32::MAX, lower: 0 };
-        assert!(huge.after_end(true, u32::MAX - 1), "no product overflows");
+        assert!(huge.is_full(true, u32::MAX - 1), "no product overflows");
     }
 
     #[test]
-    fn without_thresholds_nobody_is_full() {
-        let none = Thresholds::default();
-        assert!(!none.after_begin(false, u32::MAX));
-        assert!(!none.after_end(true, u32::MAX));
-    }
-
-    #[test]
-    fn more_room_frees_a_full_backend_and_less_room_fills_none() {
-        for (upper, was_full, is_full) in
-            [(0, true, false), (5, true, false), (4, true, true), (3, true, true), (3, false, false)]
-        {
-            let thresholds = Thresholds { upper, lower: 0 };
-            assert_eq!(thresholds.after_change(was_full, 4), is_full, "from 4 to {upper}");
+    fn without_an_upper_threshold_nobody_is_full() {
+        for lower in [0, 3] {
+            assert!(!Thresholds { upper: 0, lower }.is_full(true, u32::MAX));
         }
+    }
+
+    #[test]
+    fn a_lower_threshold_above_the_upper_one_changes_nothing_above_that() {
+        let odd = Thresholds { upper: 4, lower: 6 };
+        assert!(odd.is_full(true, 5));
+        assert!(!odd.is_full(true, 3));
     }
 }

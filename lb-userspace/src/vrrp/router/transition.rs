@@ -29,10 +29,11 @@ impl Router {
     }
 
     /// Steps down because others may have taken us for dead: nothing is forwarded any more, nothing is said, and if nobody
-    /// is heard after Skew_Time, or `least`, we are back.
+    /// is heard after `least`, we are back. Skew_Time orders those who come back where there may be more than two nodes.
     pub fn step_back(&mut self, now: Duration, node: &Node, why: String, least: Duration, out: &mut Outbox) {
         let interval = self.config().advertisement_interval;
-        let wait = self.skew(interval).max(least);
+        let is_pair = node.peer.as_ref().is_some_and(|peer| peer.pair);
+        let wait = if is_pair { least } else { self.skew(interval).max(least) };
         self.become_backup(now, node, why, out);
         self.lingers_until = None;
         if let Phase::Backup(backup) = &mut self.phase {

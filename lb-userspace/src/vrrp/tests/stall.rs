@@ -62,6 +62,20 @@ fn with_a_peer_link_the_heartbeats_count() {
 }
 
 #[test]
+fn of_two_nodes_the_one_that_stepped_back_waits_for_two_heartbeats() {
+    let of = |priority| VirtualRouter { priority, ..router("a", 51) };
+    let mut pair = Pair::new(&[of(100)], &[of(50)]);
+    pair.pass(ms(70_000));
+    assert_eq!(pair.states(), [State::Master, State::Backup]);
+    // The peer dies at the very moment, so that it takes nothing over.
+    pair.kill(1);
+    pair.give(0, Event::Stalled { gap: ms(150) });
+    assert_eq!(pair.states()[0], State::Backup);
+    pair.pass(ms(101));
+    assert_eq!(pair.states()[0], State::Master, "not after Skew_Time, 0.6 s at priority 100");
+}
+
+#[test]
 fn a_deposed_master_begins_anew() {
     let mut bench = Bench::with(settings(&[router("a", 51)], true));
     bench.give(Event::Ready(Ok(())));

@@ -1,0 +1,166 @@
+//! Telling IPVS what to do, by its socket options (`include/uapi/linux/ip_vs.h`). The service is one of a firewall mark, so that
+//! it has many addresses.
+
+use std::ffi::{c_int, c_uint};
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd as _;
+
+use anyhow::{Context, Result, bail};
+use fairway_ipvs::script::Backend;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// The firewall mark that makes a packet one of the service's.
+pub const MARK: u32 = 1;
+
+/// The service.
+pub struct Service {
+    socket: Socket,
+    user: ServiceUser,
+}
+
+/// How long connections live untouched, in seconds: longer than any script.
+const FOREVER: c_int = 1_000_000;
+
+impl Service {
+    /// Adds the service.
+    pub fn add(scheduler: &str, flags: &[String]) -> Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
+        // IPVS insists on a protocol even where the mark alone decides.
+        let protocol = libc::IPPROTO_TCP as u16;
+        let mut user = ServiceUser { protocol, mark: MARK, netmask: u32::MAX, ..ServiceUser::default() };
+        user.scheduler[..scheduler.len()].copy_from_slice(scheduler.as_bytes());
+        for flag in flags {
+            user.flags |= match flag.as_str() {
+                "sh-fallback" | "mh-fallback" => 0x08,
+                "sh-port" | "mh-port" => 0x10,
+                other => bail!("there is no flag `{other}`"),
+            };
+        }
+        let service = Self { socket, user };
+        service.set(ADD_SERVICE, &user).with_context(|| format!("cannot add a service by {scheduler}"))?;
+        service.set_udp_timeout(FOREVER)?;
+        Ok(service)
+    }
+
+    /// Adds a backend.
+    pub fn add_backend(&self, backend: &Backend) -> Result<()> {
+        self.set(ADD_DESTINATION, &(self.with(backend)?)).with_context(|| format!("cannot add {}", backend.name))
+    }
+
+    /// Changes a backend.
+    pub fn edit_backend(&self, backend: &Backend) -> Result<()> {
+        self.set(EDIT_DESTINATION, &(self.with(backend)?)).with_context(|| format!("cannot change {}", backend.name))
+    }
+
+    /// Removes a backend.
+    pub fn remove_backend(&self, name: &str) -> Result<()> {
+        let backend = Backend { name: name.to_owned(), weight: 0, upper: 0, lower: 0 };
+        self.set(DELETE_DESTINATION, &(self.with(&backend)?)).with_context(|| format!("cannot remove {name}"))
+    }
+
+    /// How long UDP flows live that have a packet from now on, in seconds.
+    pub fn set_udp_timeout(&self, seconds: c_int) -> Result<()> {
+        self.set(TIMEOUT, &Timeouts { tcp: FOREVER, fin: FOREVER, udp: seconds }).context("cannot set the timeouts")
+    }
+
+    /// Puts the timeout of [`Self::set_udp_timeout`] back.
+    pub fn reset_udp_timeout(&self) -> Result<()> {
+        self.set_udp_timeout(FOREVER)
+    }
+
+    fn with(&self, backend: &Backend) -> Result<ServiceAndDestination> {
+        let destination = DestinationUser {
+            address_wire: u32::from(address_of(&backend.name)?).to_be(),
+            connection_flags: DIRECT_ROUTING,
+            weight: backend.weight.try_into()?,
+            upper: backend.upper,
+            lower: backend.lower,
+            ..DestinationUser::default()
+        };
+        Ok(ServiceAndDestination { service: self.user, destination })
+    }
+
+    fn set<T>(&self, option: c_int, value: &T) -> io::Result<()> {
+        let size = size_of::<T>() as libc::socklen_t;
+        // SAFETY: the kernel reads `size` octets at `value`, a reference to as many; it keeps no pointer.
+        let result = unsafe {
+            libc::setsockopt(self.socket.as_raw_fd(), libc::IPPROTO_IP, option, (&raw const *value).cast(), size)
+        };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// Sets one of IPVS's variables.
+pub fn sysctl(name: &str, value: u32) -> Result<()> {
+    fs::write(format!("/proc/sys/net/ipv4/vs/{name}"), value.to_string()).with_context(|| format!("cannot set {name}"))
+}
+
+/// The address of a backend, whose name is a letter.
+pub fn address_of(name: &str) -> Result<Ipv4Addr> {
+    match name.as_bytes() {
+        [letter @ b'a'..=b'z'] => Ok(Ipv4Addr::new(10, 2, 0, letter - b'a' + 1)),
+        _ => bail!("`{name}` is not a letter"),
+    }
+}
+
+/// The backend at an address.
+pub fn name_of(address: Ipv4Addr) -> String {
+    char::from(b'a' + address.octets()[3] - 1).to_string()
+}
+
+const BASE: c_int = 64 + 1024 + 64;
+const ADD_SERVICE: c_int = BASE + 2;
+const ADD_DESTINATION: c_int = BASE + 7;
+const DELETE_DESTINATION: c_int = BASE + 8;
+const EDIT_DESTINATION: c_int = BASE + 9;
+const TIMEOUT: c_int = BASE + 10;
+/// `IP_VS_CONN_F_DROUTE`
+const DIRECT_ROUTING: c_uint = 3;
+
+/// `struct ip_vs_service_user`
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct ServiceUser {
+    protocol: u16,
+    address_wire: u32,
+    port_wire: u16,
+    mark: u32,
+    scheduler: [u8; 16],
+    flags: c_uint,
+    timeout: c_uint,
+    netmask: u32,
+}
+
+/// `struct ip_vs_dest_user`
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct DestinationUser {
+    address_wire: u32,
+    port_wire: u16,
+    connection_flags: c_uint,
+    weight: c_int,
+    upper: u32,
+    lower: u32,
+}
+
+/// What `IP_VS_SO_SET_ADDDEST` and its like take.
+#[repr(C)]
+struct ServiceAndDestination {
+    service: ServiceUser,
+    destination: DestinationUser,
+}
+
+/// `struct ip_vs_timeout_user`
+#[repr(C)]
+struct Timeouts {
+    tcp: c_int,
+    fin: c_int,
+    udp: c_int,
+}
+
+const _: () = {
+    assert!(size_of::<ServiceUser>() == 44);
+    assert!(size_of::<DestinationUser>() == 24);
+};

@@ -1,0 +1,46 @@
+//! Records what IPVS does with scripted connections. Started by the init of a virtual machine that `cargo xtask record-ipvs`
+//! makes, with the files of the scripts; its output is their new text, each line after [`mark`]s that xtask knows.
+//!
+//! Each script runs in a network namespace of its own, and so with an IPVS of its own. Connections are packets of a raw socket
+//! to the service's address: IPVS looks at what the host itself sends too. Nobody answers them; backends are addresses on a
+//! device that swallows everything, and the method is direct routing, for which IPVS sees one direction only. The machine's
+//! clock skips what nobody waits for, so minutes pass in no time.
+
+mod control;
+mod network;
+mod recorder;
+mod table;
+mod traffic;
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use fairway_ipvs::mark;
+use fairway_ipvs::script::Script;
+
+use recorder::Recorder;
+
+fn main() -> ExitCode {
+    if let Err(error) = network::silence_kernel() {
+        println!("{error:#}");
+    }
+    for file in std::env::args().skip(1) {
+        if let Err(error) = record(&file) {
+            println!("{file}: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn record(file: &str) -> Result<()> {
+    let script = Script::parse(&fs::read_to_string(file)?)?;
+    let name = file.rsplit('/').next().context("it has a name")?;
+    network::set_up()?;
+    let recorded = Recorder::new()?.record(&script)?;
+    println!("{}{name}", mark::BEGIN);
+    recorded.to_string().lines().for_each(|line| println!("{}{line}", mark::LINE));
+    println!("{}", mark::END);
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Scripted connections and which backend each got: recorded from the real IPVS, and decided by Fairway's rules.
+//!
+//! - [`script`]: the language of the files in `tests/data/ipvs`, script and record in one.
+//! - [`mark`]: how recorded files leave the virtual machine.
+//! - [`replay`]: the book-keeping of IPVS around the rules of `lb_common::scheduler`, on plain memory.
+//!
+//! `cargo xtask record-ipvs` makes the records anew, by the program `ipvs-guest` inside a virtual machine with Debian's
+//! kernel; `tests/conformance.rs` holds the rules to them.
+
+pub mod mark;
+pub mod replay;
+pub mod script;
