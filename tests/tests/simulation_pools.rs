@@ -3,7 +3,8 @@
 //!
 //! - the table points to permitted backends only, and is never empty while there is one;
 //! - the same effective weights, reached in whatever order, give the same table;
-//! - while a backend is up to its flows, none of them moves.
+//! - while a backend is up to its flows, none of them moves;
+//! - when everything falls silent at once, the last verdicts count, and a suspicion alone changes nothing.
 //!
 //! Who is permitted is worked out anew from what was said (`model`), not asked of the code under test. `FAIRWAY_FULL=1` runs
 //! many more. A history that fails is told from its seed.
@@ -21,6 +22,8 @@ mod judge;
 mod model;
 #[path = "simulation/rng.rs"]
 mod rng;
+#[path = "simulation_pools/silence.rs"]
+mod silence;
 #[path = "simulation_pools/world.rs"]
 mod world;
 
@@ -46,6 +49,11 @@ fn tables_point_to_permitted_backends_and_flows_stay_in_the_second_half_of_the_h
 #[test]
 fn a_verdict_that_gets_lost_is_noticed() {
     is_noticed(Fault::LoseVerdicts);
+}
+
+#[test]
+fn a_cut_cable_that_is_taken_for_dead_backends_is_noticed() {
+    is_noticed(Fault::SilenceIsRefusal);
 }
 
 #[test]
@@ -112,6 +120,8 @@ fn judge(seeds: std::ops::Range<u64>) {
         ("reloads", all.reloads / 5),
         ("verdicts", all.verdicts / 20),
         ("shared tables", all.shared),
+        ("looks while verdicts were held", all.held),
+        ("suspicions", all.suspects),
     ] {
         assert!(count >= histories, "the histories have too few {what} to prove anything: {all:#?}");
     }

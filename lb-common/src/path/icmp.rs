@@ -34,7 +34,7 @@ pub fn steer<P: Packet, T: Tables>(
     datagram: &Datagram,
 ) -> Result<u32, Reason> {
     // Type and code together: the kernel's verifier cannot follow a check for a single octet.
-    let Some([kind, code]) = packet.load::<[u8; 2]>(datagram.transport) else { return Err(Reason::NotService) };
+    let Some([kind, _code]) = packet.load::<[u8; 2]>(datagram.transport) else { return Err(Reason::NotService) };
     if kind == echo_reply(datagram.v4) && classify::live(tables)?.has(root_flags::PROBES) {
         return probe::echo_reply(packet, tables, frame, datagram);
     }
@@ -66,7 +66,6 @@ pub fn steer<P: Packet, T: Tables>(
     }
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
         live_word::check(tables, reverse.live)?;
-        signs::error(tables, datagram.v4, [kind, code], reverse.row);
         return to_client(packet, tables, &live, frame, datagram, &quote, reverse);
     }
     if live.has(root_flags::PROBES)
@@ -210,6 +209,9 @@ fn to_client<P: Packet, T: Tables>(
     let sum = if datagram.v4 { inner } else { inner.address(datagram.source, source) };
     probe::mend_icmp(packet, datagram.transport, sum).ok_or(Reason::QuoteTruncated)?;
     nat::translate(packet, datagram, End::Source, source, None).ok_or(Reason::Malformed)?;
+    // Only now: what is about a packet of this host's own, a probe's above all, says nothing of how clients fare. And the
+    // kernel's verifier walks what comes after a branch once for each side of it.
+    signs::error(packet, tables, datagram, reverse.row);
     nat::leave(packet, tables, live, frame, datagram, way)
 }
 

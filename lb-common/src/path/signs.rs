@@ -11,7 +11,7 @@ use crate::abi::Service;
 use crate::flow::Flow;
 use crate::hash;
 use crate::limits::SYN_MARKS;
-use crate::packet::Packet;
+use crate::packet::{Datagram, Packet};
 
 /// A sign, counted by row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,7 +52,7 @@ pub fn syn<P: Packet, T: Tables>(packet: &P, tables: &T, service: &Service, flow
     }
 }
 
-/// A TCP packet of the translated backend of a row, at `transport`.
+/// A TCP packet of the translated backend of a row, at `transport`, to a client.
 #[inline(always)]
 pub fn reply<P: Packet, T: Tables>(packet: &P, tables: &T, transport: usize, row: u32) {
     // Length and flags together: the kernel's verifier cannot follow a check for a single octet.
@@ -63,13 +63,16 @@ pub fn reply<P: Packet, T: Tables>(packet: &P, tables: &T, transport: usize, row
     }
 }
 
-/// An ICMP error, of this type and code, about a packet for the translated backend of a row.
+/// An ICMP error about a client's packet for the translated backend of a row.
 #[inline(always)]
-pub fn error<T: Tables>(tables: &T, v4: bool, [kind, code]: [u8; 2], row: u32) {
+pub fn error<P: Packet, T: Tables>(packet: &P, tables: &T, datagram: &Datagram, row: u32) {
     const UNREACHABLE: u8 = 3;
     const FRAGMENTATION_NEEDED: u8 = 4;
     const UNREACHABLE_V6: u8 = 1;
-    let unreachable = if v4 { kind == UNREACHABLE && code != FRAGMENTATION_NEEDED } else { kind == UNREACHABLE_V6 };
+    // Type and code together: the kernel's verifier cannot follow a check for a single octet.
+    let Some([kind, code]) = packet.load::<[u8; 2]>(datagram.transport) else { return };
+    let unreachable =
+        if datagram.v4 { kind == UNREACHABLE && code != FRAGMENTATION_NEEDED } else { kind == UNREACHABLE_V6 };
     if unreachable {
         tables.note_sign(row, Sign::Unreachable);
     }

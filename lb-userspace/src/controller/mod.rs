@@ -3,6 +3,7 @@
 //! monotonic time since boot, which is the packet path's clock too.
 
 pub mod checks;
+pub mod claims;
 pub mod events;
 mod interfaces;
 pub mod outliers;
@@ -52,6 +53,8 @@ pub enum Event {
     },
     /// What was forwarded was counted, for services whose backends are watched.
     Counted(outliers::Counted),
+    /// Backends were asked whether they answer ARP for a service's address.
+    Claims(claims::Answers),
     /// The flow tables were counted.
     Census(Box<Census>),
     /// Checks have other verdicts. Told once, when they change.
@@ -119,6 +122,8 @@ pub struct Controller {
     pools: Pools,
     /// Services that shall have other weights than there is room for, and what is missing.
     cramped: BTreeMap<String, TableError>,
+    /// Backends that answer ARP for a service's address.
+    claims: BTreeSet<steering::Pair>,
 }
 
 impl Controller {
@@ -138,6 +143,7 @@ impl Controller {
             forced_slots: 0,
             pools: Pools::default(),
             cramped: BTreeMap::new(),
+            claims: BTreeSet::new(),
             config,
         }
     }
@@ -155,7 +161,7 @@ impl Controller {
         let mut effects = self.write(plan.writes.clone());
         effects.extend(pools::tell(happenings));
         effects.push(Effect::AssignRows);
-        effects.push(Effect::Want(self.planner.destinations()));
+        effects.push(Effect::Want(self.planner.destinations().clone()));
         self.config = config;
         effects.extend(self.steer());
         effects.extend(self.interfaces.configure(&self.config.dataplane));
@@ -174,7 +180,7 @@ impl Controller {
 
     /// Every address that packets are sent to, now or under another configuration.
     pub fn destinations_with(&self, config: &Config) -> BTreeSet<IpAddr> {
-        let mut destinations = self.planner.destinations();
+        let mut destinations = self.planner.destinations().clone();
         destinations.extend(addresses(config));
         destinations
     }
@@ -220,6 +226,7 @@ impl Controller {
             Event::Network(Network::LinkRemoved { index, .. }) => self.interfaces.gone(index),
             Event::Attached { interface, outcome } => self.interfaces.attached(interface, outcome),
             Event::Counted(counted) => self.suspect(now, &counted),
+            Event::Claims(answers) => self.claimed(answers),
             Event::Census(census) => {
                 let mut effects = self.sweep(now, *census);
                 // Whoever found no room for a table of his own may find it now.
@@ -245,7 +252,7 @@ impl Controller {
         let mut effects = self.write(writes);
         if released {
             effects.push(Effect::AssignRows);
-            effects.push(Effect::Want(self.planner.destinations()));
+            effects.push(Effect::Want(self.planner.destinations().clone()));
         }
         effects
     }

@@ -12,6 +12,7 @@ use crate::config::{Condition, Config, Consequence, Track};
 use crate::happening::Happening;
 use crate::health::pool::decide::Quorum;
 use crate::health::pool::intent::Intents;
+use crate::health::pool::memory::Memory;
 use crate::health::pool::service::Pool;
 use crate::health::pool::{Changes, Order, Pools};
 use crate::nexthop::NextHop;
@@ -23,10 +24,10 @@ use crate::vrrp::event::Verdict;
 const UPLINK_WEIGHT: i16 = -50;
 
 impl Controller {
-    /// What operators wanted before this daemon. To be called before the first configuration is put in force. `epoch`:
+    /// What operators wanted and checks said before this daemon. To be called before the first configuration is put in force. `epoch`:
     /// seconds since the Unix epoch at monotonic time 0.
-    pub fn restore(&mut self, intents: Intents, epoch: f64) {
-        self.pools = Pools::new(intents, epoch);
+    pub fn restore(&mut self, intents: Intents, memory: Memory, epoch: f64) {
+        self.pools = Pools::new(intents, memory, epoch);
     }
 
     /// The pools: what each backend gets, and why.

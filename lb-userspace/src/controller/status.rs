@@ -72,13 +72,7 @@ impl Controller {
             let why = interface.why.as_deref().unwrap_or("not attached yet");
             return Err(format!("no program on {name}: {why}"));
         }
-        let pending =
-            self.planner().destinations().into_iter().filter(|address| match self.planner().hops().get(address) {
-                Some(Err(unresolved)) => unresolved.is_pending(),
-                Some(Ok(_)) => false,
-                None => true,
-            });
-        match (pending.count(), self.pools().pending()) {
+        match (self.planner().pending_hops(), self.pools().pending()) {
             (0, (0, _)) => Ok(()),
             (0, (checks, all)) => Err(format!("{checks} of {all} first checks pending")),
             (count, _) => Err(format!("{count} next hops are not known yet")),
@@ -257,6 +251,7 @@ impl Controller {
             self.service_warnings(service, &mut warnings);
         }
         self.pool_warnings(&mut warnings);
+        warnings.extend(self.claim_warnings());
         if self.forced_slots > 0 {
             warnings.push(format!(
                 "{} slots were settled although records were refused: the flow table is too small (dataplane.flow_table_capacity)",

@@ -1,6 +1,7 @@
 //! Everything that touches the kernel or the network: maps, netlink, sockets. It decides nothing.
 
 pub mod admin;
+pub mod claims;
 pub mod dataplane;
 pub mod events;
 pub mod hook;

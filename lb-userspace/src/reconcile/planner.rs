@@ -51,6 +51,8 @@ pub struct Planner {
     live: LiveIndices,
     published: (Vec<Service>, Vec<Reverse>),
     index: Arc<RowIndex>,
+    /// With tens of thousands of them they are not gathered anew for each question.
+    destinations: Arc<BTreeSet<IpAddr>>,
 }
 
 /// The table of each service, in the configuration's order; the words of live tables that change; and of each service that
@@ -77,6 +79,7 @@ impl Planner {
             live: LiveIndices::default(),
             published: Default::default(),
             index: Arc::default(),
+            destinations: Arc::default(),
         }
     }
 
@@ -135,7 +138,7 @@ impl Planner {
         if self.release(now, census) {
             writes.push(Write::Grace);
             writes.extend(self.publish(image).unwrap_or_default());
-            self.index = Arc::new(self.build_index());
+            self.gather();
         }
         (writes, total)
     }
@@ -147,9 +150,31 @@ impl Planner {
     }
 
     /// Every address that packets are sent to.
-    pub fn destinations(&self) -> BTreeSet<IpAddr> {
+    pub fn destinations(&self) -> &BTreeSet<IpAddr> {
+        &self.destinations
+    }
+
+    /// Of how many destinations it is not known yet how they are reached, or that they cannot be. Both lists are in order, so
+    /// one walk tells.
+    pub fn pending_hops(&self) -> usize {
+        let mut hops = self.hops.iter().peekable();
+        let is_pending = |destination: &&IpAddr| {
+            while hops.next_if(|(known, _)| known < destination).is_some() {}
+            match hops.peek() {
+                Some((known, hop)) if known == destination => {
+                    hop.as_ref().is_err_and(|unresolved| unresolved.is_pending())
+                }
+                Some(_) | None => true,
+            }
+        };
+        self.destinations.iter().filter(is_pending).count()
+    }
+
+    /// Gathers anew what follows from who is where.
+    fn gather(&mut self) {
         let backends = self.services.values().flat_map(|placed| placed.members().chain(placed.leaving.values()));
-        backends.map(|backend| backend.address).collect()
+        self.destinations = Arc::new(backends.map(|backend| backend.address).collect());
+        self.index = Arc::new(self.build_index());
     }
 
     /// Services by name.
@@ -215,9 +240,9 @@ impl Planner {
         let tables_after: BTreeSet<u32> = self.services.values().map(|placed| placed.table).collect();
         tables_before.difference(&tables_after).for_each(|&number| self.tables.remove(number));
         rows_before.into_iter().for_each(|(first, length)| self.row_ranges.give(first, length));
-        let destinations = self.destinations();
+        self.gather();
+        let destinations = Arc::clone(&self.destinations);
         self.hops.retain(|destination, _| destinations.contains(destination));
-        self.index = Arc::new(self.build_index());
         Ok(plan)
     }
 

@@ -20,16 +20,13 @@ use crate::controller::checks::{ProberStatus, put};
 use crate::controller::view::Status;
 use crate::controller::vrrp::Epoch;
 use crate::effects::prober::{Changes, FindRoute, ProberThread, Snapshot};
-use crate::happening::{Happening, Severity};
+use crate::happening::Happening;
 use crate::health::spec::Spec;
 use crate::health::uses::Uses;
 use crate::health::verdict::{CheckState, Verdict};
 
 /// How long a question waits for the prober, which answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Changes that are told one by one in a second; of further ones only their number is, so that the end of a data centre does
-/// not drive everything else out of the event store.
-const TOLD_A_SECOND: usize = 200;
 
 /// See the module's description.
 pub(super) struct Checks {
@@ -39,9 +36,6 @@ pub(super) struct Checks {
     generation: u64,
     uses: Arc<Uses>,
     known: HashMap<Arc<Spec>, Known>,
-    second: u64,
-    told: usize,
-    untold: Untold,
 }
 
 /// What is known of a spec.
@@ -49,13 +43,6 @@ struct Known {
     /// The configuration that brought it.
     since: u64,
     state: CheckState,
-}
-
-/// Changes that were not told one by one.
-#[derive(Default)]
-struct Untold {
-    up: usize,
-    down: usize,
 }
 
 impl Checks {
@@ -70,9 +57,6 @@ impl Checks {
             generation: 0,
             uses: Arc::default(),
             known: HashMap::new(),
-            second: 0,
-            told: 0,
-            untold: Untold::default(),
         }
     }
 
@@ -104,6 +88,11 @@ impl Checks {
         Ok(())
     }
 
+    /// Whether anything is checked.
+    pub(super) fn are_made(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Verdicts that changed next, all that wait at once; never, while nothing is checked. `None`: the thread has ended.
     pub(super) async fn next(&mut self) -> Option<Vec<Changes>> {
         let Some(thread) = &mut self.running else { return std::future::pending().await };
@@ -129,35 +118,6 @@ impl Checks {
             }
         }
         (verdicts, happenings)
-    }
-
-    /// Those that are told one by one; the others are counted.
-    fn within_limit(&mut self, now: Duration, happenings: Vec<Happening>) -> Vec<Happening> {
-        let mut told = self.summary(now).into_iter().collect::<Vec<_>>();
-        for happening in happenings {
-            if self.told < TOLD_A_SECOND {
-                self.told += 1;
-                told.push(happening);
-            } else if happening.severity() == Severity::Warning {
-                self.untold.down += 1;
-            } else {
-                self.untold.up += 1;
-            }
-        }
-        told
-    }
-
-    /// When a new second begins: how many changes of the one before were not told one by one.
-    fn summary(&mut self, now: Duration) -> Option<Happening> {
-        if self.second == now.as_secs() {
-            return None;
-        }
-        (self.second, self.told) = (now.as_secs(), 0);
-        let Untold { up, down } = std::mem::take(&mut self.untold);
-        (up + down > 0).then(|| Happening::Warning {
-            router: None,
-            message: format!("many checks change at once: {up} more are up and {down} more are down"),
-        })
     }
 
     /// Asks the prober what is to be said of the checks. The answer is waited for elsewhere: nothing here may.
@@ -226,24 +186,24 @@ impl Daemon {
     /// Takes what the prober found to whom it concerns.
     pub(super) fn take_verdicts(&mut self, changes: Vec<Changes>) {
         let (verdicts, happenings) = self.checks.take(changes);
-        let now = clock::now();
-        let told = self.checks.within_limit(now, happenings);
-        self.tell_checks(told);
+        self.tell(happenings);
         if !verdicts.is_empty() {
-            let effects = self.controller.handle(now, Event::Verdicts(verdicts));
+            self.verdicts.changed();
+            let effects = self.controller.handle(clock::now(), Event::Verdicts(verdicts));
             self.perform(effects);
             self.virtual_routers.observe(&self.controller);
         }
     }
 
-    /// To be called now and then.
-    pub(super) fn tell_untold_checks(&mut self) {
-        let summary = self.checks.summary(clock::now()).into_iter().collect();
-        self.tell_checks(summary);
+    /// Takes to the event stream and the log what is told one by one.
+    pub(super) fn tell(&mut self, happenings: Vec<Happening>) {
+        let told = self.limiter.admit(clock::now(), happenings);
+        told.into_iter().for_each(|one| self.virtual_routers.happened(one));
     }
 
-    fn tell_checks(&self, happenings: Vec<Happening>) {
-        happenings.into_iter().for_each(|one| self.virtual_routers.happened(one));
+    /// Says how much was not told one by one. To be called now and then.
+    pub(super) fn tell_untold(&mut self) {
+        self.tell(Vec::new());
     }
 }
 

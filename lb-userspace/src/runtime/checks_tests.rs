@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Checks, TOLD_A_SECOND};
+use super::Checks;
 use crate::config::Config;
 use crate::config::check::{Check, Initial, Probe, Timing, Via};
 use crate::effects::prober::Changes;
-use crate::happening::Happening;
 use crate::health::spec::Spec;
 use crate::health::verdict::{CheckState, Failure, FailureKind, Verdict};
 
@@ -43,26 +42,6 @@ fn what_was_found_before_a_check_was_configured_anew_is_ignored() {
     assert_eq!(checks.take(vec![early]).0, [], "of a check before this one");
     let (verdicts, _) = checks.take(vec![changes(&checks, 3, CheckState::Up)]);
     assert_eq!(verdicts.len(), 1);
-}
-
-#[test]
-fn when_everything_changes_at_once_some_changes_are_told_and_the_others_counted() {
-    let mut checks = checks();
-    let happening = |to| Happening::Check {
-        service: "a".to_owned(),
-        backend: "b".to_owned(),
-        check: "tcp".to_owned(),
-        from: CheckState::Unknown,
-        to,
-        why: "because".to_owned(),
-    };
-    let many = [vec![happening(CheckState::Down); TOLD_A_SECOND + 5], vec![happening(CheckState::Up); 3]].concat();
-    let (now, then) = (Duration::from_millis(5_000), Duration::from_millis(6_100));
-    assert_eq!(checks.within_limit(now, many).len(), TOLD_A_SECOND);
-    assert_eq!(checks.within_limit(now, vec![happening(CheckState::Up)]), []);
-    let told: Vec<String> = checks.summary(then).iter().map(ToString::to_string).collect();
-    assert_eq!(told, ["many checks change at once: 4 more are up and 5 more are down"]);
-    assert_eq!(checks.within_limit(then, vec![happening(CheckState::Up)]).len(), 1);
 }
 
 /// Checks whose probes cannot be made, so that the prober has nothing to tell.

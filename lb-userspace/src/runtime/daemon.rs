@@ -10,10 +10,13 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use super::checks::Checks;
+use super::claims::Claims;
 use super::forwarding::Forwarding;
+use super::limiter::Limiter;
 use super::overrides::Overrides;
 use super::pools::until;
 use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
+use super::verdicts::Verdicts;
 use super::virtual_routers::VirtualRouters;
 use super::{LogFormat, clock, explain, reload};
 use crate::config::{Config, Service};
@@ -31,6 +34,8 @@ use crate::nexthop::tracker::Event as Network;
 
 /// Time between two rounds of housekeeping.
 const TICK: Duration = Duration::from_secs(1);
+/// Events of the network that are taken one after the other before anything else has its turn.
+const MOST_AT_ONCE: usize = 256;
 /// How long a reload waits for the next hops of new backends: an ARP request and two more. A backend that does not answer
 /// by then is put in force without; its packets are dropped under `next-hop-unknown` until it does.
 const NEXT_HOP_PATIENCE: Duration = Duration::from_millis(2500);
@@ -48,6 +53,9 @@ pub(super) struct Daemon {
     pub(super) steering: Steering,
     pub(super) checks: Checks,
     pub(super) overrides: Overrides,
+    pub(super) limiter: Limiter,
+    pub(super) claims: Claims,
+    pub(super) verdicts: Verdicts,
     resolver: Option<Resolver>,
     network: mpsc::Receiver<Network>,
     requests: mpsc::Receiver<Request>,
@@ -86,7 +94,8 @@ impl Daemon {
         let admin = admin::serve(&config.admin.socket, config.admin.listen, sender).await?;
         let (overrides, intents) = Overrides::load(&config.node.state_dir);
         let mut controller = Controller::new(config.clone(), sizes.slots, sizes.rows);
-        controller.restore(intents, clock::epoch());
+        let (verdicts, memory) = Verdicts::load(&config.node.state_dir);
+        controller.restore(intents, memory, clock::epoch());
         let now = clock::wall();
         let state = ConfigStatus {
             file: source.name(),
@@ -106,6 +115,9 @@ impl Daemon {
             virtual_routers: VirtualRouters::new(config.node.state_dir.clone(), log_format),
             checks: Checks::new(&config.node.name, find_route),
             overrides,
+            limiter: Limiter::default(),
+            claims: Claims::new(),
+            verdicts,
             steering,
             resolver: Some(resolver),
             network,
@@ -146,7 +158,7 @@ impl Daemon {
                 _ = hangup.recv() => self.begin_reload(None, None),
                 event = self.network.recv() => {
                     let event = event.context("the next-hop resolver has stopped")?;
-                    self.event(event);
+                    self.learn(event);
                 }
                 Some(request) = self.requests.recv() => self.answer(request),
                 output = self.virtual_routers.next() => {
@@ -182,6 +194,17 @@ impl Daemon {
         self.resolver.as_ref().context("the next-hop resolver was stopped")
     }
 
+    /// Takes what has become known of the network, all that waits at once: what follows from all of it is looked at once.
+    fn learn(&mut self, first: Network) {
+        self.event(first);
+        for _ in 1..MOST_AT_ONCE {
+            let Ok(event) = self.network.try_recv() else { break };
+            self.event(event);
+        }
+        self.reload_if_ready();
+        self.virtual_routers.observe(&self.controller);
+    }
+
     fn event(&mut self, event: Network) {
         if let Network::NextHop { destination, result: Err(unresolved) } = &event
             && !unresolved.is_pending()
@@ -190,8 +213,6 @@ impl Daemon {
         }
         let effects = self.controller.handle(clock::now(), Event::Network(event));
         self.perform(effects);
-        self.reload_if_ready();
-        self.virtual_routers.observe(&self.controller);
     }
 
     fn answer(&mut self, request: Request) {
@@ -288,7 +309,7 @@ impl Daemon {
                 }
             }
             Err(error) => {
-                let effect = Effect::Want(self.controller.planner().destinations());
+                let effect = Effect::Want(self.controller.planner().destinations().clone());
                 self.perform(vec![effect]);
                 Err(Problem { exit: 1, message: format!("{error:#}") })
             }
@@ -327,8 +348,10 @@ impl Daemon {
 
     fn tick(&mut self) {
         self.reload_if_ready();
-        self.tell_untold_checks();
+        self.tell_untold();
         self.look_for_outliers();
+        self.look_for_claims();
+        self.remember_verdicts();
         self.virtual_routers.send_waiting();
         self.ask_gateways();
         self.virtual_routers.observe(&self.controller);

@@ -4,15 +4,18 @@
 //! answer is of one moment. The next-hop resolver and the sender of unresolved replies are tasks of their own.
 
 mod checks;
+mod claims;
 mod clock;
 mod daemon;
 mod explain;
 mod forwarding;
+mod limiter;
 mod overrides;
 mod perform;
 mod pools;
 mod reload;
 pub mod request;
+mod verdicts;
 mod virtual_routers;
 mod vrrp;
 

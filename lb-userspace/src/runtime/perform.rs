@@ -48,7 +48,7 @@ impl Daemon {
             }
             Effect::Steer(changes) => self.steering.apply(changes, self.dataplane.get_mut()),
             Effect::CheckNow(specs) => self.checks.check_now(specs),
-            Effect::Tell(happenings) => happenings.into_iter().for_each(|one| self.virtual_routers.happened(one)),
+            Effect::Tell(happenings) => self.tell(happenings),
             Effect::Vlan { interface, below, tags_wire } => self.dataplane.set_vlan(interface, below, tags_wire)?,
         }
         Ok(())

@@ -8,6 +8,7 @@ mod daemon;
 mod echo;
 mod load;
 mod nginx;
+pub mod paced;
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};

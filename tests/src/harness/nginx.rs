@@ -11,7 +11,9 @@ use std::time::Duration;
 use fairway::playground::topology::backend_v4;
 use fairway::playground::{Lab, Process, backend_name};
 
-use super::{HTTP, HTTP_TOO, tool};
+use nix::sys::signal::Signal;
+
+use super::{HTTP, HTTP_TOO, await_that, tool};
 
 /// Where servers, and clients that make many connections, run: see `load`.
 pub const SERVING_CPU: usize = 0;
@@ -22,7 +24,7 @@ const START_POLL: Duration = Duration::from_millis(20);
 
 /// A web server; dropped, it is stopped.
 pub struct Nginx {
-    _process: Process,
+    process: Process,
 }
 
 impl Nginx {
@@ -41,7 +43,18 @@ impl Nginx {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         let mut process = lab.backend(index).spawn(&mut command).expect("nginx starts");
         await_port(lab, index, &mut process, &directory);
-        Self { _process: process }
+        Self { process }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal).expect("nginx runs");
+    }
+
+    /// Ends it by SIGKILL: whoever asks from then on is refused.
+    pub fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        await_that("nginx is gone", || self.process.ended().expect("nginx can be waited for").is_some());
     }
 }
 

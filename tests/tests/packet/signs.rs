@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use fairway::native::NativePacket;
 use fairway::reconcile::image::Image;
-use fairway_tests::packet::{Frame, flag};
+use fairway_tests::packet::{Frame, Ip, flag};
 use lb_common::abi::Signs;
+use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
 use lb_common::path::process;
 use lb_common::path::signs::Sign;
 
-use super::build::{Change as _, to_client};
+use super::build::{CLIENT_PORT, Change as _, to_client};
 use super::check::{Case, case, check};
 use super::kernel;
 use super::quotes::{WHOLE, error};
@@ -39,7 +40,15 @@ fn resets(f: Flavour) -> Vec<Case> {
     for flags in [flag::RST, flag::RST | flag::ACK] {
         resets = resets.returns(&reply.flags(flags), &outside.flags(flags), WAN).signs(row, Sign::Reset);
     }
-    vec![plain, resets]
+    // What our own probes are told is their business, and what is left alone is nobody's.
+    let own = f.reply(row, port::BACKEND, client::SELF);
+    let excluded = f.reply(f.row(port::NAT_EXCLUDED, 0), port::BACKEND, client::NEAR);
+    let excluded = excluded.destined(f.excluded_client(), CLIENT_PORT);
+    let mut left_alone = case(format!("{f}: a reset that answers this host, or is left alone, is no sign"));
+    for packet in [own, excluded] {
+        left_alone = left_alone.passes(&packet.flags(flag::RST | flag::ACK), Reason::NotTranslated);
+    }
+    vec![plain, resets, left_alone]
 }
 
 fn errors(f: Flavour) -> Vec<Case> {
@@ -57,7 +66,11 @@ fn errors(f: Flavour) -> Vec<Case> {
         let case = case.returns(&about(&got, f.backend(row)), &to_client(&about(&asked, f.vip())), WAN);
         if is_sign { case.signs(row, Sign::Unreachable) } else { case }
     };
-    kinds.iter().map(of_kind).collect()
+    let own = Ip { source: f.client(client::SELF), ..got.clone() };
+    let about_own = error(f, (kinds[0].0, kinds[0].1), &own, WHOLE).with(|frame| frame.ip.source = f.backend(row));
+    let own = case(format!("{f}: an error about a packet of this host's own, a probe's say, is no sign"))
+        .passes(&about_own, Reason::NotTranslated);
+    kinds.iter().map(of_kind).chain([own]).collect()
 }
 
 #[test]

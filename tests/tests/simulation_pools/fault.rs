@@ -9,6 +9,8 @@ pub enum Fault {
     None,
     /// Now and then a verdict is not heard.
     LoseVerdicts,
+    /// No check is known to be silent, so that nothing is ever held.
+    SilenceIsRefusal,
     /// Now and then a word of a table is not stored.
     LoseWords,
     /// Records that name dead backends stay.

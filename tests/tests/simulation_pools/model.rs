@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairway::config::check::{Check, Initial, OnDown, Probe, Sorry, Timing, Via};
+use fairway::config::check::{Check, Initial, OnDown, Outlier, Probe, Sorry, Timing, Via};
 use fairway::config::{self, Config, Forwarding};
 use fairway::health::spec::Spec;
 use fairway::health::verdict::{AgentWish, CheckState, FailureKind, Verdict};
 
 use crate::rng::Rng;
+use crate::silence::Silence;
 
 /// Names and addresses of the services. Two share servers and checks, so that they share tables too.
 pub const SERVICES: [(&str, [u8; 4]); 3] =
@@ -56,6 +57,8 @@ pub struct Model {
     pub desired: Vec<Desired>,
     /// The last verdict of each spec of the configuration.
     pub verdicts: BTreeMap<Arc<Spec>, Verdict>,
+    /// Which of them do not count.
+    pub silence: Silence,
     /// By service and server.
     pub wanted: BTreeMap<(usize, u8), Wanted>,
     pub everywhere: BTreeMap<u8, Duration>,
@@ -140,6 +143,7 @@ impl Desired {
 
     fn set(&self, service: &mut config::Service) {
         let seconds = Duration::from_secs;
+        service.outlier = Some(Outlier { percent: 20, minimum_connections: 10, window: seconds(10) });
         let timing = Timing {
             interval: seconds(self.interval),
             fast_interval: seconds(1),
@@ -195,6 +199,7 @@ impl Model {
     pub fn configured(&mut self, now: Duration, config: &Config) {
         let specs: Vec<Spec> = config.services.iter().flat_map(specs).map(|(_, spec)| spec).collect();
         self.verdicts.retain(|spec, _| specs.contains(spec));
+        self.silence.retain(|spec| specs.contains(spec));
         let (desired, before) = (self.desired.clone(), std::mem::take(&mut self.known));
         for (at, service) in desired.iter().enumerate() {
             if !service.exists {
@@ -213,8 +218,20 @@ impl Model {
         self.settle(now);
     }
 
+    /// Checks say something.
+    pub fn say(&mut self, now: Duration, said: &[(Arc<Spec>, Verdict)]) {
+        for (spec, verdict) in said {
+            self.silence.note(now, spec, self.verdicts.get(spec), verdict);
+            self.verdicts.insert(spec.clone(), verdict.clone());
+        }
+        let touched: Vec<Arc<Spec>> = said.iter().map(|(spec, _)| spec.clone()).collect();
+        self.silence.judge(now, &touched, &self.verdicts);
+        self.settle(now);
+    }
+
     /// Works out anew what follows with time: quorums, drains, what is known.
     pub fn settle(&mut self, now: Duration) {
+        self.silence.pass(now);
         for (at, service) in self.desired.clone().iter().enumerate().filter(|(_, service)| service.exists) {
             for (number, ..) in &service.backends {
                 match self.verdict(at, *number) {
@@ -307,7 +324,8 @@ impl Model {
         let is_its = |spec: &Spec| {
             spec.target.address == server(number) && spec.timing.interval == Duration::from_secs(service.interval)
         };
-        Some(verdicts.find(|(spec, _)| is_its(spec))?.1)
+        let (spec, verdict) = verdicts.find(|(spec, _)| is_its(spec))?;
+        Some(self.silence.held(spec).unwrap_or(verdict))
     }
 }
 
@@ -315,6 +333,11 @@ impl Model {
 pub fn specs(service: &config::Service) -> Vec<(usize, Spec)> {
     let of = |(at, backend)| service.checks.iter().map(move |check| (at, Spec::of(service, backend, check)));
     service.backends.iter().enumerate().flat_map(of).collect()
+}
+
+/// What a check says of a server of which no frame comes back.
+pub fn silent() -> Verdict {
+    Verdict { state: CheckState::Down, why: "cut off".into(), failure: Some(FailureKind::Silent), ..Verdict::default() }
 }
 
 /// What a check says of a server.

@@ -1,19 +1,22 @@
 //! One random history, carried out write by write on plain memory, with packets in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairway::controller::view::Totals;
 use fairway::controller::{Controller, Effect, Event};
 use fairway::health::pool::decide::Quorum;
 use fairway::health::pool::state::State;
 use fairway::health::pool::{Action, Order};
 use fairway::health::spec::Spec;
+use fairway::health::verdict::{FailureKind, Verdict};
 use fairway::native::NativeTables;
 use fairway::nexthop::tracker::Event as Network;
 use fairway::nexthop::{Frame, Mac, NextHop};
 use fairway::reconcile::census::{Census, Fate};
 use fairway::reconcile::image::Image;
+use fairway::reconcile::placed::identity_of;
 use lb_common::abi::FlowKey6;
 
 use crate::clients::{Flow, Kind};
@@ -49,6 +52,8 @@ pub struct Coverage {
     pub reloads: u64,
     pub verdicts: u64,
     pub shared: u64,
+    pub held: u64,
+    pub suspects: u64,
 }
 
 impl Coverage {
@@ -61,7 +66,8 @@ impl Coverage {
         self.distrusts += distrusts;
         self.sorry += sorry;
         self.backup_tiers += backup_tiers;
-        let Self { lost, ramps, ended_drains, reset_flows, orders, reloads, verdicts, shared, .. } = other;
+        let Self { lost, ramps, ended_drains, reset_flows, orders, reloads, verdicts, shared, held, suspects, .. } =
+            other;
         self.lost += lost;
         self.ramps += ramps;
         self.ended_drains += ended_drains;
@@ -70,6 +76,8 @@ impl Coverage {
         self.reloads += reloads;
         self.verdicts += verdicts;
         self.shared += shared;
+        self.held += held;
+        self.suspects += suspects;
     }
 }
 
@@ -85,6 +93,8 @@ pub struct World {
     /// Flows that have ended, whose ports are used again: number and service.
     pub closed: Vec<(u16, usize)>,
     pub next_flow: u16,
+    /// New connections that were counted.
+    counted: u64,
     pub coverage: Coverage,
     pub tell: bool,
     pub story: Vec<String>,
@@ -122,6 +132,7 @@ impl World {
             flows: Vec::new(),
             closed: Vec::new(),
             next_flow: 0,
+            counted: 0,
             coverage: Coverage::default(),
             tell,
             story: Vec::new(),
@@ -159,7 +170,9 @@ impl World {
                 self.reload()
             }
             3..9 => self.order(),
-            9..30 => self.say(),
+            9..28 => self.say(),
+            28 => self.cut(),
+            29 => self.count(),
             30..50 => self.open(),
             50..55 => self.packet(Kind::Closes),
             _ => self.packet(Kind::Data),
@@ -214,17 +227,73 @@ impl World {
         let mut said = Vec::new();
         for spec in meant {
             let verdict = model::verdict(&mut self.rng, up);
-            self.model.verdicts.insert(spec.clone(), verdict.clone());
-            tell!(self, "{} is {}: {:?}", spec.target, verdict.state, verdict.agent);
-            if self.fault == Fault::LoseVerdicts && self.rng.one_in(10) {
-                continue;
-            }
+            tell!(self, "{} is {}: {:?}, {:?}", spec.target, verdict.state, verdict.agent, verdict.failure);
             said.push((spec, verdict));
-            self.coverage.verdicts += 1;
         }
-        self.model.settle(self.now);
-        let effects = self.controller.handle(self.now, Event::Verdicts(said));
+        self.hear(said)
+    }
+
+    /// The cable is cut: every check, or all but one, says that nothing comes back; one after the other within a round, or at
+    /// once.
+    fn cut(&mut self) -> Result<(), String> {
+        let config = self.controller.config();
+        let specs: BTreeSet<Spec> = config.services.iter().flat_map(model::specs).map(|(_, spec)| spec).collect();
+        tell!(self, "the cable is cut");
+        let at_once = self.rng.one_in(2);
+        let spared = self.rng.one_in(4).then(|| self.rng.below(specs.len().max(1) as u64) as usize);
+        let cut = specs.into_iter().enumerate().filter(|(at, _)| Some(*at) != spared);
+        let said: Vec<_> = cut.map(|(_, spec)| (Arc::new(spec), model::silent())).collect();
+        if at_once {
+            return self.hear(said);
+        }
+        for one in said {
+            let passes = Duration::from_millis(self.rng.below(400));
+            self.pass(passes)?;
+            self.hear(vec![one])?;
+        }
+        Ok(())
+    }
+
+    /// Takes what checks say to the model and to the controller, which now and then does not hear it.
+    fn hear(&mut self, said: Vec<(Arc<Spec>, Verdict)>) -> Result<(), String> {
+        self.model.say(self.now, &said);
+        let mut heard = said;
+        match self.fault {
+            Fault::LoseVerdicts => heard.retain(|_| !self.rng.one_in(10)),
+            Fault::SilenceIsRefusal => {
+                heard.iter_mut().filter(|(_, verdict)| verdict.failure.is_some()).for_each(|(_, verdict)| {
+                    verdict.failure = Some(FailureKind::Refused);
+                });
+            }
+            _ => {}
+        }
+        self.coverage.verdicts += heard.len() as u64;
+        let effects = self.controller.handle(self.now, Event::Verdicts(heard));
+        let held = self.controller.pools().uplinks().held().next().is_some();
+        tell!(self, "held: {held}, by what was said: {}", self.model.silence.is_held());
         self.perform(effects)
+    }
+
+    /// What was forwarded is counted, and looks bad for some backend: that has its checks made, and does nothing else.
+    fn count(&mut self) -> Result<(), String> {
+        let mut counted = BTreeMap::new();
+        for service in &self.controller.config().services {
+            for backend in &service.backends {
+                self.counted += 20;
+                let (connections, again) = (self.counted, if self.rng.one_in(3) { self.counted / 2 } else { 0 });
+                let totals = Totals { connections, syn_retransmissions: again, ..Totals::default() };
+                counted.insert((service.name.clone(), identity_of(backend)), totals);
+            }
+        }
+        let effects = self.controller.handle(self.now, Event::Counted(counted));
+        for effect in &effects {
+            match effect {
+                Effect::CheckNow(_) => self.coverage.suspects += 1,
+                Effect::Tell(_) => {}
+                other => return Err(format!("a suspicion led to {other:?}")),
+            }
+        }
+        Ok(())
     }
 
     /// An operator says something.
@@ -341,6 +410,7 @@ impl World {
                 |it: &&fairway::health::pool::service::Member| it.part.state == State::Drain && !it.part.standing.up;
             self.coverage.ended_drains += members.iter().filter(ended).count() as u64;
         }
+        self.coverage.held += u64::from(self.model.silence.is_held());
         let table = |name: &str| Some(self.controller.planner().services().get(name)?.table);
         let (red, green) = (table("red"), table("green"));
         self.coverage.shared += u64::from(red.is_some() && red == green);

@@ -371,7 +371,7 @@ impl World {
 
     /// Resolves the next hops that are not known yet.
     fn find_ways(&mut self) -> Result<(), String> {
-        for destination in self.planner.destinations() {
+        for destination in self.planner.destinations().clone() {
             let known = matches!(self.planner.hops().get(&destination), Some(Ok(_)));
             if !known {
                 self.change_way(destination, self.ways.get(&destination).copied().unwrap_or_default())?;
@@ -382,7 +382,7 @@ impl World {
 
     /// A server gets another MAC address, moves to another interface, or is away for a moment.
     fn another_way(&mut self) -> Result<(), String> {
-        let destinations: Vec<IpAddr> = self.planner.destinations().into_iter().collect();
+        let destinations: Vec<IpAddr> = self.planner.destinations().iter().copied().collect();
         if destinations.is_empty() {
             return Ok(());
         }

@@ -109,10 +109,17 @@ impl Listener {
     /// # Errors
     /// Without CAP_NET_RAW.
     pub fn open() -> io::Result<Self> {
-        Ok(Self {
-            arp: listening(ETHERTYPE_ARP, &arp_filter())?,
-            neighbours: listening(ETHERTYPE_IPV6, &neighbour_filter())?,
-        })
+        Ok(Self { arp: Self::arp()?, neighbours: listening(ETHERTYPE_IPV6, &neighbour_filter())? })
+    }
+}
+
+impl Listener {
+    /// The socket that hears ARP alone.
+    ///
+    /// # Errors
+    /// Without CAP_NET_RAW.
+    pub fn arp() -> io::Result<Socket> {
+        listening(ETHERTYPE_ARP, &arp_filter())
     }
 }
 

@@ -4,6 +4,7 @@
 //! - [`decide`]: the rules for one service at one moment; no memory.
 //! - [`service`]: one service over time: slow start, drains, quorum, since when and why.
 //! - [`intent`]: what operators want; it outlives the daemon.
+//! - [`memory`]: what checks said last; a daemon that starts again begins with it.
 //! - [`uplink`]: when everything behind an interface is silent at once.
 //! - [`state`]: the words.
 //!
@@ -11,6 +12,7 @@
 
 pub mod decide;
 pub mod intent;
+pub mod memory;
 mod order;
 pub mod service;
 pub mod state;
@@ -27,6 +29,7 @@ use crate::health::spec::Spec;
 use crate::health::verdict::{CheckState, Verdict};
 use crate::reconcile::placed::Standings;
 use intent::Intents;
+use memory::Memory;
 use service::{Pool, Setting};
 use uplink::{Change, Checks, Interface, Uplinks};
 
@@ -45,6 +48,8 @@ pub struct Pools {
     patience: Option<Duration>,
     intents: Intents,
     uplinks: Uplinks,
+    /// What checks said before this daemon, until the first configuration is there.
+    memory: Memory,
     /// Seconds since the Unix epoch at monotonic time 0.
     epoch: f64,
 }
@@ -59,9 +64,9 @@ pub struct Changes {
 }
 
 impl Pools {
-    /// Pools without services, with what operators wanted before.
-    pub fn new(intents: Intents, epoch: f64) -> Self {
-        Self { intents, epoch, ..Self::default() }
+    /// Pools without services, with what operators wanted and what checks said before.
+    pub fn new(intents: Intents, memory: Memory, epoch: f64) -> Self {
+        Self { intents, memory, epoch, ..Self::default() }
     }
 
     /// Makes these services the ones there are. What is known of backends and checks that stay is kept. What is worth
@@ -89,12 +94,18 @@ impl Pools {
             let pool = Pool::new(service, before.get(&name), now, &mut intern);
             self.services.insert(name, pool);
         }
-        let Self { users, verdicts, pending, uplinks, .. } = self;
+        let Self { users, verdicts, pending, uplinks, memory, .. } = self;
         verdicts.retain(|spec, _| users.contains_key(spec));
         pending.retain(|spec, _| users.contains_key(spec));
         uplinks.retain(|spec| users.contains_key(spec));
         for spec in users.keys().filter(|spec| !verdicts.contains_key(*spec) && !known.contains_key(*spec)) {
             pending.insert(spec.clone(), now + patience(spec));
+        }
+        // What was said before is something to begin with. Their own first word is waited for all the same.
+        let memory = std::mem::take(memory);
+        let remembered = users.keys().filter_map(|spec| Some((spec.clone(), memory.of(spec)?)));
+        for (spec, verdict) in remembered {
+            verdicts.entry(spec).or_insert(verdict);
         }
         self.patience = self.pending.values().min().copied();
         let names: Vec<Arc<str>> = self.services.keys().cloned().collect();
@@ -184,6 +195,11 @@ impl Pools {
     /// The last verdict of a check, as it is, not as it is held.
     pub fn verdict(&self, spec: &Spec) -> Option<&Verdict> {
         self.verdicts.get(spec)
+    }
+
+    /// What all checks say, to be remembered.
+    pub fn all_verdicts(&self) -> Vec<(Arc<Spec>, Verdict)> {
+        self.verdicts.iter().map(|(spec, verdict)| (spec.clone(), verdict.clone())).collect()
     }
 
     fn with_uplinks<R>(&mut self, act: impl FnOnce(&mut Uplinks, &Checks) -> R) -> R {

@@ -40,7 +40,8 @@ impl Bench {
         let check = Check { probe: Probe::Tcp, port: None, via: Via::Address, timing: TIMING, initial: Initial::Down };
         config.services[0].checks = vec![check];
         set(&mut config.services[0]);
-        let mut bench = Self { pools: Pools::new(intents, 0.0), config, now: START, told: Vec::new() };
+        let mut bench =
+            Self { pools: Pools::new(intents, Memory::default(), 0.0), config, now: START, told: Vec::new() };
         bench.reload(|_| {});
         bench
     }
@@ -482,4 +483,25 @@ fn silence_of_everything_holds_the_verdicts() {
     assert_eq!(bench.weights(), "100 0 100", "a refusal counts");
     bench.pass(3.0);
     assert_eq!(bench.weights(), "0 0 0", "the others have had one more round");
+}
+
+#[test]
+fn who_was_up_before_the_last_start_serves_at_once_and_its_own_first_word_counts() {
+    let mut before = Bench::up(3, |_| {});
+    before.say(3, down());
+    let memory = Memory::read(&memory::document(&before.pools.all_verdicts())).unwrap();
+    let mut bench = Bench::new(3, |_| {});
+    bench.pools = Pools::new(Intents::default(), memory, 0.0);
+    bench.reload(|_| {});
+    assert_eq!((bench.weights(), bench.quorum()), (before.weights(), Quorum::Held));
+    assert_eq!(bench.member(1).part.why, "connected; before the last start");
+    assert_eq!(bench.pools.pending(), (3, 3), "whether this node is ready is another question");
+    assert_eq!(bench.told(), [""; 0], "nothing has happened");
+
+    assert!(!bench.say(1, up()), "the same again");
+    assert!(bench.say(2, down()));
+    assert!(bench.say(3, up()));
+    assert_eq!((bench.weights(), bench.pools.pending()), ("100 0 100".into(), (0, 3)));
+    bench.reload(|_| {});
+    assert_eq!(bench.weights(), "100 0 100", "what was remembered is not used a second time");
 }

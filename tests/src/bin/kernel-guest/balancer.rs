@@ -54,7 +54,7 @@ impl Balancer {
     }
 
     fn resolve(&mut self, interface: u32) {
-        let mut unknown = self.planner.destinations();
+        let mut unknown = self.planner.destinations().clone();
         let (resolver, mut events) = {
             let _inside = self.runtime.enter();
             Resolver::start().expect("netlink answers")
