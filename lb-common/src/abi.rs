@@ -83,8 +83,12 @@ pub struct Service {
     /// The live word of the virtual router that the service follows, [`ALWAYS_LIVE`] if none. In an address entry that of
     /// all of its listeners, [`ALWAYS_LIVE`] if they differ.
     pub live: u32,
+    /// Which part of a flow is hashed, where [`service_flags::KEYED`] says so: bits of [`selection_key`].
+    pub key: u8,
+    /// Leading bits of the hashed address that count, of its sixteen octets: 96 more than an IPv4 prefix has.
+    pub key_prefix: u8,
     /// Reserved, zero.
-    pub reserved: [u32; 3],
+    pub reserved: [u8; 10],
 }
 
 /// The live word that is 1 and stays 1: what follows no virtual router has it.
@@ -100,6 +104,16 @@ pub mod service_flags {
     pub const DROP_WITHOUT_BACKEND: u8 = 1 << 2;
     /// This entry stands for an address that some listener has.
     pub const ADDRESS: u8 = 1 << 3;
+    /// Not the whole flow is hashed: see [`super::Service::key`].
+    pub const KEYED: u8 = 1 << 4;
+}
+
+/// Bits of [`Service::key`].
+pub mod selection_key {
+    /// The service's address is hashed instead of the client's.
+    pub const DESTINATION: u8 = 1;
+    /// The client's port is hashed too.
+    pub const PORT: u8 = 1 << 1;
 }
 
 /// How packets reach one backend of one listener: a cache line.

@@ -41,11 +41,27 @@ impl Address {
         self.high == 0 && self.low as u32 == MAPPED as u32
     }
 
+    /// The leading `bits` of the sixteen octets, the others zero. More than 128 are 128.
+    #[inline(always)]
+    pub fn prefix(self, bits: u8) -> Self {
+        let bits = bits as u32;
+        let (high, low) = (if bits < 64 { bits } else { 64 }, bits.saturating_sub(64));
+        Self { high: self.high & leading(high), low: self.low & leading(if low < 64 { low } else { 64 }) }
+    }
+
     /// The sixteen octets in wire order.
     #[inline(always)]
     pub fn octets(self) -> [u8; 16] {
         zerocopy::transmute!(self)
     }
+}
+
+/// The mask of the first `bits`, at most 64, of eight octets as they lie in memory.
+#[inline(always)]
+const fn leading(bits: u32) -> u64 {
+    // In two halves, since a shift by 64 is undefined.
+    let ones = !((u64::MAX >> (bits / 2)) >> (bits - bits / 2));
+    ones.to_be()
 }
 
 impl From<IpAddr> for Address {
@@ -73,6 +89,28 @@ impl From<Address> for IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_keeps_the_leading_bits() {
+        let v6: Address = "2001:db8:ffff:ffff:ffff::ffff".parse::<IpAddr>().expect("an address").into();
+        let v4: Address = Ipv4Addr::new(192, 0, 2, 255).into();
+        for (address, bits, kept) in [
+            (v6, 0, "::"),
+            (v6, 1, "::"),
+            (v6, 20, "2001::"),
+            (v6, 36, "2001:db8:f000::"),
+            (v6, 64, "2001:db8:ffff:ffff::"),
+            (v6, 65, "2001:db8:ffff:ffff:8000::"),
+            (v6, 128, "2001:db8:ffff:ffff:ffff::ffff"),
+            (v6, 255, "2001:db8:ffff:ffff:ffff::ffff"),
+            (v4, 96 + 24, "192.0.2.0"),
+            (v4, 96 + 25, "192.0.2.128"),
+            (v4, 128, "192.0.2.255"),
+        ] {
+            let kept: IpAddr = kept.parse().expect("an address");
+            assert_eq!(IpAddr::from(address.prefix(bits)), kept, "{bits} bits of {}", IpAddr::from(address));
+        }
+    }
 
     #[test]
     fn both_families_survive_the_round_trip() {

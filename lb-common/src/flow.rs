@@ -48,6 +48,13 @@ impl Flow {
     }
 }
 
+impl From<FlowKey6> for Flow {
+    fn from(key: FlowKey6) -> Self {
+        let FlowKey6 { source, destination, ports_wire, protocol } = key;
+        Self { source, destination, ports_wire, protocol: protocol as u8 }
+    }
+}
+
 impl Record {
     /// The record of a flow that is first seen with `signal`.
     #[inline(always)]

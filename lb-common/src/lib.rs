@@ -17,5 +17,6 @@ pub mod packet;
 pub mod path;
 pub mod probe;
 pub mod scheduler;
+pub mod selection;
 pub mod slot;
 pub mod trace;

@@ -13,15 +13,15 @@ use super::{Inserted, Step, Tables, is_alive};
 use crate::abi::{Record, Service, service_flags};
 use crate::counters::Reason;
 use crate::flow::Flow;
-use crate::hash;
 use crate::packet::protocol;
 use crate::packet::transport::Signal;
+use crate::selection;
 use crate::slot::{NONE, Slot, SlotState};
 
 /// The row that a packet of a flow goes to.
 #[inline(always)]
 pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) -> Result<u32, Reason> {
-    let index = slot_index(service, flow);
+    let index = selection::slot(service, flow);
     let slot = slot(tables, service, index)?;
     let owner = if slot.state() == SlotState::Settled || !keeps_records(service, flow) {
         slot.current()
@@ -34,7 +34,7 @@ pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal
 /// The row of the flow that an ICMP error quotes: looked up, never recorded.
 #[inline(always)]
 pub fn row_of_quoted<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<u32, Reason> {
-    let slot = slot(tables, service, slot_index(service, flow))?;
+    let slot = slot(tables, service, selection::slot(service, flow))?;
     let owner = if slot.state() == SlotState::Settled || !keeps_records(service, flow) {
         slot.current()
     } else {
@@ -46,13 +46,6 @@ pub fn row_of_quoted<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> R
         }
     };
     row_of(service, owner)
-}
-
-#[inline(always)]
-fn slot_index(service: &Service, flow: &Flow) -> u32 {
-    let hash = hash::flow(service.seed, flow.source, flow.ports_wire);
-    // Masked because a shift of 64 and more is undefined; a shift of 63 is a table of two slots.
-    service.first_slot.wrapping_add((hash >> (service.shift & 63)) as u32)
 }
 
 #[inline(always)]

@@ -69,7 +69,7 @@ fn shown(plan: &PlanReport, verb: &str) -> String {
     if !plan.rehomed.is_empty() {
         let services = plan.rehomed.join(", ");
         out.push_str(&format!(
-            "{services}: most established flows {lose} their backend, since the lookup table changes size\n"
+            "{services}: most established flows {lose} their backend, since the lookup table changes size or is asked otherwise\n"
         ));
     }
     out

@@ -2,16 +2,17 @@
 //! other problem and raises no false one. A part that could not be read is [`Field::Bad`], and the rules leave it out.
 
 mod check;
+mod scheduling;
 mod vrrp;
 
 pub(super) use check::{DraftCheck, DraftOutlier, DraftSorry};
+pub(super) use scheduling::{DraftPersistence, DraftPrefixes};
 pub(super) use vrrp::{DraftHook, DraftPeer, DraftRoute, DraftRouter, DraftRule, DraftTrack};
 
 use super::check::{Check, OnDown};
 use super::diagnostic::Span;
-use super::model::{
-    Admin, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Scheduler, Service, UdpMode,
-};
+use super::model::{Admin, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Service, UdpMode};
+use super::scheduling::Scheduler;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -113,6 +114,9 @@ pub(super) struct DraftService {
     pub empty_listen: Option<Span>,
     pub forwarding: Field<Forwarding>,
     pub scheduler: Field<Scheduler>,
+    pub source_prefix: DraftPrefixes,
+    pub source_port: Field<bool>,
+    pub persistence: Option<DraftPersistence>,
     pub vrrp: Field<Option<String>>,
     pub idle_timeout: Field<Duration>,
     pub udp: Field<UdpMode>,
@@ -192,6 +196,9 @@ impl DraftService {
             listeners: self.listeners.into_iter().map(|listener| listener.value).collect(),
             forwarding: self.forwarding.take()?,
             scheduler: self.scheduler.take()?,
+            source_prefix: self.source_prefix.into_prefixes()?,
+            source_port: self.source_port.take()?,
+            persistence: whole(self.persistence, DraftPersistence::into_persistence)?,
             vrrp: self.vrrp.take()?,
             idle_timeout: self.idle_timeout.take(),
             udp: self.udp.take()?,

@@ -1,6 +1,7 @@
 //! The whole file, table by table: which key becomes which field. The only place that knows both.
 
 mod check;
+mod scheduling;
 mod vrrp;
 
 use super::code::Code;
@@ -112,6 +113,11 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
         empty_listen: table.value_span("listen").filter(|_| silent),
         listeners,
         scheduler: table.choice("scheduler", problems),
+        source_prefix: scheduling::prefixes(&mut table, ["source_prefix_v4", "source_prefix_v6"], problems),
+        source_port: table.flag("source_port", problems),
+        persistence: table
+            .optional_table("persistence", problems)
+            .map(|table| scheduling::persistence(table, problems)),
         vrrp: table.optional_name("vrrp", problems),
         idle_timeout: table.duration("idle_timeout", problems),
         udp: table.choice("udp", problems),

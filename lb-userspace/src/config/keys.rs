@@ -4,10 +4,11 @@
 //! too.
 
 mod check;
+mod scheduling;
 mod vrrp;
 
 use super::check::OnDown;
-use super::model::{AttachMode, Forwarding, OnNoBackend, Scheduler, UdpMode, Word};
+use super::model::{AttachMode, Forwarding, OnNoBackend, UdpMode, Word};
 use lb_common::limits::{MAX_TABLE_SIZE, MIN_TABLE_SIZE};
 
 /// A table of the file.
@@ -122,6 +123,18 @@ pub(super) struct Choices {
     pub later: &'static [&'static str],
     /// What other programs call them, with our word.
     pub aliases: &'static [(&'static str, &'static str)],
+    /// Whether these will do; else they are only understood, and our word is advised.
+    pub aliases_are_taken: bool,
+}
+
+impl Choices {
+    /// Every word that will do.
+    pub(super) fn taken(&self) -> Vec<&'static str> {
+        let now = (self.now)();
+        let aliases = self.aliases.iter().filter(|(_, word)| self.aliases_are_taken && now.contains(word));
+        let aliases: Vec<&str> = aliases.map(|(alias, _)| *alias).collect();
+        now.into_iter().chain(aliases).collect()
+    }
 }
 
 const fn key(name: &'static str, kind: Kind, presence: Presence, about: &'static str) -> Key {
@@ -133,7 +146,7 @@ fn words<T: Word>() -> Vec<&'static str> {
 }
 
 const fn choice<T: Word>(later: &'static [&'static str], aliases: &'static [(&'static str, &'static str)]) -> Kind {
-    Kind::Choice(Choices { now: words::<T>, later, aliases })
+    Kind::Choice(Choices { now: words::<T>, later, aliases, aliases_are_taken: false })
 }
 
 use Presence::{Absent, Default, Required};
@@ -262,10 +275,24 @@ static SERVICE: Table = Table {
         ),
         key(
             "scheduler",
-            choice::<Scheduler>(LATER_SCHEDULERS, IPVS_SCHEDULERS),
+            scheduling::SCHEDULERS,
             Default(r#""maglev""#),
-            "How a backend is chosen. `maglev`: consistent hashing of the 5-tuple by weight.",
+            "How a backend is chosen. `maglev`: consistent hashing of the 5-tuple by weight; `source-hash`: the same of the client's address alone; `destination-hash`: of the service's address. IPVS's names will do.",
         ),
+        key(
+            "source_prefix_v4",
+            scheduling::PREFIX_V4,
+            Default("32"),
+            "`source-hash`: leading bits of a client's IPv4 address that are hashed.",
+        ),
+        key("source_prefix_v6", scheduling::PREFIX_V6, Default("128"), "The same for IPv6."),
+        key(
+            "source_port",
+            Kind::Flag,
+            Default("false"),
+            "`source-hash`: whether the client's port is hashed too (IPVS: `sh-port`).",
+        ),
+        key("persistence", Kind::Table(&scheduling::PERSISTENCE), Absent("off"), scheduling::PERSISTENCE.about),
         key(
             "vrrp",
             Kind::OptionalName,
@@ -377,40 +404,6 @@ static BACKEND: Table = Table {
         ),
     ],
 };
-
-const LATER_SCHEDULERS: &[&str] = &[
-    "round-robin",
-    "weighted-round-robin",
-    "least-connection",
-    "weighted-least-connection",
-    "locality-based-least-connection",
-    "locality-based-least-connection-with-replication",
-    "source-hash",
-    "destination-hash",
-    "shortest-expected-delay",
-    "never-queue",
-    "weighted-failover",
-    "weighted-overflow",
-    "weighted-random-twos",
-];
-
-/// What ipvsadm and keepalived call them.
-const IPVS_SCHEDULERS: &[(&str, &str)] = &[
-    ("mh", "maglev"),
-    ("rr", "round-robin"),
-    ("wrr", "weighted-round-robin"),
-    ("lc", "least-connection"),
-    ("wlc", "weighted-least-connection"),
-    ("lblc", "locality-based-least-connection"),
-    ("lblcr", "locality-based-least-connection-with-replication"),
-    ("sh", "source-hash"),
-    ("dh", "destination-hash"),
-    ("sed", "shortest-expected-delay"),
-    ("nq", "never-queue"),
-    ("fo", "weighted-failover"),
-    ("ovf", "weighted-overflow"),
-    ("twos", "weighted-random-twos"),
-];
 
 impl Table {
     pub(super) fn key(&self, name: &str) -> Option<&'static Key>

@@ -24,6 +24,7 @@ mod model;
 mod reader;
 mod render;
 mod rules;
+mod scheduling;
 mod schema;
 mod track_kind;
 mod value;
@@ -37,10 +38,10 @@ mod tests;
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Note, Severity, Span};
 pub use model::{
-    Admin, AttachMode, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Protocol, Scheduler,
-    Service, UdpMode,
+    Admin, AttachMode, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Protocol, Service, UdpMode,
 };
 pub use render::{Report, render, reports};
+pub use scheduling::{Persistence, Prefixes, Scheduler, SelectionKey};
 pub use schema::schema;
 pub use value::check::compiled;
 pub(crate) use value::nearest;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check::{Check, OnDown, Outlier, Sorry};
+use super::scheduling::{Persistence, Prefixes, Scheduler};
 use super::virtual_router::{Hook, Peer, VirtualRouter};
 
 /// Idle timeout of TCP flows where a service sets none.
@@ -85,6 +86,12 @@ pub struct Service {
     pub forwarding: Forwarding,
     /// How a backend is chosen.
     pub scheduler: Scheduler,
+    /// `source-hash`: who counts as one client.
+    pub source_prefix: Prefixes,
+    /// `source-hash`: whether the client's port counts too.
+    pub source_port: bool,
+    /// Whether clients come back to the same backend; `None`: as the scheduler has it.
+    pub persistence: Option<Persistence>,
     /// The virtual router that it follows: packets are taken only while this node is live for it; `None`: always.
     pub vrrp: Option<String>,
     /// As the file has it; see [`Service::idle_timeout`].
@@ -296,14 +303,6 @@ words! {
         Direct = "direct",
         /// New destination address and port; replies come back through the balancer (LVS-NAT).
         Nat = "nat",
-    }
-}
-
-words! {
-    /// How a backend is chosen.
-    Scheduler {
-        /// Consistent hashing of the 5-tuple.
-        Maglev = "maglev",
     }
 }
 

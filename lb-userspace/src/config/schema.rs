@@ -55,7 +55,7 @@ fn kind(kind: &Kind) -> Value {
         Kind::Port => json!({"type": "integer", "minimum": 1, "maximum": u16::MAX}),
         Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::PowerOfTwo { min, max } => json!({"enum": powers(*min, *max)}),
-        Kind::Choice(choices) => json!({"enum": (choices.now)()}),
+        Kind::Choice(choices) => json!({"enum": choices.taken()}),
         Kind::Listeners => json!({
             "type": "array",
             "minItems": 1,

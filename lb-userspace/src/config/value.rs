@@ -204,8 +204,14 @@ pub(super) fn choice<T: Word>(kind: &Kind, value: &DeValue<'_>) -> Converted<T> 
     let Kind::Choice(choices) = kind else { return Err(wrong_type(kind, value)) };
     match T::ALL.iter().find(|(word, _)| *word == text) {
         Some((_, value)) => Ok(*value),
-        None => Err(no_choice(text, choices)),
+        None => alias(text, choices).ok_or_else(|| no_choice(text, choices)),
     }
+}
+
+/// What another program's word stands for, if that will do.
+fn alias<T: Word>(text: &str, choices: &Choices) -> Option<T> {
+    let (_, word) = choices.aliases.iter().find(|(alias, _)| choices.aliases_are_taken && *alias == text)?;
+    T::ALL.iter().find(|(known, _)| known == word).map(|(_, value)| *value)
 }
 
 fn no_choice(text: &str, choices: &Choices) -> Fault {

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lb_common::abi::{FlowKey6, Record};
-use lb_common::hash;
+use lb_common::flow::Flow;
 use lb_common::limits::SLOTS_PER_ELEMENT;
 use lb_common::packet::transport::destination_port_wire;
+use lb_common::selection;
 
 use crate::reconcile::image::Image;
 use crate::scheduler::slots::Records;
@@ -53,8 +54,7 @@ impl Census {
         if record.pool != service.pool || !record.is_fresh(now, service.idle_timeout) {
             return Fate::Delete;
         }
-        let slot =
-            service.first_slot + (hash::flow(service.seed, key.source, key.ports_wire) >> (service.shift & 63)) as u32;
+        let slot = selection::slot(service, &Flow::from(*key));
         self.live.entry(slot).or_default().insert(record.backend);
         *self.named.entry(record.pool).or_default().entry(record.backend).or_default() += 1;
         self.count += 1;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::placed::{Placed, identity_of};
-use crate::config::{Backend, Config, Service};
+use crate::config::{Backend, Config, Persistence, Prefixes, Service};
 
 /// The lines for going from `before` to `after`; none when the services are the same.
 pub fn between(before: &BTreeMap<String, Placed>, after: &Config) -> Vec<String> {
@@ -43,6 +43,9 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
     };
     setting("forwarding", old.forwarding.name().into(), new.forwarding.name().into());
     setting("scheduler", old.scheduler.name().into(), new.scheduler.name().into());
+    setting("source_prefix", clients(old.source_prefix), clients(new.source_prefix));
+    setting("source_port", old.source_port.to_string(), new.source_port.to_string());
+    setting("persistence", persistence(old), persistence(new));
     setting("vrrp", router(old), router(new));
     setting("udp", old.udp.name().into(), new.udp.name().into());
     setting("on_no_backend", old.on_no_backend.name().into(), new.on_no_backend.name().into());
@@ -65,10 +68,23 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
         let (old, new) = (old.lookup_table_size, new.lookup_table_size);
         found.push(format!("lookup_table_size {old} → {new}, which re-homes most established flows"));
     }
+    if old.selection_key() != new.selection_key() {
+        found.push("flows are hashed otherwise, which re-homes most of those that are established".to_owned());
+    }
     if found.is_empty() {
         found.push("the order of its backends or listeners, or their names".to_owned());
     }
     found
+}
+
+fn clients(prefixes: Prefixes) -> String {
+    format!("/{} and /{}", prefixes.v4, prefixes.v6)
+}
+
+fn persistence(service: &Service) -> String {
+    let describe =
+        |it: &Persistence| format!("{} for {}", clients(it.prefixes), time(it.timeout, "as long as it lasts"));
+    service.persistence.as_ref().map_or("off".to_owned(), describe)
 }
 
 fn router(service: &Service) -> String {

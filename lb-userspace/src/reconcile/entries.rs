@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{ProbeTarget, Reverse, Row, Service, method, row_state, service_flags};
+use lb_common::abi::{ProbeTarget, Reverse, Row, Service, method, row_state, selection_key, service_flags};
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
 
 use crate::config::Service as ServiceConfig;
-use crate::config::{Backend, Forwarding, Listener, OnNoBackend, Protocol, UdpMode};
+use crate::config::{Backend, Forwarding, Listener, OnNoBackend, Protocol, SelectionKey, UdpMode};
 use crate::nexthop::{Frame, NextHop, Unresolved, VlanTag};
 use crate::scheduler::seed::Seed;
 
@@ -16,6 +16,8 @@ pub type Hop = Result<NextHop, Unresolved>;
 
 /// Purpose of [`Seed`] for the selection hash of a listener.
 const SELECTION: u8 = 16;
+/// Purpose of [`Seed`] for selection hashes of clients, or of services' addresses.
+const ADDRESS_SELECTION: u8 = 17;
 
 /// IP protocol number.
 pub fn number(protocol: Protocol) -> u8 {
@@ -29,21 +31,47 @@ pub fn number(protocol: Protocol) -> u8 {
 pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: &Seed) -> Service {
     let port = listener.port.unwrap_or(0);
     let flag = |condition: bool, flag: u8| if condition { flag } else { 0 };
+    let selection_key = config.selection_key();
+    let (key, key_prefix) = hashed_part(selection_key, listener);
     Service {
         address: listener.address.into(),
         port_wire: port.to_be(),
         protocol: number(listener.protocol),
         flags: service_flags::USED
             | flag(config.udp == UdpMode::Flows && listener.protocol == Protocol::Udp, service_flags::UDP_FLOWS)
-            | flag(config.on_no_backend == OnNoBackend::Drop, service_flags::DROP_WITHOUT_BACKEND),
+            | flag(config.on_no_backend == OnNoBackend::Drop, service_flags::DROP_WITHOUT_BACKEND)
+            | flag(selection_key != SelectionKey::Flow, service_flags::KEYED),
         first_slot: place.first_slot,
         first_row: place.first_row,
         pool: place.pool,
-        seed: seed.hash(SELECTION, listener.to_string().as_bytes()).0,
+        seed: selection_seed(selection_key, listener, seed),
         shift: 64 - config.lookup_table_size.trailing_zeros(),
         idle_timeout: u32::try_from(config.idle_timeout(listener.protocol).as_secs()).unwrap_or(u32::MAX),
         live: place.live,
-        reserved: [0; 3],
+        key,
+        key_prefix,
+        reserved: [0; 10],
+    }
+}
+
+/// How the packet path is told which part of a flow is hashed.
+fn hashed_part(key: SelectionKey, listener: &Listener) -> (u8, u8) {
+    match key {
+        SelectionKey::Flow => (0, 0),
+        SelectionKey::Source { prefixes, port } => {
+            (if port { selection_key::PORT } else { 0 }, prefixes.of(listener.address))
+        }
+        SelectionKey::Destination => (selection_key::DESTINATION, 128),
+    }
+}
+
+/// Whole flows are hashed by listener, so that those of one client to several spread. Addresses are hashed everywhere alike: a
+/// client finds the same backend by every listener of a service, also when listeners come and go or the service is
+/// called otherwise; and in every service whose backends are the same.
+fn selection_seed(key: SelectionKey, listener: &Listener, seed: &Seed) -> u64 {
+    match key {
+        SelectionKey::Flow => seed.hash(SELECTION, listener.to_string().as_bytes()).0,
+        SelectionKey::Source { .. } | SelectionKey::Destination => seed.hash(ADDRESS_SELECTION, b"").0,
     }
 }
 

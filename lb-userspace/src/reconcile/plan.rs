@@ -18,7 +18,7 @@ pub struct Plan {
     pub slots_moved: u64,
     /// Slots of the tables that are touched.
     pub slots: u64,
-    /// Services whose flows are re-homed, because their table changes size.
+    /// Services whose flows are re-homed, because their table changes size, or other parts of a flow are hashed.
     pub rehomed: Vec<String>,
 }
 

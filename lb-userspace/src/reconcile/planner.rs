@@ -264,9 +264,12 @@ impl Planner {
         let mut groups: BTreeMap<u32, BTreeMap<&Wish, Vec<usize>>> = BTreeMap::new();
         for (at, service) in config.services.iter().enumerate() {
             if let Some(placed) = before.get(&service.name) {
+                if placed.config.selection_key() != service.selection_key() {
+                    plan.rehomed.push(service.name.clone());
+                }
                 if placed.config.lookup_table_size == service.lookup_table_size {
                     groups.entry(placed.table).or_default().entry(&wishes[at]).or_default().push(at);
-                } else {
+                } else if plan.rehomed.last() != Some(&service.name) {
                     plan.rehomed.push(service.name.clone());
                 }
             }

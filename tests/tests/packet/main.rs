@@ -3,6 +3,7 @@
 mod agreement;
 mod build;
 mod check;
+mod clients;
 mod cuts;
 mod direct;
 mod fragments;
@@ -26,6 +27,7 @@ const CASES: usize = 350;
 #[test]
 fn there_are_as_many_cases_as_there_should_be() {
     let subjects = [
+        ("clients", clients::cases()),
         ("cuts", cuts::cases()),
         ("direct", direct::cases()),
         ("fragments", fragments::cases()),

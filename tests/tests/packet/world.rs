@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use fairway::reconcile::half::publish;
 use fairway::reconcile::write::Write;
 use lb_common::abi::{
-    ALWAYS_LIVE, ProbeTarget, Reverse, Root, Row, Service, method, root_flags, row_state, service_flags,
+    ALWAYS_LIVE, ProbeTarget, Reverse, Root, Row, Service, method, root_flags, row_state, selection_key, service_flags,
 };
 use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::ethernet::Exit;
@@ -70,7 +70,13 @@ pub mod port {
     pub const FOLLOWS_MIXED: u16 = 104;
     /// Its live word is beyond the words.
     pub const FOLLOWS_BEYOND: u16 = 105;
-    pub const END: u16 = 106;
+    /// Sixteen slots, each with a backend of its own; asked for the client's network: /24 or /64.
+    pub const BY_CLIENT: u16 = 106;
+    /// Another listener of the same service.
+    pub const BY_CLIENT_TOO: u16 = 107;
+    /// Sixteen slots, each with a backend of its own; asked for the client's address and port.
+    pub const BY_CLIENT_AND_PORT: u16 = 110;
+    pub const END: u16 = 114;
     /// The exact port of an address that has a wildcard listener too.
     pub const EXACT: u16 = 443;
     /// What translated backends listen on.
@@ -261,7 +267,7 @@ struct Builder {
 impl Builder {
     fn flavour(&mut self, flavour: Flavour) {
         let settled = |backend| vec![Slot::settled(backend); SLOTS_EACH as usize];
-        for port in (port::DIRECT..port::END).filter(|port| !(port::OTHERS..port::DRAINED).contains(port)) {
+        for port in (port::DIRECT..port::END).filter(|port| !is_special(*port)) {
             let words = match port {
                 port::EMPTY_PASS | port::EMPTY_DROP => settled(NONE),
                 port::UNSETTLED | port::KEPT | port::NAT_UNSETTLED => vec![Slot::new(1, 0); SLOTS_EACH as usize],
@@ -275,6 +281,14 @@ impl Builder {
         self.rows(flavour, port::SPREAD, 16);
         let spread: Vec<Slot> = (0..SLOTS_EACH as u16).map(Slot::settled).collect();
         self.service(flavour, flavour.vip(), port::SPREAD, flavour.row(port::SPREAD, 0), &spread);
+        for (port, rows) in [
+            (port::BY_CLIENT, port::BY_CLIENT),
+            (port::BY_CLIENT_TOO, port::BY_CLIENT),
+            (port::BY_CLIENT_AND_PORT, port::BY_CLIENT_AND_PORT),
+        ] {
+            self.rows(flavour, rows, 16);
+            self.service(flavour, flavour.vip(), port, flavour.row(rows, 0), &spread);
+        }
         self.rows(flavour, port::OTHERS, 4);
         self.service(flavour, flavour.wild(), port::EXACT, flavour.row(port::OTHERS, 0), &settled(0));
         self.service(flavour, flavour.wild(), 0, flavour.row(port::OTHERS, 1), &settled(0));
@@ -286,12 +300,14 @@ impl Builder {
         let first_slot = self.services.len() as u32 * SLOTS_EACH;
         self.writes.push(Write::Slots(first_slot, words.iter().map(|slot| slot.0).collect()));
         let kept = if port == port::KEPT { service_flags::UDP_FLOWS } else { 0 };
+        let (key, key_prefix) = selection_key(flavour, port);
+        let keyed = if key_prefix == 0 { 0 } else { service_flags::KEYED };
         let drop = if port == port::EMPTY_DROP { service_flags::DROP_WITHOUT_BACKEND } else { 0 };
         self.services.push(Service {
             address: address.into(),
             port_wire: port.to_be(),
             protocol: flavour.protocol(),
-            flags: service_flags::USED | kept | drop,
+            flags: service_flags::USED | kept | keyed | drop,
             first_slot,
             first_row,
             pool: first_row,
@@ -299,6 +315,8 @@ impl Builder {
             shift: 64 - SLOTS_EACH.ilog2(),
             idle_timeout: IDLE_TIMEOUT,
             live: live_word(port),
+            key,
+            key_prefix,
             ..Service::default()
         });
     }
@@ -328,6 +346,19 @@ impl Builder {
             row,
             ..Reverse::default()
         });
+    }
+}
+
+/// What is not one slot's word and four rows.
+fn is_special(port: u16) -> bool {
+    (port::OTHERS..port::DRAINED).contains(&port) || (port::BY_CLIENT..port::END).contains(&port)
+}
+
+fn selection_key(flavour: Flavour, port: u16) -> (u8, u8) {
+    match port {
+        port::BY_CLIENT | port::BY_CLIENT_TOO => (0, if flavour.v4 { 96 + 24 } else { 64 }),
+        port::BY_CLIENT_AND_PORT => (selection_key::PORT, 128),
+        _ => (0, 0),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod check;
 mod nat;
+mod scheduling;
 mod service;
 mod vrrp;
 
@@ -27,6 +28,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems) {
     for service in &draft.services {
         service::check(service, problems);
         check::check(service, problems);
+        scheduling::check(service, problems);
     }
     vrrp::check(draft, problems);
 }

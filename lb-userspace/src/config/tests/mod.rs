@@ -177,6 +177,33 @@ fn every_alias_stands_for_a_word_there_is() {
 }
 
 #[test]
+fn schedulers_go_by_the_names_of_ipvs_too() {
+    for (alias, scheduler) in
+        [("mh", Scheduler::Maglev), ("sh", Scheduler::SourceHash), ("dh", Scheduler::DestinationHash)]
+    {
+        let config = accepted(&format!("{HEAD}{WEB}scheduler = \"{alias}\"\n{ONE}"));
+        assert_eq!(config.services[0].scheduler, scheduler, "{alias}");
+    }
+}
+
+#[test]
+fn a_service_says_which_part_of_a_flow_is_hashed() {
+    let key = |text: &str| accepted(&format!("{HEAD}{WEB}{text}\n{ONE}")).services[0].selection_key();
+    let source = |v4, v6, port| SelectionKey::Source { prefixes: Prefixes { v4, v6 }, port };
+    for (text, expected) in [
+        ("", SelectionKey::Flow),
+        ("persistence = {}", source(32, 128, false)),
+        ("persistence = { prefix_v4 = 24, prefix_v6 = 56 }", source(24, 56, false)),
+        ("scheduler = \"sh\"", source(32, 128, false)),
+        ("scheduler = \"sh\"\nsource_port = true", source(32, 128, true)),
+        ("scheduler = \"sh\"\nsource_prefix_v4 = 16\nsource_prefix_v6 = 48", source(16, 48, false)),
+        ("scheduler = \"dh\"", SelectionKey::Destination),
+    ] {
+        assert_eq!(key(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn codes_are_unique_and_in_order() {
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
     assert!(codes.is_sorted_by(|a, b| a < b));
@@ -229,6 +256,9 @@ fn default_service() -> Service {
         listeners: vec![],
         forwarding: Forwarding::Direct,
         scheduler: Scheduler::Maglev,
+        source_prefix: Prefixes::HOSTS,
+        source_port: false,
+        persistence: None,
         vrrp: None,
         idle_timeout: None,
         udp: UdpMode::Stateless,

@@ -1,0 +1,51 @@
+//! The rules about how a service chooses backends: what goes with which scheduler.
+
+use crate::config::code::Code;
+use crate::config::diagnostic::{Diagnostic, Problems, Span};
+use crate::config::draft::{At, DraftService};
+use crate::config::scheduling::Scheduler;
+
+pub(super) fn check(service: &DraftService, problems: &mut Problems) {
+    let Some(scheduler) = service.scheduler.get().copied() else { return };
+    persistence(service, scheduler, problems);
+    source(service, scheduler, problems);
+}
+
+/// Hashing by address keeps clients together as it is; `maglev` does by hashing less, and then forgets nobody.
+fn persistence(service: &DraftService, scheduler: Scheduler, problems: &mut Problems) {
+    let Some(persistence) = &service.persistence else { return };
+    let refused = match scheduler {
+        Scheduler::Maglev => None,
+        Scheduler::SourceHash => Some((
+            "keeps every client on one backend by itself",
+            "`source_prefix_v4` and `source_prefix_v6` say who is one client",
+        )),
+        Scheduler::DestinationHash => Some((
+            "sends all clients of an address to one backend",
+            "take it out, or use `scheduler = \"source-hash\"`",
+        )),
+    };
+    if let Some((why, help)) = refused {
+        let message = format!("`persistence` cannot go with `scheduler = \"{}\"`, which {why}", scheduler.name());
+        problems.push(Diagnostic::new(Code::PersistenceByHash, message, persistence.span).help(help));
+    } else if let Some(At { span, .. }) = persistence.timeout.given() {
+        let message = "`timeout` has no effect: with `maglev` no client is remembered, hence none forgotten";
+        problems.push(Diagnostic::new(Code::NoEffect, message, *span).help("take it out"));
+    }
+}
+
+fn source(service: &DraftService, scheduler: Scheduler, problems: &mut Problems) {
+    if scheduler == Scheduler::SourceHash {
+        return;
+    }
+    let mut no_effect = |span: Option<Span>, key: &str, help: &str| {
+        if let Some(span) = span {
+            let message = format!("`{key}` has no effect: it is for `scheduler = \"source-hash\"`");
+            problems.push(Diagnostic::new(Code::NoEffect, message, span).help(help));
+        }
+    };
+    let prefixes = "take it out, or use `persistence`, which has prefixes too";
+    no_effect(service.source_prefix.written, "source_prefix", prefixes);
+    let port = service.source_port.given().filter(|at| at.value).map(|at| at.span);
+    no_effect(port, "source_port", "take it out");
+}

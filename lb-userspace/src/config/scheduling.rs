@@ -1,0 +1,82 @@
+//! How a service chooses backends, typed: its scheduler, and how long and how closely clients stay with one. As with
+//! [`super::model`], a value that exists is valid.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::model::{Service, Word, words};
+
+words! {
+    /// How a backend is chosen. All of these look a flow up in the lookup table; they differ in what they look up.
+    Scheduler {
+        /// Consistent hashing of the whole flow.
+        Maglev = "maglev",
+        /// Of the client's address: all connections of a client go to one backend.
+        SourceHash = "source-hash",
+        /// Of the service's address.
+        DestinationHash = "destination-hash",
+    }
+}
+
+/// `persistence`: clients that have come to a backend come back to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Persistence {
+    /// For so long after a client's last connection has ended; `None`: for as long as the lookup table says so.
+    pub timeout: Option<Duration>,
+    /// Who counts as one client.
+    pub prefixes: Prefixes,
+}
+
+/// Leading bits of a client's address that make it one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Prefixes {
+    /// Of 32.
+    pub v4: u8,
+    /// Of 128.
+    pub v6: u8,
+}
+
+impl Prefixes {
+    /// Every address is a client of its own.
+    pub const HOSTS: Self = Self { v4: 32, v6: 128 };
+
+    /// The leading bits of the sixteen octets of an address of this one's family, IPv4 in its v4-mapped form.
+    pub fn of(&self, address: IpAddr) -> u8 {
+        match address {
+            IpAddr::V4(_) => 96 + self.v4,
+            IpAddr::V6(_) => self.v6,
+        }
+    }
+}
+
+/// The part of a flow that its slot is the hash of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelectionKey {
+    /// The client's address and both ports.
+    Flow,
+    /// The client's address as far as these prefixes, and its port if so, whatever listener it comes to.
+    Source {
+        /// See [`Prefixes`].
+        prefixes: Prefixes,
+        /// Whether the client's port counts.
+        port: bool,
+    },
+    /// The service's address.
+    Destination,
+}
+
+impl Service {
+    /// What the lookup table is asked with.
+    pub fn selection_key(&self) -> SelectionKey {
+        match (self.scheduler, self.persistence) {
+            (Scheduler::Maglev, None) => SelectionKey::Flow,
+            (Scheduler::Maglev, Some(persistence)) => {
+                SelectionKey::Source { prefixes: persistence.prefixes, port: false }
+            }
+            (Scheduler::SourceHash, _) => SelectionKey::Source { prefixes: self.source_prefix, port: self.source_port },
+            (Scheduler::DestinationHash, _) => SelectionKey::Destination,
+        }
+    }
+}
