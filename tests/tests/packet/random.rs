@@ -65,7 +65,8 @@ fn request(random: &mut Random, f: Flavour) -> Frame {
     let service = match random.below(usize::from(port::END - port::DIRECT)) as u16 + port::DIRECT {
         port::OTHERS => port::NONE,
         97..port::DRAINED => port::UNSETTLED,
-        108..port::BY_CLIENT_AND_PORT | 111..port::END => port::BY_CLIENT,
+        port::BY_CLIENT_AND_PORT => port::BY_CLIENT_AND_PORT,
+        108..port::END => port::BY_CLIENT,
         service => service,
     };
     let address = match random.below(14) {
