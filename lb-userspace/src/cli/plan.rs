@@ -98,7 +98,7 @@ mod tests {
             shown(&plan, "would"),
             "+ service web (2 backends)\n- backend dns/a\n\n1 write; would give another owner to 10 of 16384 slots \
              (their established flows stay)\nweb: most established flows would lose their backend, since the lookup table \
-             changes size\n"
+             changes size or is asked otherwise\n"
         );
     }
 }
