@@ -16,7 +16,7 @@ use super::{PeerNews, RouterReport};
 use crate::config::Peer;
 use crate::vrrp::view::PeerView;
 
-/// Past lives of the peer that are remembered, so that none of them comes back; the oldest goes.
+/// Past lives of the peer that are remembered, so that nothing heard of them is heard again; the oldest goes.
 const MAX_RETIRED: usize = 1_024;
 
 /// Whatever is configured, so that time passes between two.
@@ -47,7 +47,8 @@ pub struct PeerLink {
     outbox: Outbox,
     paths: Vec<Path>,
     session: Option<Session>,
-    retired: VecDeque<u64>,
+    /// Each with the newest number that was heard of it.
+    retired: VecDeque<(u64, u64)>,
     since: Duration,
     refused: BTreeMap<Refusal, u64>,
 }
@@ -224,7 +225,7 @@ impl PeerLink {
         if header.boot == self.boot {
             return Err(Refusal::Reflection);
         }
-        if self.retired.contains(&header.boot) {
+        if self.retired.iter().any(|&(boot, newest)| boot == header.boot && newest >= header.number) {
             return Err(Refusal::Replay);
         }
         let session = self.session.as_ref().filter(|session| session.boot == header.boot);
@@ -239,14 +240,19 @@ impl PeerLink {
     }
 
     /// The peer has proven itself in this life. It is answered at once, so that it knows the same of us.
+    ///
+    /// It may be a life that was taken for a past one: on a slower path a datagram of an earlier life can arrive when a later
+    /// one has begun already. What is newer than all that was heard of it is no replay, so the later life is back with
+    /// its next heartbeat.
     fn begin_session(&mut self, header: &Header) -> Option<PeerNews> {
         self.urgent = true;
         self.outbox.refresh();
+        self.retired.retain(|&(boot, _)| boot != header.boot);
         let past = self.session.replace(Session::new(header))?;
         if self.retired.len() == MAX_RETIRED {
             self.retired.pop_front();
         }
-        self.retired.push_back(past.boot);
+        self.retired.push_back((past.boot, past.newest()));
         Some(PeerNews::Restarted)
     }
 
@@ -360,6 +366,11 @@ impl Session {
             hears_us: (false, 0),
             remote: Remote::default(),
         }
+    }
+
+    /// The newest number that was heard of it, on any path.
+    fn newest(&self) -> u64 {
+        self.numbers.values().copied().max().unwrap_or_default()
     }
 
     /// Takes note of a fresh datagram; whether it says that the peer no longer hears us.
