@@ -88,7 +88,11 @@ pub struct Service {
     /// Leading bits of the hashed address that count, of its sixteen octets: 96 more than an IPv4 prefix has.
     pub key_prefix: u8,
     /// Reserved, zero.
-    pub reserved: [u8; 10],
+    pub reserved0: [u8; 2],
+    /// Who chooses backends for new flows, which are recorded: the index of a [`Chooser`]; 0: the lookup table says.
+    pub chooser: u32,
+    /// Reserved, zero.
+    pub reserved: [u8; 4],
 }
 
 /// The live word that is 1 and stays 1: what follows no virtual router has it.
@@ -288,6 +292,128 @@ pub mod record_state {
     pub const CLOSING: u16 = 3;
 }
 
+/// Values of [`Record::state`] for a flow of a stateful service; [`crate::connection`] says how they follow one another.
+pub mod connection_state {
+    /// Only a SYN was seen.
+    pub const SYN_RECEIVED: u16 = 1;
+    /// Data flows.
+    pub const ESTABLISHED: u16 = 2;
+    /// The client has ended it.
+    pub const FIN_WAIT: u16 = 3;
+    /// The client has ended it before data flowed.
+    pub const TIME_WAIT: u16 = 4;
+    /// The client has reset it.
+    pub const CLOSED: u16 = 5;
+    /// It is not TCP.
+    pub const DATAGRAMS: u16 = 6;
+}
+
+/// How the backend of a new flow is chosen in a stateful service, for all of its listeners. One cache line.
+///
+/// Each field is stored by itself, while packets flow.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Chooser {
+    /// Whose turn it is, under rules that take turns: [`crate::scheduler::turns::Turn`]. Written by the packet path.
+    pub turn: u64,
+    /// The [`Load`] of the pool's backend 0 (low half), and how many there are (high half).
+    pub places: u64,
+    /// The passes of turns: what the first asks for (low half), and by how much each asks for less (high half).
+    pub passes: u64,
+    /// The number of a [`crate::scheduler::Rule`]; 0: the lookup table says, and nothing new is recorded.
+    pub rule: u32,
+    /// For how long a connection is remembered that the client has ended, in seconds.
+    pub fin_timeout: u32,
+    /// Reserved, zero.
+    pub reserved: [u64; 4],
+}
+
+impl Chooser {
+    /// A word of two halves, as `places` and `passes` are.
+    pub const fn pair(low: u32, high: u32) -> u64 {
+        (high as u64) << 32 | low as u64
+    }
+
+    /// The low half of such a word.
+    #[inline(always)]
+    pub const fn low(pair: u64) -> u32 {
+        pair as u32
+    }
+
+    /// The high half of such a word.
+    #[inline(always)]
+    pub const fn high(pair: u64) -> u32 {
+        (pair >> 32) as u32
+    }
+
+    /// The load of the pool's backend 0.
+    #[inline(always)]
+    pub const fn first_load(&self) -> u32 {
+        Self::low(self.places)
+    }
+
+    /// How many loads there are.
+    #[inline(always)]
+    pub const fn loads(&self) -> u32 {
+        Self::high(self.places)
+    }
+
+    /// What the first pass asks for.
+    #[inline(always)]
+    pub const fn top(&self) -> u32 {
+        Self::low(self.passes)
+    }
+
+    /// By how much each pass asks for less.
+    #[inline(always)]
+    pub const fn step(&self) -> u32 {
+        Self::high(self.passes)
+    }
+}
+
+/// What a backend of a stateful service may take, and what it has. Two to a cache line.
+///
+/// Each field is stored by itself, while packets flow; the counts are added to by all CPUs, and by user space when it forgets
+/// connections.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Load {
+    /// Its weight; 0 gets no new flow.
+    pub weight: u32,
+    /// It gets no new flow until user space says that it has room again.
+    pub full: u32,
+    /// Connections from which on it is full; 0 = never.
+    pub upper: u32,
+    /// Connections below which it has room again; 0 = three quarters of `upper`.
+    pub lower: u32,
+    /// Established connections. Below 0, for a moment, when CPUs race.
+    pub active_count: i32,
+    /// All other connections.
+    pub inactive_count: i32,
+    /// Reserved, zero.
+    pub reserved: [u32; 2],
+}
+
+impl Load {
+    /// Established connections.
+    #[inline(always)]
+    pub const fn active(&self) -> u32 {
+        if self.active_count < 0 { 0 } else { self.active_count as u32 }
+    }
+
+    /// All other connections.
+    #[inline(always)]
+    pub const fn inactive(&self) -> u32 {
+        if self.inactive_count < 0 { 0 } else { self.inactive_count as u32 }
+    }
+
+    /// All connections.
+    #[inline(always)]
+    pub const fn connections(&self) -> u32 {
+        self.active().saturating_add(self.inactive())
+    }
+}
+
 /// The fragment table's key: what all fragments of one datagram share (RFC 791, RFC 8200 section 4.5).
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -356,6 +482,8 @@ const _: () = {
     assert!(size_of::<Root>() == 64);
     assert!(size_of::<Service>() == 64);
     assert!(size_of::<Row>() == 64);
+    assert!(size_of::<Chooser>() == 64);
+    assert!(size_of::<Load>() == 32);
     assert!(size_of::<Reverse>() == 64);
     assert!(size_of::<Counters>() == 24);
     assert!(size_of::<Signs>() == 24);

@@ -27,6 +27,8 @@ macro_rules! reasons {
 
 /// Where, among the counters of reasons, records that could not be made are counted: behind every reason there will be.
 pub const REFUSALS: u32 = 63;
+/// The same for flows of stateful services that could not be recorded.
+pub const UNRECORDED: u32 = 62;
 
 /// What becomes of a packet that is not forwarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

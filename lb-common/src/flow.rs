@@ -87,7 +87,7 @@ impl Record {
         match signal {
             Signal::Opens => record_state::OPENING,
             Signal::Continues => record_state::OPEN,
-            Signal::Closes => record_state::CLOSING,
+            Signal::Closes | Signal::Resets => record_state::CLOSING,
         }
     }
 }

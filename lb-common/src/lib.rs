@@ -9,6 +9,7 @@
 pub mod abi;
 pub mod address;
 pub mod checksum;
+pub mod connection;
 pub mod counters;
 pub mod flow;
 pub mod hash;

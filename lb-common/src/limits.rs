@@ -6,6 +6,8 @@ pub const MAX_LISTENERS: usize = 4096;
 pub const MAX_BACKENDS_PER_SERVICE: usize = 8192;
 /// Rows in all: one for each backend of each listener.
 pub const MAX_ROWS: usize = 262_144;
+/// Choosers of stateful services: one each, and the first for all others.
+pub const CHOOSERS: usize = MAX_LISTENERS + 1;
 /// Datagrams in fragments that are remembered at a time; the least recently used makes room.
 pub const FRAGMENT_ENTRIES: usize = 16_384;
 /// Smallest and largest size of one lookup table, in slots; always a power of two.

@@ -3,8 +3,12 @@
 //! to `direct` backends by the way of clients' packets.
 #![no_std]
 #![no_main]
+// For the atomic instructions of this target, which the compiler has no types for.
+#![feature(asm_experimental_arch)]
 
+mod atomic;
 mod packet;
+mod stateful;
 mod steer;
 mod tables;
 mod trace;
@@ -25,10 +29,12 @@ pub fn fairway(context: XdpContext) -> u32 {
 /// Forwards and passes like [`fairway`], and logs what happens to the packets that the filter takes.
 #[xdp(frags)]
 pub fn fairway_trace(context: XdpContext) -> u32 {
-    // There is always an element 0; the verifier wants to see it checked.
-    let Some(notes) = trace::begin(&context) else { return xdp_action::XDP_PASS };
-    let action = traced(context.ctx, notes);
-    trace::end(&context, notes);
+    // What each of them needs of the stack is free again for the next.
+    if !trace::begin(context.ctx) {
+        return xdp_action::XDP_PASS;
+    }
+    let action = traced(context.ctx);
+    trace::end(context.ctx);
     action
 }
 
@@ -40,7 +46,8 @@ pub fn fairway_steer(context: TcContext) -> i32 {
 
 /// A function of its own, so that the packet path and the logging do not share 512 octets of stack.
 #[inline(never)]
-fn traced(context: *mut xdp_md, notes: trace::Notebook) -> u32 {
+fn traced(context: *mut xdp_md) -> u32 {
+    let Some(notes) = trace::Notebook::of_this_cpu() else { return xdp_action::XDP_PASS };
     let context = XdpContext::new(context);
     action(process(&mut packet::Frame(&context), &tables::Maps(&context, notes)))
 }

@@ -1,31 +1,40 @@
 //! The maps, behind the trait that the packet path asks. Sizes given here are the smallest; user space sets the real ones
 //! when it loads the object.
 
+use core::ffi::c_void;
+
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
-use aya_ebpf::helpers::generated::{bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_xdp_load_bytes};
+use aya_ebpf::helpers::generated::{
+    bpf_fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop, bpf_xdp_load_bytes,
+};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
-    Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, ProbeTarget,
-    Record, Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    Chooser, Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, Load,
+    ProbeTarget, Record, Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
 };
 use lb_common::address::Address;
-use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason};
+use lb_common::connection::Counted;
+use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason, UNRECORDED};
 use lb_common::flow::Flow;
 use lb_common::limits::{
-    COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT, PROBE_TARGETS as PROBE_TARGET_COUNT,
-    SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
+    CHOOSERS as CHOOSER_COUNT, COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT,
+    PROBE_TARGETS as PROBE_TARGET_COUNT, SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
 };
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
+use lb_common::packet::transport::Flags;
 use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::probe::PLACES;
+use lb_common::scheduler::Go;
 use lb_common::slot::Slot;
 
+use crate::atomic;
 use crate::packet::context;
+use crate::stateful;
 use crate::trace::Tracer;
 
 /// Sixteen slots: BPF arrays round each value up to 8 octets, so a bare `u32` would waste half the cache.
@@ -68,6 +77,14 @@ static FLOWS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF
 static UDP_FLOWS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
 static UDP_FLOWS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+static CHOOSERS: Array<Chooser> = Array::with_max_entries(CHOOSER_COUNT as u32, BPF_F_MMAPABLE);
+#[map]
+static LOADS: Array<Load> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+#[map]
+static CONNECTIONS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+static CONNECTIONS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry> = LruHashMap::with_max_entries(FRAGMENT_ENTRIES as u32, 0);
 #[map]
@@ -184,7 +201,6 @@ impl<T: Tracer> Tables for Maps<'_, T> {
 
     #[inline(always)]
     fn insert_record(&self, flow: &Flow, record: Record) -> Inserted {
-        const EXISTS: i32 = -17;
         let flags = u64::from(BPF_NOEXIST);
         let result = match (flow.source.is_v4(), flow.protocol == protocol::UDP) {
             (true, false) => FLOWS_V4.insert(flow.key4(), record, flags),
@@ -192,11 +208,112 @@ impl<T: Tracer> Tables for Maps<'_, T> {
             (false, false) => FLOWS_V6.insert(flow.key6(), record, flags),
             (false, true) => UDP_FLOWS_V6.insert(flow.key6(), record, flags),
         };
-        match result {
-            Ok(()) => Inserted::Done,
-            Err(EXISTS) => Inserted::Exists,
-            Err(_) => Inserted::Full,
+        inserted(result)
+    }
+
+    #[inline(always)]
+    fn owner(&self, service: &Service, flow: &Flow, flags: Option<Flags>) -> u32 {
+        stateful::ask(service, flow, flags)
+    }
+
+    #[inline(always)]
+    fn chooser(&self, index: u32) -> Option<Chooser> {
+        let chooser = CHOOSERS.get(index)?;
+        // SAFETY: a reference is valid for reads. Volatile because user space stores these words while packets flow, and a
+        // decision must see each of them once.
+        unsafe {
+            Some(Chooser {
+                places: core::ptr::read_volatile(&chooser.places),
+                passes: core::ptr::read_volatile(&chooser.passes),
+                rule: core::ptr::read_volatile(&chooser.rule),
+                fin_timeout: core::ptr::read_volatile(&chooser.fin_timeout),
+                ..Chooser::default()
+            })
         }
+    }
+
+    #[inline(always)]
+    fn turn(&self, chooser: u32) -> u64 {
+        // SAFETY: a reference is valid for reads. Volatile because other CPUs replace the word.
+        CHOOSERS.get(chooser).map_or(0, |chooser| unsafe { core::ptr::read_volatile(&chooser.turn) })
+    }
+
+    #[inline(always)]
+    fn take_turn(&self, chooser: u32, before: u64, after: u64) -> bool {
+        let Some(chooser) = CHOOSERS.get_ptr_mut(chooser) else { return false };
+        // SAFETY: the element is valid while the program runs, and the word is aligned.
+        unsafe { atomic::replace(&raw mut (*chooser).turn, before, after) }
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
+    fn load(&self, index: u32) -> Option<Load> {
+        let load = LOADS.get(index)?;
+        // SAFETY: a reference is valid for reads. Volatile because user space and other CPUs change these words while packets
+        // flow.
+        unsafe {
+            Some(Load {
+                weight: core::ptr::read_volatile(&load.weight),
+                full: core::ptr::read_volatile(&load.full),
+                upper: core::ptr::read_volatile(&load.upper),
+                active_count: core::ptr::read_volatile(&load.active_count),
+                inactive_count: core::ptr::read_volatile(&load.inactive_count),
+                ..Load::default()
+            })
+        }
+    }
+
+    #[inline(always)]
+    fn count_connections(&self, load: u32, change: Counted) {
+        let Some(load) = LOADS.get_ptr_mut(load) else { return };
+        // SAFETY: the element is valid while the program runs, and its words are aligned.
+        unsafe {
+            atomic::add(&raw mut (*load).active_count, change.active);
+            atomic::add(&raw mut (*load).inactive_count, change.inactive);
+        }
+    }
+
+    #[inline(always)]
+    fn close(&self, load: u32) {
+        if let Some(load) = LOADS.get_ptr_mut(load) {
+            // SAFETY: the element is valid while the program runs, and the word is aligned. All CPUs store the same.
+            unsafe { core::ptr::write_volatile(&raw mut (*load).full, 1) };
+        }
+    }
+
+    #[inline(always)]
+    fn with_connection<R>(&self, flow: &Flow, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        let record = match flow.source.is_v4() {
+            true => CONNECTIONS_V4.get_ptr_mut(&flow.key4()),
+            false => CONNECTIONS_V6.get_ptr_mut(&flow.key6()),
+        };
+        // SAFETY: as for the records of other flows.
+        record.map(|record| act(unsafe { &mut *record }))
+    }
+
+    #[inline(always)]
+    fn insert_connection(&self, flow: &Flow, record: Record) -> Inserted {
+        let flags = u64::from(BPF_NOEXIST);
+        inserted(match flow.source.is_v4() {
+            true => CONNECTIONS_V4.insert(flow.key4(), record, flags),
+            false => CONNECTIONS_V6.insert(flow.key6(), record, flags),
+        })
+    }
+
+    #[inline(always)]
+    fn note_unrecorded(&self) {
+        add_one(UNRECORDED);
+    }
+
+    #[inline(always)]
+    fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, mut step: F) {
+        // SAFETY: the helper calls `stepped` with the address of `step`, which outlives the call.
+        unsafe { bpf_loop(times, stepped::<F> as *mut c_void, (&raw mut step).cast(), 0) };
     }
 
     #[inline(always)]
@@ -294,6 +411,28 @@ pub fn probe_target(index: u32) -> Option<&'static ProbeTarget> {
 #[inline(always)]
 pub fn row(index: u32) -> Option<&'static Row> {
     ROWS.get(index)
+}
+
+/// The body of the helper's loop.
+///
+/// # Safety
+/// `step` is the address of an `F`.
+unsafe extern "C" fn stepped<F: FnMut(u32) -> Go>(index: u32, step: *mut F) -> i64 {
+    // SAFETY: by this function's contract.
+    match unsafe { (*step)(index) } {
+        Go::On => 0,
+        Go::Stop => 1,
+    }
+}
+
+#[inline(always)]
+fn inserted(result: Result<(), i32>) -> Inserted {
+    const EXISTS: i32 = -17;
+    match result {
+        Ok(()) => Inserted::Done,
+        Err(EXISTS) => Inserted::Exists,
+        Err(_) => Inserted::Full,
+    }
 }
 
 #[inline(always)]

@@ -116,6 +116,14 @@ mod fate {
     pub const DROP: u32 = 3;
 }
 
+impl Notebook {
+    /// There is always one.
+    #[inline(always)]
+    pub fn of_this_cpu() -> Option<Self> {
+        TRACE_NOTES.get_ptr_mut(0).map(Self)
+    }
+}
+
 impl Tracer for Notebook {
     #[inline(always)]
     fn note(&self, step: Step<'_>) {
@@ -229,10 +237,12 @@ fn has_port(ports_wire: u32, port_wire: u16) -> bool {
     source_port_wire(ports_wire) == port_wire || destination_port_wire(ports_wire) == port_wire
 }
 
-/// Opens this CPU's notes for a packet, and keeps its octets as they came in if octets are wanted.
-#[inline(always)]
-pub fn begin(context: &XdpContext) -> Option<Notebook> {
-    let notes = TRACE_NOTES.get_ptr_mut(0)?;
+/// Opens this CPU's notes for a packet, and keeps its octets as they came in if octets are wanted. Whether there are notes: always,
+/// but the verifier wants to see it checked.
+#[inline(never)]
+pub fn begin(context: Context) -> bool {
+    let Some(Notebook(notes)) = Notebook::of_this_cpu() else { return false };
+    let context = &XdpContext::new(context);
     // SAFETY: the element is this CPU's own, and XDP programs of one CPU do not interrupt each other; the context is valid
     // for as long as the program runs.
     unsafe {
@@ -242,12 +252,14 @@ pub fn begin(context: &XdpContext) -> Option<Notebook> {
     if wants_octets() {
         capture(context, direction::IN);
     }
-    Some(Notebook(notes))
+    true
 }
 
 /// Logs the packet if the filter takes it, now that its fate is known.
-#[inline(always)]
-pub fn end(context: &XdpContext, Notebook(notes): Notebook) {
+#[inline(never)]
+pub fn end(context: Context) {
+    let Some(Notebook(notes)) = Notebook::of_this_cpu() else { return };
+    let context = &XdpContext::new(context);
     // SAFETY: as in `Tracer::note`.
     let notes = unsafe { &*notes };
     let Some(filter) = TRACE_FILTER.get(0) else { return };

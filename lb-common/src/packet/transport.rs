@@ -18,8 +18,10 @@ const UDP_CHECKSUM: usize = 6;
 pub enum Signal {
     /// A TCP SYN without ACK: the flow begins here.
     Opens,
-    /// A TCP FIN or RST.
+    /// A TCP FIN.
     Closes,
+    /// A TCP RST.
+    Resets,
     /// Anything else.
     Continues,
 }
@@ -42,26 +44,49 @@ pub const fn ports_wire(source_wire: u16, destination_wire: u16) -> u32 {
     (destination_wire as u32) << 16 | source_wire as u32
 }
 
-/// What the header at `offset` means for its flow; `None` when the fixed header is cut short.
-#[inline(always)]
-pub fn signal<P: Packet>(packet: &P, offset: usize, protocol: u8) -> Option<Signal> {
-    if protocol != protocol::TCP {
-        let _: [u16; UDP_HEADER / 2] = packet.load(offset)?;
-        return Some(Signal::Continues);
-    }
-    let header: [u8; TCP_HEADER] = packet.load(offset)?;
-    let flags = header[TCP_FLAGS];
+/// The flags of a TCP header; none for UDP.
+///
+/// They are carried as they are and read where it matters: a meaning found early would be one more thing that tells apart, for the
+/// kernel's verifier, what is alike from then on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flags(pub u8);
+
+impl Flags {
     const FIN: u8 = 1;
     const SYN: u8 = 2;
     const RST: u8 = 4;
     const ACK: u8 = 16;
-    Some(if flags & (FIN | RST) != 0 {
-        Signal::Closes
-    } else if flags & (SYN | ACK) == SYN {
-        Signal::Opens
-    } else {
-        Signal::Continues
-    })
+
+    /// Whether the flow begins here: SYN alone.
+    #[inline(always)]
+    pub const fn opens(self) -> bool {
+        self.0 & (Self::FIN | Self::SYN | Self::RST | Self::ACK) == Self::SYN
+    }
+
+    /// What they mean for the flow.
+    #[inline(always)]
+    pub const fn signal(self) -> Signal {
+        if self.0 & Self::RST != 0 {
+            Signal::Resets
+        } else if self.0 & Self::FIN != 0 {
+            Signal::Closes
+        } else if self.opens() {
+            Signal::Opens
+        } else {
+            Signal::Continues
+        }
+    }
+}
+
+/// The flags of the header at `offset`; `None` when the fixed header is cut short.
+#[inline(always)]
+pub fn flags<P: Packet>(packet: &P, offset: usize, protocol: u8) -> Option<Flags> {
+    if protocol != protocol::TCP {
+        let _: [u16; UDP_HEADER / 2] = packet.load(offset)?;
+        return Some(Flags(0));
+    }
+    let header: [u8; TCP_HEADER] = packet.load(offset)?;
+    Some(Flags(header[TCP_FLAGS]))
 }
 
 /// Where the checksum of the header at `offset` lies.

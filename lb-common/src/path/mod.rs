@@ -10,17 +10,20 @@ mod nat;
 mod probe;
 mod select;
 pub mod signs;
+pub mod stateful;
 
 use crate::abi::{
-    Displacements, FragmentEntry, FragmentKey, ProbeTarget, Record, Reverse, Root, Row, Service, method, root_flags,
-    row_state,
+    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service, method,
+    root_flags, row_state,
 };
 use crate::address::Address;
+use crate::connection::Counted;
 use crate::counters::{Fate, Reason};
 use crate::flow::Flow;
 use crate::packet::ethernet::{self, Exit, Frame, ethertype};
-use crate::packet::transport::{self, Signal};
+use crate::packet::transport::{self, Flags};
 use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
+use crate::scheduler::Go;
 use crate::slot::Slot;
 
 /// What the packet path asks of the maps and the kernel. Every method is one look-up; none decides anything.
@@ -55,6 +58,36 @@ pub trait Tables {
     fn insert_record(&self, flow: &Flow, record: Record) -> Inserted;
     /// Notes that a record for a flow of `slot` could not be made.
     fn note_refusal(&self, slot: u32, now: u64);
+    /// Whose a flow of a stateful service is: what [`stateful::owner`] says. Asked through here so that the kernel may do it apart.
+    #[inline(always)]
+    fn owner(&self, service: &Service, flow: &Flow, flags: Option<Flags>) -> u32
+    where
+        Self: Sized,
+    {
+        stateful::owner(self, service, flow, flags)
+    }
+    /// Who chooses backends in a stateful service, but for whose turn it is.
+    fn chooser(&self, index: u32) -> Option<Chooser>;
+    /// Whose turn it is in a stateful service, for all CPUs; 0 if there is no such one.
+    fn turn(&self, chooser: u32) -> u64;
+    /// Puts `after` in the place of whose turn it is, if it is still `before`; whether it was.
+    fn take_turn(&self, chooser: u32, before: u64, after: u64) -> bool;
+    /// Any number.
+    fn random(&self) -> u32;
+    /// What a backend of a stateful service may take, and what it has.
+    fn load(&self, index: u32) -> Option<Load>;
+    /// Changes the counts of a load.
+    fn count_connections(&self, load: u32, change: Counted);
+    /// Notes that the backend of a load is full.
+    fn close(&self, load: u32);
+    /// Runs `act` on the record of a flow of a stateful service, if there is one.
+    fn with_connection<R>(&self, flow: &Flow, act: impl FnOnce(&mut Record) -> R) -> Option<R>;
+    /// Makes a record of a flow of a stateful service that has none.
+    fn insert_connection(&self, flow: &Flow, record: Record) -> Inserted;
+    /// Counts a flow of a stateful service that could not be recorded.
+    fn note_unrecorded(&self);
+    /// Runs `step` with 0, 1, … up to below `times`, until it says to stop.
+    fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F);
     /// What the first fragment of a datagram decided.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry>;
     /// Remembers what the first fragment of a datagram decided.
@@ -253,16 +286,16 @@ fn request<P: Packet, T: Tables>(
 ) -> Result<u32, Reason> {
     tables.trace(Step::Flow(flow));
     live_word::check(tables, service.live)?;
-    let signal = transport::signal(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
-    let row = select::row(tables, service, flow, signal)?;
+    let flags = transport::flags(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
+    let row = select::row(tables, service, flow, flags)?;
     if datagram.part == Part::First {
         fragment::remember_request(tables, datagram, service, row);
     }
-    if signal == Signal::Opens {
+    if flags.opens() {
         signs::syn(packet, tables, service, flow, datagram.transport, row);
     }
     let interface = forward(packet, tables, frame, datagram, row, Some(flow.ports_wire))?;
-    tables.count(row, datagram.length, signal == Signal::Opens);
+    tables.count(row, datagram.length, flags.opens());
     Ok(interface)
 }
 

@@ -9,24 +9,21 @@
 //! A steady flow costs one hash and one load; no helper is called. If a record cannot be made, the packet goes to the
 //! *previous* owner and the refusal is noted, which keeps the slot unsettled for longer.
 
-use super::{Inserted, Step, Tables, is_alive};
+use super::{Inserted, Step, Tables, is_alive, stateful};
 use crate::abi::{Record, Service, service_flags};
 use crate::counters::Reason;
 use crate::flow::Flow;
 use crate::packet::protocol;
-use crate::packet::transport::Signal;
+use crate::packet::transport::{Flags, Signal};
 use crate::selection;
 use crate::slot::{NONE, Slot, SlotState};
 
 /// The row that a packet of a flow goes to.
 #[inline(always)]
-pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) -> Result<u32, Reason> {
-    let index = selection::slot(service, flow);
-    let slot = slot(tables, service, index)?;
-    let owner = if slot.state() == SlotState::Settled || !keeps_records(service, flow) {
-        slot.current()
-    } else {
-        recorded(tables, service, flow, signal, index, slot)
+pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Flags) -> Result<u32, Reason> {
+    let owner = match stateful_backend(tables, service, flow, Some(flags)) {
+        Some(backend) => backend,
+        None => by_slot(tables, service, flow, flags)?,
     };
     row_of(service, owner)
 }
@@ -34,18 +31,48 @@ pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal
 /// The row of the flow that an ICMP error quotes: looked up, never recorded.
 #[inline(always)]
 pub fn row_of_quoted<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<u32, Reason> {
-    let slot = slot(tables, service, selection::slot(service, flow))?;
-    let owner = if slot.state() == SlotState::Settled || !keeps_records(service, flow) {
-        slot.current()
-    } else {
-        let now = tables.now();
-        let known = tables.with_record(flow, |record| usable(tables, service, record, now).then_some(record.backend));
-        match known.flatten() {
-            Some(backend) => backend,
-            None => owner_without_record(tables, service, slot, Signal::Continues),
-        }
+    let owner = match stateful_backend(tables, service, flow, None) {
+        Some(backend) => backend,
+        None => quoted_by_slot(tables, service, flow)?,
     };
     row_of(service, owner)
+}
+
+/// What [`stateful`] says, of a service that it is asked about.
+#[inline(always)]
+fn stateful_backend<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Option<Flags>) -> Option<u16> {
+    // Not a flag: what the verifier learns of the flags by asking for one would keep apart what meets again after this.
+    match service.chooser {
+        0 => None,
+        _ => stateful::backend(tables, service, flow, flags),
+    }
+}
+
+/// The owner of a flow, by the lookup table.
+#[inline(always)]
+fn by_slot<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Flags) -> Result<u16, Reason> {
+    let index = selection::slot(service, flow);
+    let slot = slot(tables, service, index)?;
+    Ok(if slot.state() == SlotState::Settled || !keeps_records(service, flow) {
+        slot.current()
+    } else {
+        recorded(tables, service, flow, flags.signal(), index, slot)
+    })
+}
+
+/// The owner of a quoted flow, by the lookup table.
+#[inline(always)]
+fn quoted_by_slot<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<u16, Reason> {
+    let slot = slot(tables, service, selection::slot(service, flow))?;
+    if slot.state() == SlotState::Settled || !keeps_records(service, flow) {
+        return Ok(slot.current());
+    }
+    let now = tables.now();
+    let known = tables.with_record(flow, |record| usable(tables, service, record, now).then_some(record.backend));
+    Ok(match known.flatten() {
+        Some(backend) => backend,
+        None => owner_without_record(tables, service, slot, Signal::Continues),
+    })
 }
 
 #[inline(always)]
@@ -117,8 +144,10 @@ fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signa
 #[inline(always)]
 fn owner_without_record<T: Tables>(tables: &T, service: &Service, slot: Slot, signal: Signal) -> u16 {
     match signal {
-        Signal::Closes | Signal::Continues if is_owner_alive(tables, service, slot.previous()) => slot.previous(),
-        Signal::Opens | Signal::Closes | Signal::Continues => slot.current(),
+        Signal::Closes | Signal::Resets | Signal::Continues if is_owner_alive(tables, service, slot.previous()) => {
+            slot.previous()
+        }
+        Signal::Opens | Signal::Closes | Signal::Resets | Signal::Continues => slot.current(),
     }
 }
 

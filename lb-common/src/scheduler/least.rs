@@ -49,11 +49,12 @@ impl Least {
     }
 }
 
-/// The state of one walk: the cheapest so far.
+/// The state of one walk: the cheapest so far. Its order keeps the kernel's stores aligned.
+#[repr(C, align(8))]
 pub struct Search {
-    rule: Least,
-    index: u32,
     best: Cost,
+    index: u32,
+    rule: Least,
 }
 
 /// No candidate was found yet: no pool has such an index.

@@ -162,6 +162,7 @@ impl Candidate {
 }
 
 /// What a flow costs: a load shared by so much weight, which is never 0. Compared crosswise, as IPVS does, in 64 bits throughout.
+#[repr(C)]
 #[derive(Clone, Copy)]
 struct Cost {
     load: u64,

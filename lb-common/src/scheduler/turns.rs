@@ -12,8 +12,8 @@
 
 use super::{Candidate, Candidates, Go, Pool, Visitor};
 
-/// How often a CPU tries to take a turn before it shares one.
-pub const ATTEMPTS: u32 = 4;
+/// How often a CPU tries to take a turn before it shares one. The kernel's verifier walks each try.
+pub const ATTEMPTS: u32 = 2;
 
 /// The backend whose turn it is, by the passes given: [`Passes::SINGLE`] for rr, those of the weights for wrr. `None` if all are
 /// full or without weight.
@@ -115,22 +115,26 @@ impl Turn {
 }
 
 /// The state of one walk: the best that a later pass would take, unless one is met that this pass takes.
+///
+/// The order matters to the kernel: what is zero at first comes first, at a multiple of eight, since the compiler joins these stores, and
+/// the verifier takes only aligned ones.
+#[repr(C, align(8))]
 struct Search {
-    /// What this pass asks for.
-    asks: u32,
-    /// Whom it has not come to yet are at this index and above.
-    passed: u32,
-    /// What weight suffices for the next pass: more is no advantage. After the last pass that is the first, for the heaviest.
-    cap: u32,
-    level: bool,
-    /// Whether the pass has any left.
-    unfinished: bool,
     index: u32,
     reach: u32,
     /// The best so far lies behind where the walk began, so that one of equal weight before it comes first.
     is_late: bool,
     /// It is of this pass.
     is_this_pass: bool,
+    level: bool,
+    /// Whether the pass has any left.
+    unfinished: bool,
+    /// What this pass asks for.
+    asks: u32,
+    /// Whom it has not come to yet are at this index and above.
+    passed: u32,
+    /// What weight suffices for the next pass: more is no advantage. After the last pass that is the first, for the heaviest.
+    cap: u32,
 }
 
 impl Search {

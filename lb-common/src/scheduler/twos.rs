@@ -43,11 +43,13 @@ impl Visitor for Total {
     }
 }
 
+/// Its order keeps the kernel's stores aligned.
+#[repr(C, align(8))]
 struct Draw {
-    lots: [u32; 2],
-    /// The weight of those seen.
-    passed: u32,
     drawn: [Option<Drawn>; 2],
+    /// The weight of those seen.
+    passed: u64,
+    lots: [u32; 2],
 }
 
 #[derive(Clone, Copy)]
@@ -62,12 +64,12 @@ impl Visitor for Draw {
         if !candidate.is_open() {
             return Go::On;
         }
-        self.passed = self.passed.wrapping_add(candidate.weight);
+        self.passed += candidate.weight as u64;
         let cost = Cost { load: candidate.overhead(), weight: candidate.weight };
-        if self.drawn[0].is_none() && self.lots[0] < self.passed {
+        if self.drawn[0].is_none() && (self.lots[0] as u64) < self.passed {
             self.drawn[0] = Some(Drawn { index, cost });
         }
-        if self.drawn[1].is_none() && self.lots[1] < self.passed {
+        if self.drawn[1].is_none() && (self.lots[1] as u64) < self.passed {
             self.drawn[1] = Some(Drawn { index, cost });
         }
         if self.drawn[0].is_some() && self.drawn[1].is_some() { Go::Stop } else { Go::On }

@@ -15,7 +15,7 @@ use super::output::{self, Output};
 use super::status::weight;
 use super::table::{Cell, Table, Tone};
 use super::units::{ago, bytes, now};
-use crate::controller::view::{API_VERSION, BackendStatus, ServiceStatus, Status};
+use crate::controller::view::{API_VERSION, BackendStatus, Connections, ServiceStatus, Status};
 
 /// Pause of `--watch`.
 const WATCH: Duration = Duration::from_secs(1);
@@ -172,6 +172,8 @@ fn backend_table(status: &Status, now: f64) -> Table {
         "FORWARDING",
         ">WEIGHT",
         ">SLOTS",
+        ">ACTIVE",
+        ">INACTIVE",
         "STATE",
         "SINCE",
         "NEXT HOP",
@@ -188,6 +190,8 @@ fn backend_table(status: &Status, now: f64) -> Table {
                 Cell::from(&backend.forwarding),
                 weight(backend).into(),
                 backend.slots.into(),
+                connections(backend, |it| it.active).into(),
+                connections(backend, |it| it.inactive).into(),
                 backend_state(backend),
                 ago(now, backend.since).into(),
                 Cell::toned(&backend.next_hop, tone),
@@ -196,6 +200,11 @@ fn backend_table(status: &Status, now: f64) -> Table {
         }
     }
     table
+}
+
+/// A number of its connections, where they are counted.
+fn connections(backend: &BackendStatus, pick: fn(&Connections) -> u32) -> String {
+    backend.connections.as_ref().map_or_else(|| "-".to_owned(), |it| pick(it).to_string())
 }
 
 /// A backend's state as a cell.
@@ -207,7 +216,8 @@ pub fn backend_state(backend: &BackendStatus) -> Cell {
         _ => Tone::Odd,
     };
     let leaving = if backend.leaving { " (leaving)" } else { "" };
-    Cell::toned(format!("{}{leaving}", backend.state), tone)
+    let full = if backend.connections.is_some_and(|it| it.full) { " (full)" } else { "" };
+    Cell::toned(format!("{}{leaving}{full}", backend.state), tone)
 }
 
 /// The interfaces; whatever is not native is shouted.
@@ -277,10 +287,10 @@ mod tests {
         check(
             Kind::Backends,
             "\
-SERVICE  BACKEND  ADDRESS    FORWARDING  WEIGHT  SLOTS  STATE            SINCE  NEXT HOP                   WHY
-we\"b     web1     10.0.0.11  direct         100   8192  up               2m 5s  02:00:00:00:00:0b on eth0  no check is configured
-we\"b     web2     10.0.0.12  direct         100   8192  unchecked        2m 5s  no answer to ARP on eth0   answers its check
-we\"b     web2     10.0.0.13  direct         100   8192  drain (leaving)  2m 5s  02:00:00:00:00:0b on eth0  removed from the configuration
+SERVICE  BACKEND  ADDRESS    FORWARDING  WEIGHT  SLOTS  ACTIVE  INACTIVE  STATE            SINCE  NEXT HOP                   WHY
+we\"b     web1     10.0.0.11  direct         100   8192       5         7  up (full)        2m 5s  02:00:00:00:00:0b on eth0  no check is configured
+we\"b     web2     10.0.0.12  direct         100   8192       -         -  unchecked        2m 5s  no answer to ARP on eth0   answers its check
+we\"b     web2     10.0.0.13  direct         100   8192       -         -  drain (leaving)  2m 5s  02:00:00:00:00:0b on eth0  removed from the configuration
 ",
         );
     }

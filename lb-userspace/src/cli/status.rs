@@ -82,6 +82,12 @@ fn flows(flows: &FlowsStatus, at_risk: u64) -> String {
         "flows    {} TCP and {} UDP recorded, of {} each; {at_risk} at risk on failover\n",
         flows.tcp, flows.udp, flows.capacity
     );
+    if flows.stateful > 0 || flows.unrecorded > 0 {
+        let FlowsStatus { stateful, stateful_capacity, unrecorded, .. } = flows;
+        out.push_str(&format!(
+            "         {stateful} of stateful schedulers, of {stateful_capacity} a family; {unrecorded} found no room\n"
+        ));
+    }
     if flows.refusals > 0 {
         out.push_str(&format!("         {} refusals: the table was full\n", flows.refusals));
     }
@@ -175,6 +181,7 @@ mod tests {
 node     lb1, up 2h 46m, ready (fairway 0.1.0, kernel 6.12.0, pid 4242)
 config   /etc/fairway/fairway.toml, in force for 2h 30m (hash 00112233aabbccdd)
 flows    12 TCP and 0 UDP recorded, of 1048576 each; 12 at risk on failover
+         13 of stateful schedulers, of 4096 a family; 2 found no room
          3 refusals: the table was full
 {VRRP}
 INTERFACE  MODE      MTU  SINCE   WHY
@@ -184,7 +191,7 @@ eth1       GENERIC  1500  2h 46m  the driver has no native XDP
 service we\"b: tcp://203.0.113.10:80 tcp://203.0.113.10:443, direct, maglev
   12 of 16384 slots unsettled, 3 with exceptions
   BACKEND  ADDRESS    STATE            SINCE  WEIGHT  CONNECTIONS  WHY
-  web1     10.0.0.11  up               2m 5s     100           70  no check is configured
+  web1     10.0.0.11  up (full)        2m 5s     100           70  no check is configured
   web2     10.0.0.12  unchecked        2m 5s     100           30  answers its check; UNREACHABLE: no answer to ARP on eth0
   web2     10.0.0.13  drain (leaving)  2m 5s     100           20  removed from the configuration
 ";

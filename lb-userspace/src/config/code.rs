@@ -78,7 +78,8 @@ codes! {
     ExpectTwice = "FW0133", "A check has both `expect` and `expect_regex`.";
     CheckWithoutPort = "FW0134", "It is not known which port a check asks.";
     QuorumTooLarge = "FW0135", "A service needs more backends for its quorum than it has.";
-    PersistenceByHash = "FW0136", "Persistence beside a scheduler that decides by address already.";
+    PersistenceByHash = "FW0136", "Persistence beside a scheduler that it cannot go with.";
+    LowerAboveUpper = "FW0137", "A lower threshold that is not below the upper one.";
     FewSlots = "FW0201", "So few slots a backend that the shares become uneven.";
     NoBackends = "FW0202", "A service has no backends.";
     AllWeightsZero = "FW0203", "Every backend of a service has weight 0.";

@@ -119,6 +119,7 @@ pub(super) struct DraftService {
     pub persistence: Option<DraftPersistence>,
     pub vrrp: Field<Option<String>>,
     pub idle_timeout: Field<Duration>,
+    pub fin_timeout: Field<Duration>,
     pub udp: Field<UdpMode>,
     pub on_no_backend: Field<OnNoBackend>,
     pub nat_exclude: Vec<At<IpNet>>,
@@ -143,6 +144,8 @@ pub(super) struct DraftBackend {
     pub address: Field<IpAddr>,
     pub port: Field<u16>,
     pub weight: Field<u16>,
+    pub upper_threshold: Field<u32>,
+    pub lower_threshold: Field<u32>,
     pub priority: Field<u8>,
     /// The service's where it sets none.
     pub forwarding: Field<Forwarding>,
@@ -201,6 +204,7 @@ impl DraftService {
             persistence: whole(self.persistence, DraftPersistence::into_persistence)?,
             vrrp: self.vrrp.take()?,
             idle_timeout: self.idle_timeout.take(),
+            fin_timeout: self.fin_timeout.take()?,
             udp: self.udp.take()?,
             on_no_backend: self.on_no_backend.take()?,
             nat_exclude: self.nat_exclude.into_iter().map(|network| network.value).collect(),
@@ -230,6 +234,8 @@ impl DraftBackend {
             address: *self.address.get()?,
             port: self.port.get().copied(),
             weight: self.weight.get().copied().unwrap_or_default(),
+            upper_threshold: self.upper_threshold.get().copied().unwrap_or_default(),
+            lower_threshold: self.lower_threshold.get().copied().unwrap_or_default(),
             priority: self.priority.get().copied().unwrap_or_default(),
             forwarding: *self.forwarding.get()?,
         })
@@ -238,6 +244,8 @@ impl DraftBackend {
     fn into_backend(self) -> Option<Backend> {
         self.weight.get()?;
         self.priority.get()?;
+        self.upper_threshold.get()?;
+        self.lower_threshold.get()?;
         self.target()
     }
 }

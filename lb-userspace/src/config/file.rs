@@ -72,6 +72,7 @@ fn read_dataplane(mut table: TableReader<'_>, interfaces: Vec<String>, problems:
     let mode = table.choice("mode", problems).take();
     let pin_path = table.path("pin_path", problems).take();
     let flow_table_capacity = table.number("flow_table_capacity", problems).take();
+    let stateful_table_capacity = table.number("stateful_table_capacity", problems).take();
     let hash_seed = table.text("hash_seed", problems).take();
     let ready_timeout = table.duration("ready_timeout", problems).take();
     table.finish();
@@ -80,6 +81,7 @@ fn read_dataplane(mut table: TableReader<'_>, interfaces: Vec<String>, problems:
         mode: mode?,
         pin_path: pin_path?,
         flow_table_capacity: flow_table_capacity?,
+        stateful_table_capacity: stateful_table_capacity?,
         hash_seed: hash_seed?,
         ready_timeout: ready_timeout?,
     })
@@ -120,6 +122,7 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
             .map(|table| scheduling::persistence(table, problems)),
         vrrp: table.optional_name("vrrp", problems),
         idle_timeout: table.duration("idle_timeout", problems),
+        fin_timeout: table.duration("fin_timeout", problems),
         udp: table.choice("udp", problems),
         on_no_backend: table.choice("on_no_backend", problems),
         nat_exclude: table.list("nat_exclude", value::network, problems),
@@ -163,6 +166,8 @@ fn backend(mut table: TableReader<'_>, inherited: &Field<Forwarding>, problems: 
         address,
         port: table.small_number("port", problems),
         weight: table.small_number("weight", problems),
+        upper_threshold: table.number("upper_threshold", problems),
+        lower_threshold: table.number("lower_threshold", problems),
         priority: table.octet("priority", problems),
         forwarding,
     };

@@ -226,6 +226,12 @@ static DATAPLANE: Table = Table {
             "A node that hears no master for so long takes over even if it is not ready: better half a service than none.",
         ),
         key(
+            "stateful_table_capacity",
+            Kind::Integer { min: 1024, max: 1 << 26 },
+            Default("1_048_576"),
+            "Flows of services with a stateful scheduler that are recorded, of each address family. They have a table of their own, so that they cannot crowd out others'.",
+        ),
+        key(
             "hash_seed",
             Kind::Text(256),
             Default(r#""fairway""#),
@@ -277,7 +283,7 @@ static SERVICE: Table = Table {
             "scheduler",
             scheduling::SCHEDULERS,
             Default(r#""maglev""#),
-            "How a backend is chosen. `maglev`: consistent hashing of the 5-tuple by weight; `source-hash`: the same of the client's address alone; `destination-hash`: of the service's address. IPVS's names will do.",
+            "How a backend is chosen. `maglev`: consistent hashing of the 5-tuple by weight; `source-hash`: the same of the client's address alone; `destination-hash`: of the service's address. The others choose by a rule of IPVS for each new flow, and record it. IPVS's names will do.",
         ),
         key(
             "source_prefix_v4",
@@ -304,6 +310,12 @@ static SERVICE: Table = Table {
             Kind::Duration { min: 1_000, max: 86_400_000 },
             Absent("15m for TCP, 1m for UDP"),
             "How long a flow may be silent and still keep its backend.",
+        ),
+        key(
+            "fin_timeout",
+            Kind::Duration { min: 1_000, max: 86_400_000 },
+            Default(r#""2m""#),
+            "Stateful schedulers: how long a connection is remembered that the client has ended.",
         ),
         key(
             "quorum",
@@ -389,6 +401,18 @@ static BACKEND: Table = Table {
             Kind::Integer { min: 0, max: 10_000 },
             Default("100"),
             "Share relative to the other backends'. 0 drains: flows stay, new ones go elsewhere.",
+        ),
+        key(
+            "upper_threshold",
+            Kind::Integer { min: 0, max: 1 << 30 },
+            Default("0"),
+            "Stateful schedulers: connections from which on it gets no new ones; 0: no limit.",
+        ),
+        key(
+            "lower_threshold",
+            Kind::Integer { min: 0, max: 1 << 30 },
+            Default("0"),
+            "Connections below which it gets new ones again; 0: three quarters of `upper_threshold`.",
         ),
         key(
             "priority",

@@ -60,6 +60,8 @@ pub struct Dataplane {
     pub pin_path: PathBuf,
     /// Flows either flow table can hold.
     pub flow_table_capacity: u32,
+    /// Flows of services with a stateful scheduler, of each family.
+    pub stateful_table_capacity: u32,
     /// Keys the hash that selects backends; the same on all nodes of a cluster.
     pub hash_seed: String,
     /// A node that hears no master takes over after so long even if it is not ready.
@@ -97,6 +99,8 @@ pub struct Service {
     /// As the file has it; see [`Service::idle_timeout`].
     #[serde(serialize_with = "duration_text")]
     pub idle_timeout: Option<Duration>,
+    /// For how long a stateful scheduler remembers a connection that the client has ended.
+    pub fin_timeout: Duration,
     /// Whether UDP flows are kept.
     pub udp: UdpMode,
     /// What becomes of packets no backend can take.
@@ -150,6 +154,10 @@ pub struct Backend {
     pub port: Option<u16>,
     /// Share relative to the others'; 0 drains.
     pub weight: u16,
+    /// Connections from which on it gets no new ones, under a stateful scheduler; 0: no limit.
+    pub upper_threshold: u32,
+    /// Connections below which it gets new ones again; 0: three quarters of the upper threshold.
+    pub lower_threshold: u32,
     /// Its tier: backends of a higher number get traffic only while those of lower ones do not make the quorum.
     pub priority: u8,
     /// The service's method, or its own.

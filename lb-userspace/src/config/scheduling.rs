@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::model::{Service, Word, words};
 
 words! {
-    /// How a backend is chosen. All of these look a flow up in the lookup table; they differ in what they look up.
+    /// How a backend is chosen. The hashing ones ask the lookup table, with one part of the flow or another; all others choose by a
+    /// rule for each new flow, and record it.
     Scheduler {
         /// Consistent hashing of the whole flow.
         Maglev = "maglev",
@@ -17,6 +18,24 @@ words! {
         SourceHash = "source-hash",
         /// Of the service's address.
         DestinationHash = "destination-hash",
+        /// The next in turn.
+        RoundRobin = "round-robin",
+        /// The next in turn, heavier ones more often.
+        WeightedRoundRobin = "weighted-round-robin",
+        /// Whoever has fewest connections.
+        LeastConnection = "least-connection",
+        /// Whoever has fewest connections for its weight.
+        WeightedLeastConnection = "weighted-least-connection",
+        /// Whoever would have fewest established connections for its weight with one more.
+        ShortestExpectedDelay = "shortest-expected-delay",
+        /// Whoever has none, else as before.
+        NeverQueue = "never-queue",
+        /// The heaviest.
+        WeightedFailover = "weighted-failover",
+        /// The heaviest that has no more established connections than weight.
+        WeightedOverflow = "weighted-overflow",
+        /// The less loaded of two drawn by weight.
+        WeightedRandomTwos = "weighted-random-twos",
     }
 }
 
@@ -67,16 +86,32 @@ pub enum SelectionKey {
     Destination,
 }
 
+impl Scheduler {
+    /// Whether the backend of a flow is what the lookup table says, whatever was before.
+    pub fn is_hashing(self) -> bool {
+        match self {
+            Self::Maglev | Self::SourceHash | Self::DestinationHash => true,
+            Self::RoundRobin
+            | Self::WeightedRoundRobin
+            | Self::LeastConnection
+            | Self::WeightedLeastConnection
+            | Self::ShortestExpectedDelay
+            | Self::NeverQueue
+            | Self::WeightedFailover
+            | Self::WeightedOverflow
+            | Self::WeightedRandomTwos => false,
+        }
+    }
+}
+
 impl Service {
-    /// What the lookup table is asked with.
+    /// What the lookup table is asked with: under a rule that keeps records, for flows that have none.
     pub fn selection_key(&self) -> SelectionKey {
         match (self.scheduler, self.persistence) {
-            (Scheduler::Maglev, None) => SelectionKey::Flow,
-            (Scheduler::Maglev, Some(persistence)) => {
-                SelectionKey::Source { prefixes: persistence.prefixes, port: false }
-            }
             (Scheduler::SourceHash, _) => SelectionKey::Source { prefixes: self.source_prefix, port: self.source_port },
             (Scheduler::DestinationHash, _) => SelectionKey::Destination,
+            (_, Some(persistence)) => SelectionKey::Source { prefixes: persistence.prefixes, port: false },
+            (_, None) => SelectionKey::Flow,
         }
     }
 }

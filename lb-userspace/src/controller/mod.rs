@@ -34,6 +34,7 @@ use crate::reconcile::census::Census;
 use crate::reconcile::image::Image;
 use crate::reconcile::plan::{Plan, PlanError};
 use crate::reconcile::planner::Planner;
+use crate::reconcile::recount::Recount;
 use crate::reconcile::tables::TableError;
 use crate::reconcile::write::Write;
 use crate::scheduler::seed::Seed;
@@ -119,6 +120,7 @@ pub struct Controller {
     listed: bool,
     census: Census,
     forced_slots: u64,
+    recount: Recount,
     pools: Pools,
     /// Services that shall have other weights than there is room for, and what is missing.
     cramped: BTreeMap<String, TableError>,
@@ -141,6 +143,7 @@ impl Controller {
             listed: false,
             census: Census::default(),
             forced_slots: 0,
+            recount: Recount::default(),
             pools: Pools::default(),
             cramped: BTreeMap::new(),
             claims: BTreeSet::new(),
@@ -245,7 +248,8 @@ impl Controller {
     }
 
     fn sweep(&mut self, now: Duration, census: Census) -> Vec<Effect> {
-        let (writes, report): (Vec<Write>, SweepReport) = self.planner.sweep(now, &self.image, &census);
+        let (mut writes, report): (Vec<Write>, SweepReport) = self.planner.sweep(now, &self.image, &census);
+        writes.extend(self.recount.observe(self.planner.services().values(), &census));
         self.forced_slots += u64::from(report.forced);
         self.census = census;
         let released = writes.iter().any(|write| matches!(write, Write::Grace));

@@ -5,9 +5,12 @@ use std::net::IpAddr;
 
 use super::Controller;
 use super::view::{
-    API_VERSION, BackendStatus, FlowsStatus, InterfaceStatus, NeighbourStatus, Remaining, ServiceStatus, Status, Totals,
+    API_VERSION, BackendStatus, Connections, FlowsStatus, InterfaceStatus, NeighbourStatus, Remaining, ServiceStatus,
+    Status, Totals,
 };
 use super::view::{ConfigStatus, NodeStatus};
+use lb_common::abi::Load;
+
 use crate::config::{Backend, Forwarding, OnNoBackend, VirtualRouter};
 use crate::health::pool::decide::Quorum;
 use crate::health::pool::state::State;
@@ -30,6 +33,10 @@ pub struct Telemetry {
     pub udp_flows: u64,
     /// Records that could not be made.
     pub refusals: u64,
+    /// Flows of stateful services that could not be recorded.
+    pub unrecorded: u64,
+    /// What backends of stateful services have, by service and backend identity.
+    pub loads: BTreeMap<(String, String), Load>,
     /// When each interface's mode last changed, seconds since the Unix epoch.
     pub interfaces_since: BTreeMap<String, f64>,
     /// Interfaces from which the host does not forward, with the family, `ipv4` or `ipv6`.
@@ -95,6 +102,9 @@ impl Controller {
                 udp: telemetry.udp_flows,
                 capacity: u64::from(self.config().dataplane.flow_table_capacity),
                 refusals: telemetry.refusals,
+                stateful: self.census.connections,
+                stateful_capacity: u64::from(self.config().dataplane.stateful_table_capacity),
+                unrecorded: telemetry.unrecorded,
                 forced_slots: self.forced_slots,
             },
             passes: telemetry.passes.clone(),
@@ -214,6 +224,11 @@ impl Controller {
             remaining: drains.then_some(Remaining { recorded: owned.recorded, slots: owned.previous }),
             next_hop: entries::describe(hop, |index| self.interfaces().links().name_of(index), backend.address),
             reachable: matches!(hop, Some(Ok(_))),
+            connections: telemetry.loads.get(&key).map(|load| Connections {
+                active: load.active(),
+                inactive: load.inactive(),
+                full: load.full != 0,
+            }),
             totals: telemetry.totals.get(&key).copied().unwrap_or_default(),
             checks: Vec::new(),
         }

@@ -169,11 +169,25 @@ pub struct BackendStatus {
     pub next_hop: String,
     /// Whether its next hop is known.
     pub reachable: bool,
+    /// Its connections, where the scheduler counts them.
+    #[serde(default)]
+    pub connections: Option<Connections>,
     /// What was forwarded to it.
     pub totals: Totals,
     /// Its checks, in the order of the configuration.
     #[serde(default)]
     pub checks: Vec<CheckStatus>,
+}
+
+/// Connections of a backend under a stateful scheduler.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    /// Established ones.
+    pub active: u32,
+    /// Those that open or close, and those that are not TCP.
+    pub inactive: u32,
+    /// It gets no new ones until they are fewer.
+    pub full: bool,
 }
 
 /// Flows that a backend still has though it gets no new ones. Flows of settled slots are not recorded, so nobody knows their
@@ -256,6 +270,15 @@ pub struct FlowsStatus {
     pub refusals: u64,
     /// Slots that left "unsettled" although records were still refused: flows may have moved.
     pub forced_slots: u64,
+    /// Records of stateful schedulers, at the last census.
+    #[serde(default)]
+    pub stateful: u64,
+    /// Of these, so many fit, of each address family.
+    #[serde(default)]
+    pub stateful_capacity: u64,
+    /// Flows that a stateful scheduler could not record, and left to the lookup table.
+    #[serde(default)]
+    pub unrecorded: u64,
 }
 
 /// A destination and how it is reached.

@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use lb_common::abi::{
-    ALWAYS_LIVE, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, ProbeTarget, Record, Reverse, Root,
-    Row, Service, Signs,
+    ALWAYS_LIVE, Chooser, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load, ProbeTarget, Record,
+    Reverse, Root, Row, Service, Signs,
 };
 use lb_common::address::Address;
+use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
 use lb_common::limits::{LIVE_WORDS, SLOTS_PER_ELEMENT};
 use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
+use lb_common::scheduler::Go;
+use lb_common::scheduler::thresholds::Thresholds;
+use lb_common::scheduler::turns::{Passes, Turn};
 use lb_common::slot::Slot;
 
 use super::words::words;
@@ -38,6 +42,18 @@ pub struct NativeTables {
     pub flows: RefCell<BTreeMap<FlowId, Record>>,
     /// Records that fit.
     pub flow_capacity: usize,
+    /// Records of flows of stateful services.
+    pub connections: RefCell<BTreeMap<FlowId, Record>>,
+    /// Of these, so many fit.
+    pub connection_capacity: usize,
+    /// What backends of stateful services have, and whether they are full, by load.
+    pub loads: RefCell<BTreeMap<u32, (Counted, bool)>>,
+    /// Whose turn it is, by chooser.
+    pub turns: RefCell<BTreeMap<u32, u64>>,
+    /// Where the random numbers have come to.
+    pub random: Cell<u64>,
+    /// Flows of stateful services that could not be recorded.
+    pub unrecorded: Cell<u64>,
     /// Per row.
     pub counters: RefCell<BTreeMap<u32, Counters>>,
     /// Signs that backends do not do well, per row.
@@ -79,6 +95,12 @@ impl NativeTables {
             routers: BTreeMap::new(),
             flows: RefCell::default(),
             flow_capacity,
+            connections: RefCell::default(),
+            connection_capacity: flow_capacity,
+            loads: RefCell::default(),
+            turns: RefCell::default(),
+            random: Cell::new(1),
+            unrecorded: Cell::new(0),
             counters: RefCell::default(),
             signs: RefCell::default(),
             syn_marks: RefCell::default(),
@@ -100,8 +122,55 @@ impl NativeTables {
     /// Carries out one write, also on the records of flows.
     pub fn apply(&mut self, write: &Write) {
         self.image.apply(write);
-        if let Write::Forget(dead) = write {
-            self.flows.borrow_mut().retain(|_, record| !dead.contains(&(record.pool, record.backend)));
+        let loads = self.loads.get_mut();
+        match write {
+            Write::Forget(dead) => {
+                let is_alive = |_: &FlowId, record: &mut Record| !dead.contains(&(record.pool, record.backend));
+                self.flows.get_mut().retain(is_alive);
+                self.connections.get_mut().retain(is_alive);
+            }
+            Write::ClearLoads(first, count) => loads.retain(|load, _| !(*first..first + count).contains(load)),
+            Write::MoveLoads { from, to, count } => {
+                for index in 0..*count {
+                    if let Some(load) = loads.get(&(from + index)).copied() {
+                        loads.insert(to + index, load);
+                    }
+                }
+            }
+            Write::Recount(load, change) => {
+                add(loads, *load, *change);
+                self.judge(*load);
+            }
+            Write::Load(load, _) => self.judge(*load),
+            Write::Chooser(chooser, _) => drop(self.turns.get_mut().remove(chooser)),
+            Write::RestartTurns(chooser) => {
+                let settings = self.image.choosers[*chooser as usize];
+                let passes = Passes { step: settings.step(), top: settings.top(), level: false };
+                let turn = self.turns.get_mut().entry(*chooser).or_default();
+                *turn = Turn::from_word(*turn).restarted(passes).word();
+            }
+            Write::Row(..)
+            | Write::RowMac(..)
+            | Write::RowState(..)
+            | Write::Slots(..)
+            | Write::Slot(..)
+            | Write::Half(_)
+            | Write::Flip(_)
+            | Write::Exclude(..)
+            | Write::Include(..)
+            | Write::ChangeChooser(..)
+            | Write::Grace => {}
+        }
+    }
+}
+
+impl NativeTables {
+    /// Says whether the backend of a load is full as things are now.
+    fn judge(&mut self, load: u32) {
+        let Load { upper, lower, .. } = self.image.loads[load as usize];
+        if let Some((Counted { active, inactive }, full)) = self.loads.get_mut().get_mut(&load) {
+            let connections = u32::try_from(*active + *inactive).unwrap_or(0);
+            *full = (Thresholds { upper, lower }).is_full(*full, connections);
         }
     }
 }
@@ -185,6 +254,68 @@ impl Tables for NativeTables {
         self.refusals.borrow_mut().insert(slot / SLOTS_PER_ELEMENT as u32, now);
     }
 
+    fn chooser(&self, index: u32) -> Option<Chooser> {
+        self.image.choosers.get(index as usize).copied()
+    }
+
+    fn turn(&self, chooser: u32) -> u64 {
+        self.turns.borrow().get(&chooser).copied().unwrap_or(0)
+    }
+
+    fn take_turn(&self, chooser: u32, before: u64, after: u64) -> bool {
+        let is_still = self.turn(chooser) == before;
+        if is_still {
+            self.turns.borrow_mut().insert(chooser, after);
+        }
+        is_still
+    }
+
+    fn random(&self) -> u32 {
+        // Knuth's linear congruential generator (MMIX); its high half is random enough for a simulation.
+        let next = self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random.set(next);
+        (next >> 32) as u32
+    }
+
+    fn load(&self, index: u32) -> Option<Load> {
+        let settings = *self.image.loads.get(index as usize)?;
+        let (counted, full) = self.loads.borrow().get(&index).copied().unwrap_or_default();
+        let Counted { active, inactive } = counted;
+        Some(Load { full: full.into(), active_count: active, inactive_count: inactive, ..settings })
+    }
+
+    fn count_connections(&self, load: u32, change: Counted) {
+        add(&mut self.loads.borrow_mut(), load, change);
+    }
+
+    fn close(&self, load: u32) {
+        self.loads.borrow_mut().entry(load).or_default().1 = true;
+    }
+
+    fn with_connection<R>(&self, flow: &Flow, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        self.connections.borrow_mut().get_mut(&flow.key6()).map(act)
+    }
+
+    fn insert_connection(&self, flow: &Flow, record: Record) -> Inserted {
+        let mut connections = self.connections.borrow_mut();
+        if connections.contains_key(&flow.key6()) {
+            return Inserted::Exists;
+        }
+        if connections.len() >= self.connection_capacity {
+            return Inserted::Full;
+        }
+        connections.insert(flow.key6(), record);
+        Inserted::Done
+    }
+
+    fn note_unrecorded(&self) {
+        self.unrecorded.set(self.unrecorded.get() + 1);
+    }
+
+    fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F) {
+        (0..times).map(step).find(|go| *go == Go::Stop);
+    }
+
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
         self.fragments.borrow().get(key).copied()
     }
@@ -228,4 +359,9 @@ impl Tables for NativeTables {
             self.steps.borrow_mut().extend(words(&step, &self.routers));
         }
     }
+}
+
+fn add(loads: &mut BTreeMap<u32, (Counted, bool)>, load: u32, change: Counted) {
+    let (counted, _) = loads.entry(load).or_default();
+    *counted = counted.plus(change);
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lb_common::abi::{FlowKey6, Record};
+use lb_common::abi::{Chooser, FlowKey6, Record};
+use lb_common::connection::{self, Counted, Timeouts};
 use lb_common::flow::Flow;
 use lb_common::limits::SLOTS_PER_ELEMENT;
 use lb_common::packet::transport::destination_port_wire;
@@ -25,6 +26,14 @@ pub struct Census {
     pub refusals: BTreeMap<u32, Duration>,
     /// Live records.
     pub count: u64,
+    /// Live records of stateful services.
+    pub connections: u64,
+    /// What these count as, by pool and backend.
+    counted: BTreeMap<u32, BTreeMap<u16, Counted>>,
+    /// The first load of pools of which some listener was removed; `None`: all were.
+    elsewhere: BTreeMap<u32, Option<u32>>,
+    /// What loads said before the records were read, and after: both without those that were deleted.
+    pub loads: BTreeMap<u32, [Counted; 2]>,
     /// Live records that name another backend than the slot's current owner: flows that a node without the records would
     /// move.
     pub exceptions: u64,
@@ -37,6 +46,15 @@ pub enum Fate {
     Keep,
     /// It has idled out, or is of no service any more: it is deleted.
     Delete,
+}
+
+/// What becomes of a record of a stateful service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConnectionFate {
+    /// It stays.
+    Keep,
+    /// It is deleted, and taken off this load, if anybody still counts it.
+    Delete(Option<u32>),
 }
 
 impl Census {
@@ -61,6 +79,49 @@ impl Census {
         let current = image.slots.get(slot as usize).map(|&word| lb_common::slot::Slot(word).current());
         self.exceptions += u64::from(current != Some(record.backend));
         Fate::Keep
+    }
+
+    /// Counts a record of a stateful service, or says that it has had its time. `now` as for [`Self::add`].
+    pub fn add_connection(&mut self, image: &Image, key: &FlowKey6, record: &Record, now: u64) -> ConnectionFate {
+        let listener = image.listener(key.destination, destination_port_wire(key.ports_wire), key.protocol as u8);
+        let Some(service) = listener.filter(|it| it.pool == record.pool && it.chooser != 0) else {
+            // Its listener was removed; what else listens for the service counts it still.
+            return ConnectionFate::Delete(self.load_elsewhere(image, record));
+        };
+        let Some(chooser) = image.choosers.get(service.chooser as usize) else { return ConnectionFate::Delete(None) };
+        let timeouts = Timeouts { idle: service.idle_timeout, fin: chooser.fin_timeout };
+        if !connection::is_fresh(record, now, timeouts) {
+            return ConnectionFate::Delete(Some(chooser.first_load() + u32::from(record.backend)));
+        }
+        *self.named.entry(record.pool).or_default().entry(record.backend).or_default() += 1;
+        let counted = self.counted.entry(record.pool).or_default().entry(record.backend).or_default();
+        *counted = counted.plus(Counted::one(record.state));
+        self.connections += 1;
+        let slot = selection::slot(service, &Flow::from(*key));
+        let current = image.slots.get(slot as usize).map(|&word| lb_common::slot::Slot(word).current());
+        self.exceptions += u64::from(current != Some(record.backend));
+        ConnectionFate::Keep
+    }
+
+    /// The load of a record's backend, if any listener has its pool.
+    fn load_elsewhere(&mut self, image: &Image, record: &Record) -> Option<u32> {
+        let first_load = || {
+            let service = image.of_pool(record.pool)?;
+            image.choosers.get(service.chooser as usize).map(Chooser::first_load)
+        };
+        let first_load = *self.elsewhere.entry(record.pool).or_insert_with(first_load);
+        first_load.map(|first| first + u32::from(record.backend))
+    }
+
+    /// What the records of a pool that name a backend count as.
+    pub fn counted(&self, pool: u32, backend: u16) -> Counted {
+        self.counted.get(&pool).and_then(|counted| counted.get(&backend)).copied().unwrap_or_default()
+    }
+
+    /// Records of a pool in the table of stateful services.
+    pub fn connections_of(&self, pool: u32) -> u64 {
+        let sum = |counted: &Counted| u64::from((counted.active + counted.inactive).unsigned_abs());
+        self.counted.get(&pool).map_or(0, |counted| counted.values().map(sum).sum::<u64>())
     }
 
     /// Whether any record of a pool names a backend.

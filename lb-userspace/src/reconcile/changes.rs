@@ -50,6 +50,7 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
     setting("udp", old.udp.name().into(), new.udp.name().into());
     setting("on_no_backend", old.on_no_backend.name().into(), new.on_no_backend.name().into());
     setting("idle_timeout", timeout(old), timeout(new));
+    setting("fin_timeout", time(Some(old.fin_timeout), ""), time(Some(new.fin_timeout), ""));
     setting("nat_exclude", prefixes(old), prefixes(new));
     setting("quorum", old.quorum.to_string(), new.quorum.to_string());
     setting("quorum_hysteresis", old.quorum_hysteresis.to_string(), new.quorum_hysteresis.to_string());
@@ -87,6 +88,10 @@ fn persistence(service: &Service) -> String {
     service.persistence.as_ref().map_or("off".to_owned(), describe)
 }
 
+fn thresholds(backend: &Backend) -> String {
+    format!("{}/{}", backend.upper_threshold, backend.lower_threshold)
+}
+
 fn router(service: &Service) -> String {
     service.vrrp.clone().unwrap_or_else(|| "none".into())
 }
@@ -120,6 +125,9 @@ fn backends(old: &[Backend], new: &[Backend], found: &mut Vec<String>) {
             }
             Some(was) if was.priority != backend.priority => {
                 found.push(format!("priority of {} {} → {}", backend.name, was.priority, backend.priority));
+            }
+            Some(was) if thresholds(was) != thresholds(backend) => {
+                found.push(format!("thresholds of {} {} → {}", backend.name, thresholds(was), thresholds(backend)));
             }
             Some(was) if was.name != backend.name => {
                 found.push(format!("backend {} is called {}", was.name, backend.name));

@@ -50,7 +50,9 @@ pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: 
         live: place.live,
         key,
         key_prefix,
-        reserved: [0; 10],
+        reserved0: [0; 2],
+        chooser: place.chooser.unwrap_or(0),
+        reserved: [0; 4],
     }
 }
 
@@ -86,6 +88,8 @@ pub struct Place {
     pub pool: u32,
     /// The live word of the virtual router that its service follows.
     pub live: u32,
+    /// Who chooses, if its service keeps state.
+    pub chooser: Option<u32>,
 }
 
 /// The row of a backend for a listener. `up`: whether the backend is up to the flows that it has.

@@ -2,9 +2,12 @@
 //! the simulator look things up in it, and the tests hold it against the kernel.
 
 use ipnet::IpNet;
-use lb_common::abi::{Displacements, HALF_ENTRIES, Reverse, Root, Row, Service, root_flags, service_flags};
+use lb_common::abi::{
+    Chooser, Displacements, HALF_ENTRIES, Load, Reverse, Root, Row, Service, root_flags, service_flags,
+};
 use lb_common::address::Address;
 use lb_common::hash;
+use lb_common::limits::CHOOSERS;
 use zerocopy::FromZeros;
 
 use super::write::{Half, Write};
@@ -24,6 +27,10 @@ pub struct Image {
     pub slots: Vec<u32>,
     /// Rows.
     pub rows: Vec<Row>,
+    /// Who chooses in stateful services; whose turn it is, is the packet path's to say.
+    pub choosers: Vec<Chooser>,
+    /// What backends of stateful services may take; what they have is the packet path's to say. As many as rows.
+    pub loads: Vec<Load>,
     /// Excluded destinations, by number.
     pub excluded: Vec<(u32, IpNet)>,
 }
@@ -38,6 +45,8 @@ impl Image {
             reverse: vec![Reverse::default(); 2 * HALF_ENTRIES],
             slots: vec![0; slots],
             rows: vec![Row::default(); rows],
+            choosers: vec![Chooser::default(); CHOOSERS],
+            loads: vec![Load::default(); rows],
             excluded: Vec::new(),
         }
     }
@@ -59,8 +68,14 @@ impl Image {
             Write::Flip(root) => self.root = *root,
             Write::Exclude(number, prefix) => self.excluded.push((*number, *prefix)),
             Write::Include(number, prefix) => self.excluded.retain(|entry| entry != &(*number, *prefix)),
-            // Records are the packet path's, not the image's.
-            Write::Forget(_) | Write::Grace => {}
+            Write::Chooser(index, chooser) | Write::ChangeChooser(index, chooser) => {
+                self.choosers[*index as usize] = *chooser;
+            }
+            Write::ClearLoads(first, count) => self.loads[*first as usize..][..*count as usize].fill(Load::default()),
+            Write::Load(index, load) => self.loads[*index as usize] = *load,
+            // Records, counts and turns are the packet path's, not the image's. Loads that move are written anew.
+            Write::Forget(_) | Write::RestartTurns(_) | Write::MoveLoads { .. } | Write::Recount(..) | Write::Grace => {
+            }
         }
     }
 
@@ -82,6 +97,13 @@ impl Image {
     /// The listener of an address, port and protocol, as the packet path finds it: of its port, else of every port.
     pub fn listener(&self, address: Address, port_wire: u16, protocol: u8) -> Option<&Service> {
         self.entry(address, port_wire, protocol).or_else(|| self.entry(address, 0, protocol))
+    }
+
+    /// A listener of a stateful service whose records name this pool.
+    pub fn of_pool(&self, pool: u32) -> Option<&Service> {
+        let first = (self.root.word & root_flags::HALF) as usize * HALF_ENTRIES;
+        let live = &self.services[first..first + HALF_ENTRIES];
+        live.iter().find(|it| it.flags & service_flags::USED != 0 && it.pool == pool && it.chooser != 0)
     }
 
     fn entry(&self, address: Address, port_wire: u16, protocol: u8) -> Option<&Service> {

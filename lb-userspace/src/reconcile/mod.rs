@@ -12,6 +12,8 @@ pub mod placed;
 pub mod plan;
 pub mod planner;
 pub mod ranges;
+pub mod recount;
 pub mod rows;
+pub mod stateful;
 pub mod tables;
 pub mod write;

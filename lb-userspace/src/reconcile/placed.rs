@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::stateful::Seat;
 use super::tables::Wish;
 use crate::config::{Backend, Listener, Protocol, Service as ServiceConfig, UdpMode};
 
@@ -40,6 +41,10 @@ pub struct Placed {
     pub rows: BTreeMap<Listener, (u32, u32)>,
     /// Removed backends whose flows are still served, by identity.
     pub leaving: BTreeMap<String, Backend>,
+    /// Where its tables lie, if its scheduler keeps state, or did.
+    pub seat: Option<Seat>,
+    /// Since when its scheduler keeps none any more, as far as censuses know.
+    pub retiring: Option<Duration>,
     /// The sorry server as a backend, if it is not one anyway.
     pub sorry: Option<Backend>,
     /// Where each identity stands among the configured backends.
@@ -56,6 +61,8 @@ impl Placed {
             pool,
             rows: BTreeMap::new(),
             leaving,
+            seat: None,
+            retiring: None,
             sorry: sorry_of(config),
             identities: Arc::new(identities),
         }
@@ -94,6 +101,8 @@ pub fn sorry_of(service: &ServiceConfig) -> Option<Backend> {
         weight: 0,
         priority: u8::MAX,
         forwarding: sorry.forwarding,
+        upper_threshold: 0,
+        lower_threshold: 0,
     };
     let identity = identity_of(&backend);
     (!service.backends.iter().any(|known| identity_of(known) == identity)).then_some(backend)

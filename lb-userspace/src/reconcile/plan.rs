@@ -41,6 +41,16 @@ pub enum PlanError {
         /// What was asked for.
         rows: u32,
     },
+    /// The tables of stateful services do not fit.
+    #[error(
+        "service `{service}`: no room for the connection counts of {loads} backends; restart Fairway to size its tables anew"
+    )]
+    NoLoads {
+        /// The service.
+        service: String,
+        /// What was asked for.
+        loads: u32,
+    },
     /// There are too many virtual routers.
     #[error(transparent)]
     NoLiveWord(#[from] NoLiveWord),

@@ -13,6 +13,7 @@
 
 mod layout;
 mod reweigh;
+mod seats;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::abi::{Reverse, Service};
+use lb_common::limits::CHOOSERS;
 
 use super::census::Census;
 use super::changes;
@@ -37,6 +39,7 @@ use crate::scheduler::seed::Seed;
 use crate::scheduler::slots::SweepReport;
 
 pub use reweigh::Reweighed;
+use seats::GivenUp;
 
 /// See the module's description.
 #[derive(Clone, Debug)]
@@ -46,6 +49,10 @@ pub struct Planner {
     services: BTreeMap<String, Placed>,
     tables: TableSet,
     row_ranges: Ranges,
+    chooser_ranges: Ranges,
+    load_ranges: Ranges,
+    /// Places of stateful services that none has any more, while packets in flight may know of them.
+    given_up: Vec<GivenUp>,
     hops: BTreeMap<IpAddr, Hop>,
     next_pool: u32,
     live: LiveIndices,
@@ -74,6 +81,9 @@ impl Planner {
             services: BTreeMap::new(),
             tables: TableSet::new(slots, seed),
             row_ranges: Ranges::new(rows, ROW_GRAIN),
+            chooser_ranges: all_but_the_first(CHOOSERS as u32),
+            load_ranges: Ranges::new(rows, seats::LOAD_GRAIN),
+            given_up: Vec::new(),
             hops: BTreeMap::new(),
             next_pool: 0,
             live: LiveIndices::default(),
@@ -135,7 +145,9 @@ impl Planner {
             total.held_by_refusals += report.held_by_refusals;
             total.settled += report.settled;
         }
-        if self.release(now, census) {
+        let (released, emptied) = self.release(now, census);
+        writes.extend(emptied);
+        if self.retire(now, census) || released {
             writes.push(Write::Grace);
             writes.extend(self.publish(image).unwrap_or_default());
             self.gather();
@@ -146,7 +158,7 @@ impl Planner {
     /// Whether [`Self::sweep`] has anything to wait for.
     pub fn is_settled(&self) -> bool {
         self.tables.iter().all(|(_, table)| table.pool.slots().is_settled())
-            && self.services.values().all(|placed| placed.leaving.is_empty())
+            && self.services.values().all(|placed| placed.leaving.is_empty() && placed.retiring.is_none())
     }
 
     /// Every address that packets are sent to.
@@ -209,6 +221,7 @@ impl Planner {
         config: &Config,
         standings: &BTreeMap<String, Standings>,
     ) -> Result<Plan, PlanError> {
+        self.give_back();
         let mut plan = Plan { changes: changes::between(&self.services, config), ..Plan::default() };
         let before = std::mem::take(&mut self.services);
         let excluded_before = excluded(&before);
@@ -217,15 +230,23 @@ impl Planner {
             before.values().flat_map(|placed| placed.rows.values().copied()).collect();
 
         self.live.assign(routers(config))?;
-        let Assigned { tables, live, died } = self.assign_tables(now, &before, config, standings, &mut plan)?;
-        let (mut dying, mut forget) = (Vec::new(), BTreeSet::new());
+        let Assigned { tables, mut live, died } = self.assign_tables(now, &before, config, standings, &mut plan)?;
+        let (mut dying, mut forget, mut emptied) = (Vec::new(), BTreeSet::new(), Vec::new());
         for (at, (service, table)) in config.services.iter().zip(tables).enumerate() {
             let placed = self.place(before.get(&service.name), service, table)?;
-            forget.extend(died.get(&at).into_iter().flatten().map(|&index| (placed.pool, index)));
+            let died = died.get(&at).into_iter().flatten();
+            forget.extend(died.clone().map(|&index| (placed.pool, index)));
             plan.writes.extend(self.store_rows(image, self.rows_of(&placed), &mut dying));
             for rows in placed.rows.values() {
                 rows_before.remove(rows);
             }
+            // A service whose table was made anew begins anew in all.
+            let seat_before = before.get(&service.name).filter(|it| it.pool == placed.pool).and_then(|it| it.seat);
+            let list = if seat_before.is_some() { &mut live } else { &mut plan.writes };
+            list.extend(self.store_loads(image, &placed, seat_before));
+            let seat = placed.seat.into_iter();
+            emptied
+                .extend(seat.flat_map(|seat| died.clone().map(move |&index| Write::ClearLoads(seat.load(index), 1))));
             self.services.insert(service.name.clone(), placed);
         }
         let excluded_after = excluded(&self.services);
@@ -234,6 +255,8 @@ impl Planner {
         plan.writes.extend(self.publish(image).ok_or_else(|| self.no_perfect_hash())?);
         plan.writes.extend(live);
         plan.writes.extend(bury(dying, forget));
+        plan.writes.append(&mut emptied);
+        self.give_up(&before);
         let include = excluded_before.difference(&excluded_after).map(|&(pool, prefix)| Write::Include(pool, prefix));
         plan.writes.extend(include);
 
@@ -332,6 +355,7 @@ impl Planner {
         let leaving = kept.map_or_else(BTreeMap::new, |placed| self.leaving(placed, table));
         let mut placed = Placed::new(service, table, pool, leaving);
         let needed = self.tables.get(table).rows();
+        placed.seat = self.seat(kept.and_then(|placed| placed.seat), service, needed)?;
         for listener in &service.listeners {
             let present = kept.and_then(|placed| placed.rows.get(listener)).copied();
             let place = match present.filter(|&(_, room)| room >= needed) {
@@ -362,9 +386,10 @@ impl Planner {
         leaving.filter_map(|(identity, _)| Some((identity.to_owned(), before.backend(identity)?.clone()))).collect()
     }
 
-    /// Lets leaving backends go that neither a slot nor a record names; whether there were any.
-    fn release(&mut self, now: Duration, census: &Census) -> bool {
-        let mut any = false;
+    /// Lets leaving backends go that neither a slot nor a record names: whether there were any, and the writes that empty what
+    /// stateful services have counted of them.
+    fn release(&mut self, now: Duration, census: &Census) -> (bool, Vec<Write>) {
+        let (mut any, mut emptied) = (false, Vec::new());
         for number in self.tables.iter().map(|(number, _)| number).collect::<Vec<_>>() {
             let pool = &self.tables.get(number).pool;
             if pool.members().all(|(_, member)| !member.leaving) {
@@ -377,10 +402,19 @@ impl Planner {
             any |= !released.is_empty();
             for placed in self.services.values_mut().filter(|placed| placed.table == number) {
                 released.iter().for_each(|(identity, _)| drop(placed.leaving.remove(identity)));
+                let loads = placed.seat.into_iter().flat_map(|seat| released.iter().map(move |(_, at)| seat.load(*at)));
+                emptied.extend(loads.map(|load| Write::ClearLoads(load, 1)));
             }
         }
-        any
+        (any, emptied)
     }
+}
+
+/// Places of choosers: 0 says that there is none.
+fn all_but_the_first(choosers: u32) -> Ranges {
+    let mut ranges = Ranges::new(choosers, 1);
+    ranges.take(1).expect("there are some");
+    ranges
 }
 
 /// Every virtual router that has a live word.

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use lb_common::abi::{Displacements, Reverse, Root, Row, Service};
+use lb_common::abi::{Chooser, Displacements, Load, Reverse, Root, Row, Service};
+use lb_common::connection::Counted;
 
 /// One change to the tables.
 #[derive(Clone, Debug)]
@@ -27,6 +28,27 @@ pub enum Write {
     Exclude(u32, IpNet),
     /// Takes that back.
     Include(u32, IpNet),
+    /// Writes who chooses in a stateful service that no packet can reach yet.
+    Chooser(u32, Chooser),
+    /// Replaces who chooses in one that packets reach: one store a word. Whose turn it is stays.
+    ChangeChooser(u32, Chooser),
+    /// Begins the turns anew, as the weights now are.
+    RestartTurns(u32),
+    /// Empties loads, from the first so many: nobody has connections there.
+    ClearLoads(u32, u32),
+    /// Copies loads that are about to be read elsewhere. What is counted meanwhile at the old place is found by a census.
+    MoveLoads {
+        /// The first of them.
+        from: u32,
+        /// Where it comes to.
+        to: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Replaces what a backend may take: one store a word. What it has stays.
+    Load(u32, Load),
+    /// Corrects what a backend has.
+    Recount(u32, Counted),
     /// Deletes the records that name a backend of a pool, for each pair of these: it is dead to its flows, and must not be
     /// theirs again when it is back. After a [`Write::Grace`], so that no packet in flight makes another.
     Forget(BTreeSet<(u32, u16)>),

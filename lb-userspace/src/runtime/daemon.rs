@@ -41,6 +41,8 @@ const MOST_AT_ONCE: usize = 256;
 const NEXT_HOP_PATIENCE: Duration = Duration::from_millis(2500);
 /// While every slot is settled, the flow tables are counted only every so many ticks, to delete old records.
 const QUIET_TICKS: u32 = 10;
+/// After a census there is none for so many times as long as it took.
+const CENSUS_REST: u32 = 9;
 /// By then every interface that is there was attached to.
 const DISOWN_TICKS: u32 = 10;
 
@@ -64,6 +66,8 @@ pub(super) struct Daemon {
     state: ConfigStatus,
     started: f64,
     quiet_ticks: u32,
+    /// Large flow tables take a while to count.
+    next_census: Duration,
     /// Ticks until what an earlier daemon left attached, and nobody has adopted, is detached.
     disown_in: u32,
     trace: Option<TraceSession>,
@@ -127,6 +131,7 @@ impl Daemon {
             state,
             started: now,
             quiet_ticks: 0,
+            next_census: Duration::ZERO,
             disown_in: DISOWN_TICKS,
             trace: None,
             pending: None,
@@ -362,13 +367,16 @@ impl Daemon {
             dataplane.disown();
         }
         self.quiet_ticks += 1;
-        if self.controller.is_settled() && self.quiet_ticks < QUIET_TICKS {
+        let is_quiet = self.controller.is_settled() && !self.controller.planner().keeps_connections();
+        let now = clock::now();
+        if is_quiet && self.quiet_ticks < QUIET_TICKS || now < self.next_census {
             return;
         }
         self.quiet_ticks = 0;
-        let now = clock::now();
         let Some(dataplane) = self.dataplane.get_mut() else { return };
-        match dataplane.census(self.controller.image(), now) {
+        let result = dataplane.census(self.controller.image(), now);
+        self.next_census = clock::now() + (clock::now() - now) * CENSUS_REST;
+        match result {
             Ok(tally) => {
                 self.telemetry.tcp_flows = tally.tcp;
                 self.telemetry.udp_flows = tally.udp;
@@ -391,7 +399,7 @@ impl Daemon {
     }
 
     fn status(&mut self) -> Status {
-        self.dataplane.count(&mut self.telemetry);
+        self.dataplane.count(&mut self.telemetry, self.controller.planner().loads());
         self.telemetry.not_forwarding = self.not_forwarding();
         self.telemetry.epoch = clock::epoch();
         let mut status = self.controller.status(self.node(), self.state.clone(), &self.telemetry);
@@ -446,5 +454,7 @@ fn sizes(config: &Config) -> Sizes {
     let slots = config.services.iter().map(|service| u64::from(service.lookup_table_size)).sum();
     let members = |service: &Service| service.backends.len() + usize::from(service.sorry.is_some());
     let rows = config.services.iter().map(|service| (service.listeners.len() * members(service)) as u64).sum();
-    Sizes::for_need(slots, rows, config.dataplane.flow_table_capacity)
+    let dataplane = &config.dataplane;
+    let connections = dataplane.stateful_table_capacity;
+    Sizes { connections, ..Sizes::for_need(slots, rows, dataplane.flow_table_capacity) }
 }

@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::FlowKey6;
+use lb_common::abi::{FlowKey6, Load};
+use lb_common::connection::Counted;
 use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::protocol;
 use lb_common::packet::transport::ports_wire;
@@ -38,6 +39,18 @@ pub fn explain(
     };
     if let Some(record) = dataplane.and_then(|dataplane| dataplane.record(&key, query.udp)) {
         tables.flows.borrow_mut().insert(key, record);
+    }
+    if let Some(dataplane) = dataplane {
+        tables.connections.get_mut().extend(dataplane.connection(&key).map(|record| (key, record)));
+        for (_, load) in controller.planner().loads() {
+            let Ok(Load { active_count, inactive_count, full, .. }) = dataplane.choosers().load(load) else { continue };
+            let counted = Counted { active: active_count, inactive: inactive_count };
+            tables.loads.get_mut().insert(load, (counted, full != 0));
+        }
+        for seat in controller.planner().services().values().filter_map(|placed| placed.seat) {
+            let turn = dataplane.choosers().turn(seat.chooser).unwrap_or(0);
+            tables.turns.get_mut().insert(seat.chooser, turn);
+        }
     }
     let interface = controller.interfaces().iter().find_map(|(_, interface)| interface.index).unwrap_or(1);
     let mut packet = NativePacket::new(&frame(query), interface);

@@ -129,11 +129,16 @@ impl Forwarding {
         }
     }
 
-    /// Fills in what was counted.
-    pub(super) fn count(&self, telemetry: &mut Telemetry) {
+    /// Fills in what was counted, by these loads among others.
+    pub(super) fn count<'a>(&self, telemetry: &mut Telemetry, loads: impl Iterator<Item = ((&'a str, &'a str), u32)>) {
         let Some(dataplane) = &self.dataplane else { return };
         telemetry.totals = self.totals(|_| true).unwrap_or_else(|| std::mem::take(&mut telemetry.totals));
         telemetry.refusals = dataplane.refusals().unwrap_or_default();
+        telemetry.unrecorded = dataplane.unrecorded().unwrap_or_default();
+        let load = |((service, identity), load): ((&str, &str), u32)| {
+            Some(((service.to_owned(), identity.to_owned()), dataplane.choosers().load(load).ok()?))
+        };
+        telemetry.loads = loads.filter_map(load).collect();
         telemetry.passes = dataplane.reasons(Fate::Pass).unwrap_or_default();
         telemetry.drops = dataplane.reasons(Fate::Drop).unwrap_or_default();
     }

@@ -58,6 +58,10 @@ pub fn needs_restart(old: &Config, new: &Config) -> Option<Problem> {
         ("dataplane.mode", old.dataplane.mode != new.dataplane.mode),
         ("dataplane.hash_seed", old.dataplane.hash_seed != new.dataplane.hash_seed),
         ("dataplane.flow_table_capacity", old.dataplane.flow_table_capacity != new.dataplane.flow_table_capacity),
+        (
+            "dataplane.stateful_table_capacity",
+            old.dataplane.stateful_table_capacity != new.dataplane.stateful_table_capacity,
+        ),
         ("[admin]", old.admin != new.admin),
     ];
     let keys: Vec<&str> = differs.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect();

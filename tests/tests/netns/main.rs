@@ -33,6 +33,7 @@ mod pools;
 mod reload;
 mod requests;
 mod restart;
+mod schedulers;
 mod steering;
 mod supervisor;
 mod takeover;

@@ -128,7 +128,7 @@ impl Drop for Bed {
 
 impl Bed {
     fn start() -> Self {
-        let dataplane = Dataplane::open(Sizes { slots: 1 << 16, rows: 1 << 10, flows: 1 << 10 }).expect("it loads");
+        let dataplane = Dataplane::open(Sizes::for_need(1 << 16, 1 << 10, 1 << 10)).expect("it loads");
         let live = dataplane.live_words().expect("they can be mapped");
         let map = live.descriptor().expect("there are descriptors left");
         let mut stand_in = Command::new(env!("CARGO_BIN_EXE_supervised"))

@@ -11,7 +11,8 @@ use super::check::action_of;
 use super::kernel::{self, Kernel};
 use super::random::{self, Random};
 use super::state::{
-    SLOTS, Seed, Totals, coarse_now, forget, kept, kernel_records, native_tables, reset, seed_record, set_live,
+    SLOTS, Seed, Totals, coarse_now, forget, kept, kernel_connections, kernel_loads, kernel_records, native_loads,
+    native_tables, reset, seed_record, set_live,
 };
 use super::world::{self, FLAVOURS, LAN, STEERING, WAN, port};
 
@@ -43,6 +44,11 @@ fn both_homes_agree_on_random_packets() {
         native.signs.borrow_mut().clear();
         native.handed_over.borrow_mut().clear();
         forget(&mut kernel);
+        native.connections.borrow_mut().clear();
+        for write in world::resting() {
+            native.apply(&write);
+            kernel.maps.apply(&write).expect("a write");
+        }
         let mut random = Random(seed);
         seed_records(&mut random, &mut kernel, &native);
         for n in 0..BATCH {
@@ -63,6 +69,9 @@ fn both_homes_agree_on_random_packets() {
         before = now;
         let natively: Vec<_> = native.flows.borrow().iter().map(|(key, record)| (*key, kept(record))).collect();
         assert_eq!(kernel_records(&kernel), natively, "FAIRWAY_SEED={seed}: records (kernel, native)");
+        let natively: Vec<_> = native.connections.borrow().iter().map(|(key, it)| (*key, kept(it))).collect();
+        assert_eq!(kernel_connections(&kernel), natively, "FAIRWAY_SEED={seed}: connections (kernel, native)");
+        assert_eq!(kernel_loads(&kernel), native_loads(&native), "FAIRWAY_SEED={seed}: loads (kernel, native)");
     }
     println!("{fates:?}");
     fates.assert_varied();

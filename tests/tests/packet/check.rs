@@ -13,7 +13,8 @@ use lb_common::path::{Route, Verdict, process};
 
 use super::kernel::{self, FLOWS, Kernel, action};
 use super::state::{
-    Kept, SLOTS, Seed, Totals, crowd, kept, kernel_records, latest_refusal, native_tables, reset, seed_record, set_live,
+    Kept, Loads, SLOTS, Seed, Totals, crowd, kept, kernel_connections, kernel_loads, kernel_records, latest_refusal,
+    native_loads, native_tables, reset, seed_connection, seed_record, set_live,
 };
 use super::world::{self, DEAF, Flavour, LAN, STEERING};
 
@@ -24,6 +25,12 @@ pub struct Case {
     writes: Vec<Write>,
     seeds: Vec<(FlowKey6, Seed)>,
     full: Option<Flavour>,
+    counts_before: Vec<Write>,
+    connections: Vec<(FlowKey6, Seed, u32)>,
+    full_connections: Option<Flavour>,
+    kept_connections: Option<Vec<Kept>>,
+    loads: Option<Loads>,
+    unrecorded: u64,
     steps: Vec<(Vec<u8>, Want)>,
     turns: Vec<(usize, bool)>,
     signs: Vec<(usize, (u32, Sign))>,
@@ -69,6 +76,12 @@ pub fn case(name: impl Into<String>) -> Case {
         writes: vec![],
         seeds: vec![],
         full: None,
+        counts_before: vec![],
+        connections: vec![],
+        full_connections: None,
+        kept_connections: None,
+        loads: None,
+        unrecorded: 0,
         steps: vec![],
         turns: vec![],
         signs: vec![],
@@ -101,6 +114,12 @@ impl Case {
         self
     }
 
+    /// Backends of stateful services count something from before.
+    pub fn counted_before(mut self, write: Write) -> Self {
+        self.counts_before.push(write);
+        self
+    }
+
     /// A record is there.
     pub fn knowing(mut self, flow: FlowKey6, seed: Seed) -> Self {
         self.seeds.push((flow, seed));
@@ -110,6 +129,37 @@ impl Case {
     /// The flow table of the flavour is full of others' records.
     pub fn with_full_table(mut self, flavour: Flavour) -> Self {
         self.full = Some(flavour);
+        self
+    }
+
+    /// A record of a stateful service is there, and this load counts it.
+    pub fn connected(mut self, flow: FlowKey6, seed: Seed, load: u32) -> Self {
+        self.connections.push((flow, seed, load));
+        self
+    }
+
+    /// The table of stateful services is full of others' records.
+    pub fn with_full_connections(mut self, flavour: Flavour) -> Self {
+        self.full_connections = Some(flavour);
+        self
+    }
+
+    /// These records of stateful services are there in the end, and no others.
+    pub fn keeps(mut self, records: impl IntoIterator<Item = Kept>) -> Self {
+        self.kept_connections = Some(records.into_iter().collect());
+        self
+    }
+
+    /// This is what backends of stateful services have in the end, by load: active and inactive connections, and whether they are
+    /// full.
+    pub fn counts(mut self, loads: impl IntoIterator<Item = (u32, (i32, i32, bool))>) -> Self {
+        self.loads = Some(loads.into_iter().collect());
+        self
+    }
+
+    /// So many flows of a stateful service could not be recorded.
+    pub fn refuses_connections(mut self, count: u64) -> Self {
+        self.unrecorded = count;
         self
     }
 
@@ -208,6 +258,8 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
     if case.interface == DEAF {
         native.routes.values_mut().for_each(|route| *route = Route::Disabled);
     }
+    let strangers = case.full_connections.iter();
+    let strangers: Vec<_> = strangers.flat_map(|f| crowd(*f, FLOWS as usize - case.connections.len())).collect();
     let crowd =
         case.full.iter().flat_map(|flavour| crowd(*flavour, FLOWS as usize - case.seeds.len())).collect::<Vec<_>>();
     for (key, seed) in case.seeds.iter().chain(&crowd) {
@@ -215,6 +267,17 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
         let record = Record { last_seen, pool: seed.pool, backend: seed.backend, state: seed.state };
         seed_record(kernel, &native, key, record);
     }
+    for write in &case.counts_before {
+        native.apply(write);
+        kernel.maps.apply(write).expect("a write");
+    }
+    let known = case.connections.iter().map(|(key, seed, load)| (key, seed, Some(*load)));
+    for (key, seed, load) in known.chain(strangers.iter().map(|(key, seed)| (key, seed, None))) {
+        let last_seen = native.clock.get().saturating_sub(seed.age * SECOND);
+        let record = Record { last_seen, pool: seed.pool, backend: seed.backend, state: seed.state };
+        seed_connection(kernel, &mut native, key, record, load);
+    }
+    let unrecorded_before = kernel.maps.unrecorded().expect("a counter");
     let mut failures = Vec::new();
     let mut before = Totals::read(kernel);
     for (i, (packet, want)) in case.steps.iter().enumerate() {
@@ -261,6 +324,11 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
     }
     let mut say = |what: String| failures.push(format!("· {}: {what}", case.name));
     compare_records(case, &crowd, &native, kernel, &mut say);
+    compare_connections(case, &strangers, &native, kernel, &mut say);
+    let unrecorded = kernel.maps.unrecorded().expect("a counter") - unrecorded_before;
+    if (unrecorded, native.unrecorded.get()) != (case.unrecorded, case.unrecorded) {
+        say(format!("{unrecorded} flows unrecorded in the kernel, {} natively", native.unrecorded.get()));
+    }
     failures
 }
 
@@ -346,6 +414,39 @@ fn compare_records(
     let noted = latest_refusal(kernel) >= native.clock.get();
     if (noted, !native.refusals.borrow().is_empty()) != (case.refused, case.refused) {
         say(format!("refusal noted in the kernel: {noted}, natively: {:?}", native.refusals.borrow()));
+    }
+}
+
+fn compare_connections(
+    case: &Case,
+    strangers: &[(FlowKey6, Seed)],
+    native: &NativeTables,
+    kernel: &Kernel,
+    say: &mut dyn FnMut(String),
+) {
+    let in_kernel = kernel_connections(kernel);
+    let natively: Vec<(FlowKey6, Kept)> =
+        native.connections.borrow().iter().map(|(key, record)| (*key, kept(record))).collect();
+    if in_kernel != natively {
+        say(format!("the kernel's connections are {in_kernel:?}, natively they are {natively:?}"));
+    }
+    let is_mine = |key: &FlowKey6| !strangers.iter().any(|(stranger, _)| stranger == key);
+    let mut mine: Vec<Kept> = natively.iter().filter(|(key, _)| is_mine(key)).map(|(_, kept)| *kept).collect();
+    mine.sort_unstable();
+    if let Some(mut expected) = case.kept_connections.clone() {
+        expected.sort_unstable();
+        if expected != mine {
+            say(format!("connections left are {mine:?} instead of {expected:?}"));
+        }
+    }
+    let (in_kernel, natively) = (kernel_loads(kernel), native_loads(native));
+    if in_kernel != natively {
+        say(format!("the kernel's loads are {in_kernel:?}, natively they are {natively:?}"));
+    }
+    if let Some(expected) = &case.loads
+        && *expected != natively
+    {
+        say(format!("loads are {natively:?} instead of {expected:?}"));
     }
 }
 

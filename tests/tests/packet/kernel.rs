@@ -54,7 +54,8 @@ impl Kernel {
     /// Loads the program, with the shared tables, in a namespace of its own.
     pub fn new(slots: u32) -> Self {
         let namespace = std::thread::spawn(make_namespace).join().expect("a namespace (this needs root)");
-        let mut ebpf = object::load(object::Sizes { slots, rows: world::ROWS, flows: FLOWS }).expect("the object");
+        let sizes = object::Sizes { slots, rows: world::ROWS, flows: FLOWS, connections: FLOWS };
+        let mut ebpf = object::load(sizes).expect("the object");
         let mut maps = Maps::take(&mut ebpf).expect("all maps");
         object::program(&mut ebpf, "fairway").expect("the program passes the verifier");
         let fragments = ebpf.take_map("FRAGMENTS").expect("the fragment table");

@@ -17,6 +17,7 @@ mod random;
 mod records;
 mod signs;
 mod state;
+mod stateful;
 mod tags;
 mod torn;
 mod world;
@@ -38,6 +39,7 @@ fn there_are_as_many_cases_as_there_should_be() {
         ("quotes", quotes::cases()),
         ("records", records::cases()),
         ("signs", signs::cases()),
+        ("stateful", stateful::cases()),
         ("tags", tags::cases()),
     ];
     let packets: usize = subjects.iter().flat_map(|(_, cases)| cases).map(check::Case::packets).sum();

@@ -65,8 +65,7 @@ fn request(random: &mut Random, f: Flavour) -> Frame {
     let service = match random.below(usize::from(port::END - port::DIRECT)) as u16 + port::DIRECT {
         port::OTHERS => port::NONE,
         97..port::DRAINED => port::UNSETTLED,
-        port::BY_CLIENT_AND_PORT => port::BY_CLIENT_AND_PORT,
-        108..port::END => port::BY_CLIENT,
+        108 | 109 | 111..port::STATEFUL => port::BY_CLIENT,
         service => service,
     };
     let address = match random.below(14) {

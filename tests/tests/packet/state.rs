@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use fairway::effects::dataplane::FlowTable;
 use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
-use lb_common::abi::{Counters, FlowKey4, FlowKey6, Record, Signs, record_state};
+use fairway::reconcile::write::Write;
+use lb_common::abi::{Counters, FlowKey4, FlowKey6, Load, Record, Signs, record_state};
 use lb_common::address::Address;
+use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
 use lb_common::limits::SLOTS_PER_ELEMENT;
@@ -92,6 +94,59 @@ pub fn seed_record(kernel: &mut Kernel, native: &NativeTables, key: &FlowKey6, r
     done.expect("room for a record");
 }
 
+/// Makes a record of a stateful service's flow in both homes, which its load counts.
+pub fn seed_connection(
+    kernel: &mut Kernel,
+    native: &mut NativeTables,
+    key: &FlowKey6,
+    record: Record,
+    load: Option<u32>,
+) {
+    native.connections.borrow_mut().insert(*key, record);
+    let octets: [u8; 16] = zerocopy::transmute!(record);
+    let maps = &mut kernel.maps;
+    let done = match key.source.is_v4() {
+        true => maps.connections_v4.insert(&key4(key), octets),
+        false => maps.connections_v6.insert(&octets_of(key), octets),
+    };
+    done.expect("room for a record");
+    if let Some(load) = load {
+        let counted = Write::Recount(load, Counted::one(record.state));
+        native.apply(&counted);
+        maps.apply(&counted).expect("a load");
+    }
+}
+
+/// The kernel's records of stateful services, in the order of their keys.
+pub fn kernel_connections(kernel: &Kernel) -> Vec<(FlowKey6, Kept)> {
+    let record = |octets: &[u8; 16]| kept(&Record::read_from_bytes(octets).expect("16 octets"));
+    let mut records = Vec::new();
+    let v4 = &kernel.maps.connections_v4;
+    v4.for_each(|key, octets| records.push((key6(*key), record(octets)))).expect("nobody else writes");
+    let v6 = &kernel.maps.connections_v6;
+    let key = |key: &[u8; 40]| FlowKey6::read_from_bytes(key).expect("40 octets");
+    v6.for_each(|octets, value| records.push((key(octets), record(value)))).expect("nobody else writes");
+    records.sort();
+    records
+}
+
+/// What backends of stateful services have, by load, and whether they are full: those that have any, or are.
+pub type Loads = Vec<(u32, (i32, i32, bool))>;
+
+/// What the kernel's have.
+pub fn kernel_loads(kernel: &Kernel) -> Loads {
+    let load = |index: u32| kernel.maps.choosers.load(index).expect("a load");
+    let has = |load: Load| (load.active_count, load.inactive_count, load.full != 0);
+    (0..world::ROWS).map(|index| (index, has(load(index)))).filter(|(_, has)| *has != (0, 0, false)).collect()
+}
+
+/// What the native ones have.
+pub fn native_loads(native: &NativeTables) -> Loads {
+    let loads = native.loads.borrow();
+    let has = loads.iter().map(|(&index, &(Counted { active, inactive }, full))| (index, (active, inactive, full)));
+    has.filter(|(_, has)| *has != (0, 0, false)).collect()
+}
+
 /// The kernel's records of both families and protocols, in the order of their keys.
 pub fn kernel_records(kernel: &Kernel) -> Vec<(FlowKey6, Kept)> {
     let maps = &kernel.maps;
@@ -136,6 +191,8 @@ pub fn forget(kernel: &mut Kernel) {
     clear(&mut maps.udp_flows_v4);
     clear(&mut maps.flows_v6);
     clear(&mut maps.udp_flows_v6);
+    clear(&mut maps.connections_v4);
+    clear(&mut maps.connections_v6);
     let fragments: Vec<_> = kernel.fragments.keys().collect::<Result<_, _>>().expect("nobody else writes");
     for key in fragments {
         kernel.fragments.remove(&key).expect("it was there");

@@ -8,12 +8,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use fairway::reconcile::half::publish;
 use fairway::reconcile::write::Write;
 use lb_common::abi::{
-    ALWAYS_LIVE, ProbeTarget, Reverse, Root, Row, Service, method, root_flags, row_state, selection_key, service_flags,
+    ALWAYS_LIVE, Chooser, Load, ProbeTarget, Reverse, Root, Row, Service, method, root_flags, row_state, selection_key,
+    service_flags,
 };
 use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::ethernet::Exit;
 use lb_common::path::Route;
 use lb_common::probe::Kind;
+use lb_common::scheduler::Rule;
+use lb_common::scheduler::turns::Passes;
 use lb_common::slot::{NONE, Slot};
 
 /// The interface that packets come in by; backends are there.
@@ -76,7 +79,21 @@ pub mod port {
     pub const BY_CLIENT_TOO: u16 = 107;
     /// Sixteen slots, each with a backend of its own; asked for the client's address and port.
     pub const BY_CLIENT_AND_PORT: u16 = 110;
-    pub const END: u16 = 114;
+    /// Those from here on choose by a rule; their lookup tables say backend 1, and backend 2 is dead.
+    pub const STATEFUL: u16 = 114;
+    pub const TURNS: u16 = 114;
+    pub const WEIGHTED_TURNS: u16 = 115;
+    pub const LEAST: u16 = 116;
+    pub const WEIGHTED_LEAST: u16 = 117;
+    pub const DELAY: u16 = 118;
+    pub const NEVER_QUEUE: u16 = 119;
+    pub const FAILOVER: u16 = 120;
+    pub const OVERFLOW: u16 = 121;
+    /// It had a rule and has none any more.
+    pub const NO_RULE: u16 = 122;
+    /// Translated to [`BACKEND`].
+    pub const NAT_TURNS: u16 = 123;
+    pub const END: u16 = 124;
     /// The exact port of an address that has a wildcard listener too.
     pub const EXACT: u16 = 443;
     /// What translated backends listen on.
@@ -87,6 +104,11 @@ pub mod port {
 
 /// Seconds after which an open flow's record is stale.
 pub const IDLE_TIMEOUT: u32 = 5;
+/// Seconds after which the record of a stateful service's connection is stale that the client has ended.
+pub const FIN_TIMEOUT: u32 = 3;
+
+/// The weights of the backends of a stateful service.
+pub const WEIGHTS: [u32; 4] = [2, 1, 0, 3];
 
 /// The live word of the virtual router that some services follow; 1 unless a case says otherwise.
 pub const ROUTER: u32 = 5;
@@ -160,6 +182,18 @@ impl Flavour {
 
     pub fn protocol(self) -> u8 {
         if self.tcp { 6 } else { 17 }
+    }
+
+    /// Who chooses for the stateful service at `port`; nobody, 0, for others.
+    pub fn chooser(self, port: u16) -> u32 {
+        let copy = u32::from(!self.v4) * 2 + u32::from(!self.tcp);
+        let first = copy * u32::from(port::END - port::STATEFUL) + 1;
+        if (port::STATEFUL..port::END).contains(&port) { first + u32::from(port - port::STATEFUL) } else { 0 }
+    }
+
+    /// The load of a backend of the stateful service at `port`.
+    pub fn load(self, port: u16, backend: u16) -> u32 {
+        self.chooser(port) * WEIGHTS.len() as u32 + u32::from(backend)
     }
 
     /// The row of a backend of the service at `port`.
@@ -254,7 +288,11 @@ pub fn probes() -> Vec<(Kind, u16, u32, ProbeTarget)> {
 
 /// Rows and slots as they are between cases.
 pub fn resting() -> Vec<Write> {
-    writes().into_iter().filter(|write| matches!(write, Write::Row(..) | Write::Slots(..))).collect()
+    let rests = |write: &Write| {
+        use Write::{Chooser, ClearLoads, Load, Row, Slots};
+        matches!(write, Row(..) | Slots(..) | Chooser(..) | ClearLoads(..) | Load(..))
+    };
+    writes().into_iter().filter(rests).collect()
 }
 
 #[derive(Default)]
@@ -273,6 +311,7 @@ impl Builder {
                 port::UNSETTLED | port::KEPT | port::NAT_UNSETTLED => vec![Slot::new(1, 0); SLOTS_EACH as usize],
                 port::EXCEPTIONS => vec![Slot::new(1, 1); SLOTS_EACH as usize],
                 port::DRAINED => vec![Slot::new(NONE, 0); SLOTS_EACH as usize],
+                port::STATEFUL..port::END => settled(1),
                 _ => settled(0),
             };
             self.rows(flavour, port, 4);
@@ -302,6 +341,7 @@ impl Builder {
         let kept = if port == port::KEPT { service_flags::UDP_FLOWS } else { 0 };
         let (key, key_prefix) = selection_key(flavour, port);
         let keyed = if key_prefix == 0 { 0 } else { service_flags::KEYED };
+        self.chooser(flavour, port);
         let drop = if port == port::EMPTY_DROP { service_flags::DROP_WITHOUT_BACKEND } else { 0 };
         self.services.push(Service {
             address: address.into(),
@@ -317,8 +357,30 @@ impl Builder {
             live: live_word(port),
             key,
             key_prefix,
+            chooser: flavour.chooser(port),
             ..Service::default()
         });
+    }
+
+    /// Writes who chooses, and what backends may take.
+    fn chooser(&mut self, flavour: Flavour, port: u16) {
+        if flavour.chooser(port) == 0 {
+            return;
+        }
+        let first = flavour.load(port, 0);
+        for (backend, weight) in (0..).zip(WEIGHTS) {
+            let load = Load { weight, ..Load::default() };
+            self.writes.extend([Write::ClearLoads(first + backend, 1), Write::Load(first + backend, load)]);
+        }
+        let Passes { step, top, .. } = Passes::of(WEIGHTS.into_iter().filter(|&weight| weight > 0));
+        let chooser = Chooser {
+            places: Chooser::pair(first, WEIGHTS.len() as u32),
+            passes: Chooser::pair(top, step),
+            rule: rule_of(port).map_or(0, |rule| rule as u32),
+            fin_timeout: FIN_TIMEOUT,
+            ..Chooser::default()
+        };
+        self.writes.push(Write::Chooser(flavour.chooser(port), chooser));
     }
 
     fn rows(&mut self, flavour: Flavour, port: u16, count: u16) {
@@ -349,9 +411,23 @@ impl Builder {
     }
 }
 
+fn rule_of(port: u16) -> Option<Rule> {
+    Some(match port {
+        port::TURNS | port::NAT_TURNS => Rule::RoundRobin,
+        port::WEIGHTED_TURNS => Rule::WeightedRoundRobin,
+        port::LEAST => Rule::LeastConnection,
+        port::WEIGHTED_LEAST => Rule::WeightedLeastConnection,
+        port::DELAY => Rule::ShortestExpectedDelay,
+        port::NEVER_QUEUE => Rule::NeverQueue,
+        port::FAILOVER => Rule::WeightedFailover,
+        port::OVERFLOW => Rule::WeightedOverflow,
+        _ => return None,
+    })
+}
+
 /// What is not one slot's word and four rows.
 fn is_special(port: u16) -> bool {
-    (port::OTHERS..port::DRAINED).contains(&port) || (port::BY_CLIENT..port::END).contains(&port)
+    (port::OTHERS..port::DRAINED).contains(&port) || (port::BY_CLIENT..port::STATEFUL).contains(&port)
 }
 
 fn selection_key(flavour: Flavour, port: u16) -> (u8, u8) {
@@ -379,7 +455,12 @@ fn live_word(port: u16) -> u32 {
 
 fn method_of(port: u16, backend: u16) -> u8 {
     match port {
-        port::NAT | port::NAT_TAGGED | port::NAT_EXCLUDED | port::NAT_UNSETTLED | port::FOLLOWS_NAT => method::NAT,
+        port::NAT
+        | port::NAT_TAGGED
+        | port::NAT_EXCLUDED
+        | port::NAT_UNSETTLED
+        | port::FOLLOWS_NAT
+        | port::NAT_TURNS => method::NAT,
         port::OTHERS if backend == 2 => method::NAT,
         port::LOCAL => method::LOCAL,
         port::NO_METHOD => method::NONE,
@@ -390,7 +471,8 @@ fn method_of(port: u16, backend: u16) -> u8 {
 fn row(flavour: Flavour, port: u16, backend: u16, method: u8) -> Row {
     let index = flavour.row(port, backend);
     let exit = exit(if port == port::ELSEWHERE { WAN } else { LAN }, row_mac(index));
-    let keeps_records = matches!(port, port::UNSETTLED | port::KEPT | port::EXCEPTIONS | port::NAT_UNSETTLED);
+    let keeps_records = matches!(port, port::UNSETTLED | port::KEPT | port::EXCEPTIONS | port::NAT_UNSETTLED)
+        || (port::STATEFUL..port::END).contains(&port);
     Row {
         mac_head: if port == port::NO_HOP { 0 } else { exit.mac_head },
         mac_tail: exit.mac_tail,

@@ -39,6 +39,8 @@ pub struct Flow {
     pub listener: usize,
     backend: Backend,
     last: Kind,
+    /// It has sent a FIN. A stateful scheduler does not take that back, whatever comes after.
+    has_ended: bool,
     last_packet: Duration,
     /// Writes that had been carried out at its last packet: later ones cannot overtake earlier ones.
     writes: u64,
@@ -57,7 +59,7 @@ impl World {
         self.flows.retain(|flow| {
             let idle_timeout =
                 Duration::from_secs(before[flow.service].idle_timeout.min(after[flow.service].idle_timeout));
-            let limit = if flow.last == Kind::Data { idle_timeout } else { SHORT_IDLE };
+            let limit = if flow.last == Kind::Data && !flow.has_ended { idle_timeout } else { SHORT_IDLE };
             now <= flow.last_packet + limit
         });
     }
@@ -117,6 +119,7 @@ impl World {
             listener,
             backend,
             last: kind,
+            has_ended: false,
             last_packet: self.now,
             writes: self.writes,
         });
@@ -149,6 +152,7 @@ impl World {
         }
         let flow = &mut self.flows[at];
         (flow.last, flow.last_packet, flow.writes) = (kind, self.now, self.writes);
+        flow.has_ended |= kind == Kind::Closes;
         if kind == Kind::Closes && self.rng.one_in(2) {
             self.flows.swap_remove(at);
             self.closed.push((id, service, listener));

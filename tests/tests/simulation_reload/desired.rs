@@ -22,6 +22,9 @@ pub const SERVICES: [(&str, IpAddr, Listeners); 4] = [
 /// Protocol and port of each.
 type Listeners = [(&'static str, u16); 2];
 
+/// Some that keep state, and one that does not.
+const SCHEDULERS: [&str; 5] = ["maglev", "maglev", "round-robin", "weighted-round-robin", "weighted-least-connection"];
+
 /// One service of the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Desired {
@@ -30,6 +33,7 @@ pub struct Desired {
     pub slots: u32,
     pub idle_timeout: u64,
     pub udp_flows: bool,
+    pub scheduler: &'static str,
     /// Server, weight, and whether by nat.
     pub backends: Vec<(u64, u16, bool)>,
 }
@@ -53,6 +57,7 @@ pub fn first(rng: &mut Rng) -> Vec<Desired> {
             slots: 32,
             idle_timeout: 200,
             udp_flows: rng.one_in(2),
+            scheduler: SCHEDULERS[rng.below(SCHEDULERS.len() as u64) as usize],
             backends: (0..2 + rng.below(3)).map(|number| (number, 1, rng.one_in(4))).collect(),
         })
         .collect();
@@ -71,7 +76,8 @@ pub fn change(rng: &mut Rng, services: &mut [Desired]) {
         3..6 => service.both_listeners = !service.both_listeners,
         6 => service.slots = if service.slots == 32 { 64 } else { 32 },
         7..9 => service.idle_timeout = if service.idle_timeout == 200 { 100 } else { 200 },
-        9..11 => service.udp_flows = !service.udp_flows,
+        9 => service.udp_flows = !service.udp_flows,
+        10 => service.scheduler = SCHEDULERS[rng.below(SCHEDULERS.len() as u64) as usize],
         // What two services share, both change alike.
         11..17 => {
             change_backends(rng, service);
@@ -119,10 +125,13 @@ fn text(services: &[Desired]) -> String {
             .map(|(protocol, port)| format!("\"{protocol}://{}\"", std::net::SocketAddr::new(address, *port)))
             .collect();
         let udp = if service.udp_flows && name == "white" { "udp = \"flows\"\n" } else { "" };
+        // Datagrams that found no room in the table of stateful services may move when there is some.
+        let scheduler = if name == "white" { "maglev" } else { service.scheduler };
+        let scheduler = format!("scheduler = \"{scheduler}\"\n");
         let (listen, slots, idle) = (listen.join(", "), service.slots, service.idle_timeout);
         write!(
             text,
-            "[[service]]\nname = \"{name}\"\nlisten = [{listen}]\nlookup_table_size = {slots}\nidle_timeout = \"{idle}s\"\n{udp}"
+            "[[service]]\nname = \"{name}\"\nlisten = [{listen}]\nlookup_table_size = {slots}\nidle_timeout = \"{idle}s\"\n{udp}{scheduler}"
         )
         .expect("strings grow");
         for &(number, weight, nat) in &service.backends {

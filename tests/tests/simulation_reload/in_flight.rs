@@ -6,12 +6,16 @@ use std::collections::BTreeMap;
 use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Displacements, FragmentEntry, FragmentKey, ProbeTarget, Record, Reverse, Root, Row, Service};
+use lb_common::abi::{
+    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service,
+};
 use lb_common::address::Address;
+use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
 use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Tables};
+use lb_common::scheduler::Go;
 use lb_common::slot::Slot;
 
 /// What has been replaced since the last grace period, as it was before.
@@ -34,6 +38,8 @@ impl Replaced {
             // Whole tables are written where only a later root leads to.
             Write::Slots(..) | Write::Row(..) | Write::RowMac(..) | Write::RowState(..) => {}
             Write::Half(_) | Write::Exclude(..) | Write::Include(..) | Write::Forget(_) => {}
+            Write::Chooser(..) | Write::ChangeChooser(..) | Write::RestartTurns(_) | Write::Recount(..) => {}
+            Write::ClearLoads(..) | Write::MoveLoads { .. } | Write::Load(..) => {}
         }
     }
 
@@ -118,6 +124,50 @@ impl Tables for InFlight<'_> {
 
     fn note_refusal(&self, slot: u32, now: u64) {
         self.tables.note_refusal(slot, now);
+    }
+
+    fn chooser(&self, index: u32) -> Option<Chooser> {
+        self.tables.chooser(index)
+    }
+
+    fn turn(&self, chooser: u32) -> u64 {
+        self.tables.turn(chooser)
+    }
+
+    fn take_turn(&self, chooser: u32, before: u64, after: u64) -> bool {
+        self.tables.take_turn(chooser, before, after)
+    }
+
+    fn random(&self) -> u32 {
+        self.tables.random()
+    }
+
+    fn load(&self, index: u32) -> Option<Load> {
+        self.tables.load(index)
+    }
+
+    fn count_connections(&self, load: u32, change: Counted) {
+        self.tables.count_connections(load, change);
+    }
+
+    fn close(&self, load: u32) {
+        self.tables.close(load);
+    }
+
+    fn with_connection<R>(&self, flow: &Flow, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        self.tables.with_connection(flow, act)
+    }
+
+    fn insert_connection(&self, flow: &Flow, record: Record) -> Inserted {
+        self.tables.insert_connection(flow, record)
+    }
+
+    fn note_unrecorded(&self) {
+        self.tables.note_unrecorded();
+    }
+
+    fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F) {
+        self.tables.repeat(times, step);
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use fairway::native::NativeTables;
 use fairway::nexthop::{Frame, Mac, NextHop, Unresolved};
-use fairway::reconcile::census::{Census, Fate};
+use fairway::reconcile::census::{Census, ConnectionFate, Fate};
 use fairway::reconcile::image::Image;
 use fairway::reconcile::planner::Planner;
+use fairway::reconcile::recount::Recount;
 use fairway::reconcile::write::Write;
 use fairway::scheduler::seed::Seed;
 use lb_common::abi::{Row, method, row_state};
+use lb_common::connection::Counted;
 use lb_common::packet::ethernet::Exit;
 use lb_common::path::Route;
 use lb_common::slot::Slot;
@@ -32,11 +34,15 @@ mod clients;
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// A record whose flow has sent only a SYN, or has sent a FIN, lives this long without packets.
 const SHORT_IDLE: Duration = Duration::from_secs(60);
+/// When histories begin.
+const START: Duration = Duration::from_secs(1000);
 /// Few, so that floods fill the flow table, and that places are used again.
 const RECORDS: usize = 80;
 const SLOTS: usize = 512;
 const ROWS: usize = 512;
 const STEPS: u32 = 350;
+/// So many censuses find what was counted at the old place while loads moved.
+const SWEEPS_AFTER_MOVE: u32 = 12;
 /// Frames come in here.
 const CLIENT_SIDE: u32 = 1;
 
@@ -58,6 +64,9 @@ pub struct Coverage {
     pub refusals: u64,
     pub slots_settled: u64,
     pub slots_forced: u64,
+    pub counts_judged: u64,
+    pub connections_ended: u64,
+    pub unrecorded: u64,
 }
 
 impl Coverage {
@@ -77,13 +86,16 @@ impl Coverage {
         self.refusals += other.refusals;
         self.slots_settled += other.slots_settled;
         self.slots_forced += other.slots_forced;
+        self.counts_judged += other.counts_judged;
+        self.connections_ended += other.connections_ended;
+        self.unrecorded += other.unrecorded;
     }
 }
 
 /// The history of this seed; `Err` says what broke the promise.
 pub fn run(seed: u64, fault: Fault) -> Result<Coverage, String> {
     let mut world = World::new(seed, fault, false);
-    world.run().map(|()| world.coverage)
+    world.run().map(|()| Coverage { unrecorded: world.tables.unrecorded.get(), ..world.coverage })
 }
 
 /// The history of this seed in words, up to its end or its violation.
@@ -123,6 +135,9 @@ struct World {
     writes: u64,
     /// Between the moment when refusals were read and the last store of what follows from them.
     sweeping: bool,
+    recount: Recount,
+    /// Sweeps until counts must be right again, after loads have moved.
+    moved: u32,
     ways: BTreeMap<IpAddr, Way>,
     /// By which path a server's MAC address was given.
     paths: BTreeMap<(bool, u8, u16), u16>,
@@ -148,6 +163,7 @@ impl World {
     fn new(seed: u64, fault: Fault, tell: bool) -> Self {
         let mut rng = Rng(seed);
         let mut tables = NativeTables::new(Image::new(SLOTS, ROWS), RECORDS);
+        tables.clock.set(START.as_nanos() as u64);
         let exit = Exit { mac_head: 1, mac_tail: 1, interface: CLIENT_SIDE, tags_wire: [0; 2] };
         for v4 in [true, false] {
             tables.routes.insert(client(v4, 0).address, Route::Forward(exit));
@@ -157,7 +173,7 @@ impl World {
             desired: desired::first(&mut rng),
             in_force: Vec::new(),
             rng,
-            now: Duration::from_secs(1000),
+            now: START,
             last_sweep: Duration::ZERO,
             flood_until: Duration::ZERO,
             planner: Planner::new(Seed::from_text("simulation"), SLOTS as u32, ROWS as u32),
@@ -165,6 +181,8 @@ impl World {
             replaced: Replaced::default(),
             writes: 0,
             sweeping: false,
+            recount: Recount::default(),
+            moved: 0,
             ways: BTreeMap::new(),
             paths: BTreeMap::new(),
             flows: Vec::new(),
@@ -305,6 +323,9 @@ impl World {
                 self.packet(Kind::Data)?;
             }
         }
+        if matches!(write, Write::MoveLoads { .. }) {
+            self.moved = SWEEPS_AFTER_MOVE;
+        }
         self.tables.apply(write);
         Ok(())
     }
@@ -316,6 +337,7 @@ impl World {
         let (image, clock) = (&self.tables.image, self.tables.clock.get());
         let count = |key: &_, record: &mut _| census.add(image, key, record, clock) == Fate::Keep;
         self.tables.flows.borrow_mut().retain(count);
+        self.count_connections(&mut census);
         if self.rng.one_in(3) {
             for _ in 0..6 {
                 let passed = self.rng.below(400);
@@ -334,9 +356,12 @@ impl World {
         census.refusals = refusals.iter().map(|(&element, &at)| (element, Duration::from_nanos(at))).collect();
         drop(refusals);
         let leaving = self.leaving();
-        let (ahead, census) = (if self.fault == Fault::SettleEarly { 150 } else { 0 }, self.fault.lie(census));
+        let (ahead, mut census) = (if self.fault == Fault::SettleEarly { 150 } else { 0 }, self.fault.lie(census));
         let now = self.now + Duration::from_secs(ahead);
-        let (writes, report) = self.planner.sweep(now, &self.tables.image, &census);
+        let before = self.tables.loads.borrow().clone();
+        census.loads.iter_mut().for_each(|(load, [_, after])| *after = before.get(load).copied().unwrap_or_default().0);
+        let (mut writes, report) = self.planner.sweep(now, &self.tables.image, &census);
+        writes.extend(self.recount.observe(self.planner.services().values(), &census));
         self.coverage.slots_settled += u64::from(report.settled);
         self.coverage.slots_forced += u64::from(report.forced);
         self.coverage.released += (leaving - self.leaving()) as u64;
@@ -353,7 +378,49 @@ impl World {
         self.sweeping = true;
         let done = self.perform(writes);
         self.sweeping = false;
-        done
+        done?;
+        self.moved = self.moved.saturating_sub(1);
+        self.judge_counts()
+    }
+
+    /// Counts the records of stateful services, and takes those off that have had their time.
+    fn count_connections(&mut self, census: &mut Census) {
+        let (image, clock) = (&self.tables.image, self.tables.clock.get());
+        let mut over = Vec::new();
+        self.tables.connections.borrow_mut().retain(|key, record| {
+            match census.add_connection(image, key, record, clock) {
+                ConnectionFate::Keep => true,
+                ConnectionFate::Delete(load) => {
+                    over.extend(load.map(|load| Write::Recount(load, Counted::one(record.state).ended())));
+                    false
+                }
+            }
+        });
+        over.iter().for_each(|write| self.tables.apply(write));
+        self.coverage.connections_ended += over.len() as u64;
+        let loads = self.tables.loads.borrow();
+        census.loads = loads.iter().map(|(&load, &(counted, _))| (load, [counted; 2])).collect();
+    }
+
+    /// What backends count is what is recorded. Not for a while after loads have moved with packets in between.
+    fn judge_counts(&mut self) -> Result<(), String> {
+        if self.moved > 0 {
+            return Ok(());
+        }
+        let (records, loads) = (self.tables.connections.borrow(), self.tables.loads.borrow());
+        for (name, placed) in self.planner.services() {
+            let Some(seat) = placed.seat else { continue };
+            for index in 0..seat.room as u16 {
+                let of_backend = records.values().filter(|it| it.pool == placed.pool && it.backend == index);
+                let recorded = of_backend.fold(Counted::default(), |sum, it| sum.plus(Counted::one(it.state)));
+                let (counted, _) = loads.get(&seat.load(index)).copied().unwrap_or_default();
+                if counted != recorded {
+                    return Err(format!("backend {index} of {name} counts {counted:?}, recorded are {recorded:?}"));
+                }
+                self.coverage.counts_judged += u64::from(recorded != Counted::default());
+            }
+        }
+        Ok(())
     }
 
     fn leaving(&self) -> usize {

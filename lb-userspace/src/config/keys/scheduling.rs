@@ -7,19 +7,7 @@ use super::{Choices, Kind, Table, key, words};
 /// The words of `scheduler`. What ipvsadm and keepalived call them is taken too.
 pub(super) const SCHEDULERS: Kind = Kind::Choice(Choices {
     now: words::<Scheduler>,
-    later: &[
-        "round-robin",
-        "weighted-round-robin",
-        "least-connection",
-        "weighted-least-connection",
-        "locality-based-least-connection",
-        "locality-based-least-connection-with-replication",
-        "shortest-expected-delay",
-        "never-queue",
-        "weighted-failover",
-        "weighted-overflow",
-        "weighted-random-twos",
-    ],
+    later: &["locality-based-least-connection", "locality-based-least-connection-with-replication"],
     aliases: &[
         ("mh", "maglev"),
         ("rr", "round-robin"),

@@ -9,6 +9,7 @@ pub(super) fn check(service: &DraftService, problems: &mut Problems) {
     let Some(scheduler) = service.scheduler.get().copied() else { return };
     persistence(service, scheduler, problems);
     source(service, scheduler, problems);
+    thresholds(service, scheduler, problems);
 }
 
 /// Hashing by address keeps clients together as it is; `maglev` does by hashing less, and then forgets nobody.
@@ -24,6 +25,17 @@ fn persistence(service: &DraftService, scheduler: Scheduler, problems: &mut Prob
             "sends all clients of an address to one backend",
             "take it out, or use `scheduler = \"source-hash\"`",
         )),
+        Scheduler::RoundRobin
+        | Scheduler::WeightedRoundRobin
+        | Scheduler::LeastConnection
+        | Scheduler::WeightedLeastConnection
+        | Scheduler::ShortestExpectedDelay
+        | Scheduler::NeverQueue
+        | Scheduler::WeightedFailover
+        | Scheduler::WeightedOverflow
+        | Scheduler::WeightedRandomTwos => {
+            Some(("does not remember clients in this version", "use `maglev` or `source-hash`"))
+        }
     };
     if let Some((why, help)) = refused {
         let message = format!("`persistence` cannot go with `scheduler = \"{}\"`, which {why}", scheduler.name());
@@ -48,4 +60,25 @@ fn source(service: &DraftService, scheduler: Scheduler, problems: &mut Problems)
     no_effect(service.source_prefix.written, "source_prefix", prefixes);
     let port = service.source_port.given().filter(|at| at.value).map(|at| at.span);
     no_effect(port, "source_port", "take it out");
+}
+
+fn thresholds(service: &DraftService, scheduler: Scheduler, problems: &mut Problems) {
+    for backend in &service.backends {
+        let (Some(upper), Some(lower)) = (backend.upper_threshold.given(), backend.lower_threshold.given()) else {
+            continue;
+        };
+        if lower.value > 0 && lower.value >= upper.value {
+            let message = match upper.value {
+                0 => "`lower_threshold` without `upper_threshold`: the backend is never full".to_owned(),
+                upper => format!("`lower_threshold` is not below `upper_threshold`, {upper}"),
+            };
+            let help = "set `upper_threshold` higher, or leave `lower_threshold` out: it is three quarters then";
+            problems.push(Diagnostic::new(Code::LowerAboveUpper, message, lower.span).help(help));
+        } else if upper.value > 0 && scheduler.is_hashing() {
+            let scheduler = scheduler.name();
+            let message = format!("`upper_threshold` has no effect: `{scheduler}` does not count connections");
+            let help = "take it out, or use a stateful scheduler, `weighted-least-connection` for example";
+            problems.push(Diagnostic::new(Code::NoEffect, message, upper.span).help(help));
+        }
+    }
 }

@@ -66,6 +66,8 @@ fn the_example_means_what_it_says() {
         address: IpAddr::from([10, 0, 0, 11]),
         port: None,
         weight: 100,
+        upper_threshold: 0,
+        lower_threshold: 0,
         priority: 0,
         forwarding: Forwarding::Direct,
     };
@@ -178,9 +180,19 @@ fn every_alias_stands_for_a_word_there_is() {
 
 #[test]
 fn schedulers_go_by_the_names_of_ipvs_too() {
-    for (alias, scheduler) in
-        [("mh", Scheduler::Maglev), ("sh", Scheduler::SourceHash), ("dh", Scheduler::DestinationHash)]
-    {
+    for (alias, scheduler) in [
+        ("mh", Scheduler::Maglev),
+        ("sh", Scheduler::SourceHash),
+        ("rr", Scheduler::RoundRobin),
+        ("wrr", Scheduler::WeightedRoundRobin),
+        ("lc", Scheduler::LeastConnection),
+        ("wlc", Scheduler::WeightedLeastConnection),
+        ("sed", Scheduler::ShortestExpectedDelay),
+        ("nq", Scheduler::NeverQueue),
+        ("fo", Scheduler::WeightedFailover),
+        ("ovf", Scheduler::WeightedOverflow),
+        ("dh", Scheduler::DestinationHash),
+    ] {
         let config = accepted(&format!("{HEAD}{WEB}scheduler = \"{alias}\"\n{ONE}"));
         assert_eq!(config.services[0].scheduler, scheduler, "{alias}");
     }
@@ -241,6 +253,7 @@ fn default_dataplane() -> Dataplane {
         mode: AttachMode::Auto,
         pin_path: PathBuf::from("/sys/fs/bpf/fairway"),
         flow_table_capacity: 1 << 20,
+        stateful_table_capacity: 1 << 20,
         hash_seed: "fairway".into(),
         ready_timeout: std::time::Duration::from_secs(30),
     }
@@ -261,6 +274,7 @@ fn default_service() -> Service {
         persistence: None,
         vrrp: None,
         idle_timeout: None,
+        fin_timeout: Duration::from_secs(120),
         udp: UdpMode::Stateless,
         on_no_backend: OnNoBackend::Pass,
         nat_exclude: vec![],

@@ -14,7 +14,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLab
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::controller::view::{BackendStatus, ServiceStatus, Status, Totals};
+use crate::controller::view::{BackendStatus, Connections, ServiceStatus, Status, Totals};
 
 /// What [`text`] writes.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -115,6 +115,24 @@ fn backends(out: &mut Families<'_>, services: &[ServiceStatus]) -> Result {
     out.counters("backend_resets", "TCP resets of the backend, under nat", totals(|sum| sum.resets))?;
     let unreachables = totals(|sum| sum.unreachables);
     out.counters("backend_unreachables", "ICMP errors that the backend cannot be reached, under nat", unreachables)?;
+    let connections = |pick: fn(&Connections) -> u32| {
+        backends.iter().filter_map(move |backend| Some((backend.labels, pick(backend.shown.connections.as_ref()?))))
+    };
+    out.gauges(
+        "backend_active_connections",
+        "Established connections, under a stateful scheduler",
+        connections(|it| it.active),
+    )?;
+    out.gauges(
+        "backend_inactive_connections",
+        "All other connections, under a stateful scheduler",
+        connections(|it| it.inactive),
+    )?;
+    out.gauges(
+        "backend_overloaded",
+        "Whether the backend has reached its upper threshold",
+        connections(|it| it.full.into()),
+    )?;
     let weights = backends.iter().map(|backend| (backend.labels, backend.shown.effective_weight));
     out.gauges("backend_weight", "Weight that the lookup table is made from", weights)?;
     let states = backends.iter().flat_map(|backend| {
@@ -166,6 +184,13 @@ fn packets_and_flows(out: &mut Families<'_>, status: &Status) -> Result {
     let capacity = [([("protocol", "tcp")], flows.capacity), ([("protocol", "udp")], flows.capacity)];
     out.gauges("flow_table_capacity", "Flows that the table holds", capacity)?;
     out.counter("flow_record_refusals", "Groups of 16 slots in which a flow could not be recorded", flows.refusals)?;
+    out.gauge("stateful_table_entries", "Recorded flows of stateful schedulers, at the last census", flows.stateful)?;
+    out.gauge(
+        "stateful_table_capacity",
+        "Flows of each address family that their table holds",
+        flows.stateful_capacity,
+    )?;
+    out.counter("stateful_unrecorded", "Flows that a stateful scheduler could not record", flows.unrecorded)?;
     let unresolved = status.neighbours.iter().filter(|neighbour| !neighbour.resolved).count();
     out.gauge("neighbours_unresolved", "Next hops without a known frame", unresolved)
 }

@@ -38,6 +38,9 @@ fairway_backend_syn_retransmissions_total{service="we\"b",backend="web1"} 3
 fairway_backend_resets_total{service="we\"b",backend="web1"} 2
 fairway_backend_unreachables_total{service="we\"b",backend="web1"} 1
 fairway_backend_weight{service="we\"b",backend="web1"} 100.0
+fairway_backend_active_connections{service="we\"b",backend="web1"} 5
+fairway_backend_inactive_connections{service="we\"b",backend="web1"} 7
+fairway_backend_overloaded{service="we\"b",backend="web1"} 1
 fairway_backend_state{service="we\"b",backend="web1",state="up"} 1
 fairway_backend_state{service="we\"b",backend="web1",state="drain"} 0
 fairway_backend_last_change_timestamp_seconds{service="we\"b",backend="web1"} 1700009875.0
@@ -62,6 +65,9 @@ fairway_passes_total{reason="not-a-service"} 77
 fairway_flow_table_entries{protocol="tcp"} 12
 fairway_flow_table_capacity{protocol="udp"} 1048576
 fairway_flow_record_refusals_total 3
+fairway_stateful_table_entries 13
+fairway_stateful_table_capacity 4096
+fairway_stateful_unrecorded_total 2
 fairway_neighbours_unresolved 1
 fairway_vrrp_info{vrrp="public",interface="eth0",family="ipv4",vrid="51",version="3"} 1
 fairway_vrrp_address_info{vrrp="public",address="2001:db8::10"} 1

@@ -9,8 +9,8 @@ pub use vrrp::{quiet, vrrp};
 use std::collections::BTreeMap;
 
 use crate::controller::view::{
-    API_VERSION, BackendStatus, ConfigStatus, FlowsStatus, InterfaceStatus, NeighbourStatus, NodeStatus, ServiceStatus,
-    Status, Totals,
+    API_VERSION, BackendStatus, ConfigStatus, Connections, FlowsStatus, InterfaceStatus, NeighbourStatus, NodeStatus,
+    ServiceStatus, Status, Totals,
 };
 
 /// "Now" in tests that show the sample.
@@ -42,7 +42,16 @@ pub fn status() -> Status {
             interface("eth1", "generic", Some("the driver has no native XDP")),
         ],
         services: vec![service()],
-        flows: FlowsStatus { tcp: 12, udp: 0, capacity: 1_048_576, refusals: 3, forced_slots: 0 },
+        flows: FlowsStatus {
+            tcp: 12,
+            udp: 0,
+            capacity: 1_048_576,
+            refusals: 3,
+            forced_slots: 0,
+            stateful: 13,
+            stateful_capacity: 4096,
+            unrecorded: 2,
+        },
         passes: BTreeMap::from([("not-a-service".to_owned(), 77)]),
         drops: BTreeMap::from([("no-backend".to_owned(), 0), ("truncated".to_owned(), 5)]),
         neighbours: vec![
@@ -87,7 +96,11 @@ fn service() -> ServiceStatus {
         quorum_why: "2 of 2 enabled backends are up, quorum is 1".to_owned(),
         quorum_since: NOW - 125.0,
         backends: vec![
-            BackendStatus { checks: vec![check()], ..backend("web1", "10.0.0.11", "up", totals(700, 900_000, 70)) },
+            BackendStatus {
+                checks: vec![check()],
+                connections: Some(Connections { active: 5, inactive: 7, full: true }),
+                ..backend("web1", "10.0.0.11", "up", totals(700, 900_000, 70))
+            },
             BackendStatus {
                 reachable: false,
                 next_hop: "no answer to ARP on eth0".to_owned(),
@@ -124,6 +137,7 @@ fn backend(name: &str, address: &str, state: &str, totals: Totals) -> BackendSta
         remaining: None,
         next_hop: "02:00:00:00:00:0b on eth0".to_owned(),
         reachable: true,
+        connections: None,
         totals,
         checks: Vec::new(),
     }

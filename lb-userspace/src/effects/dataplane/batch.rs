@@ -12,6 +12,20 @@ const BATCH: usize = 4096;
 /// `BPF_MAP_LOOKUP_BATCH`, a `bpf(2)` command.
 const LOOKUP_BATCH: libc::c_long = 24;
 
+/// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`.
+const LOOKUP_AND_DELETE: libc::c_long = 21;
+
+/// The part of `union bpf_attr` for operations on one element.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct ElementAttributes {
+    map: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
 /// The part of `union bpf_attr` for batch operations.
 #[repr(C, align(8))]
 #[derive(Default)]
@@ -24,6 +38,34 @@ struct Attributes {
     map: u32,
     element_flags: u64,
     flags: u64,
+}
+
+/// Deletes an entry of a hash map with keys of `K` and values of `V` octets, and returns its value: in one step, so that nothing
+/// that a packet writes meanwhile is lost (`BPF_MAP_LOOKUP_AND_DELETE_ELEM`, since Linux 5.14). `None`: there is no such entry.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn take<const K: usize, const V: usize>(map: BorrowedFd<'_>, key: &[u8; K]) -> anyhow::Result<Option<[u8; V]>> {
+    let mut value = [0u8; V];
+    let attributes = ElementAttributes {
+        map: map.as_raw_fd() as u32,
+        key: key.as_ptr() as u64,
+        value: value.as_mut_ptr() as u64,
+        ..ElementAttributes::default()
+    };
+    // SAFETY: both addresses are of buffers that live past the call and have the map's key and value sizes, as the types of the
+    // maps say.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, LOOKUP_AND_DELETE, &raw const attributes, size_of::<ElementAttributes>())
+    };
+    if result == 0 {
+        return Ok(Some(value));
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => Ok(None),
+        _ => bail!("deleting from a flow table: {error}"),
+    }
 }
 
 /// Runs `visit` on every entry of a hash map with keys of `K` and values of `V` octets. Entries that come or go meanwhile

@@ -1,5 +1,7 @@
 //! Takes the census of the flow tables: reads every record, deletes those that have had their time.
 
+mod connections;
+
 use std::time::Duration;
 
 use lb_common::abi::{FlowKey4, FlowKey6, Record};
@@ -24,6 +26,7 @@ pub fn take(maps: &mut Maps, image: &Image, now: Duration) -> anyhow::Result<Tal
     tcp += table(&mut maps.flows_v6, as_is, &mut count)?;
     let mut udp = table(&mut maps.udp_flows_v4, widen, &mut count)?;
     udp += table(&mut maps.udp_flows_v6, as_is, &mut count)?;
+    connections::count(maps, image, &mut census, clock)?;
     note_refusals(maps, image, &mut census)?;
     Ok(Tally { census, tcp, udp })
 }

@@ -57,6 +57,15 @@ where
         }
     }
 
+    /// Deletes a record and returns what it last said, if it is there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn take(&mut self, key: &[u8; K]) -> anyhow::Result<Option<[u8; 16]>> {
+        let Map::HashMap(data) = &self.0 else { bail!("a flow table of another shape") };
+        batch::take(data.fd().as_fd(), key)
+    }
+
     /// Runs `visit` on every record.
     ///
     /// # Errors

@@ -17,7 +17,9 @@ pub fn forget(maps: &mut Maps, backends: &BTreeSet<(u32, u16)>) -> anyhow::Resul
     table(&mut maps.flows_v4, backends)?;
     table(&mut maps.flows_v6, backends)?;
     table(&mut maps.udp_flows_v4, backends)?;
-    table(&mut maps.udp_flows_v6, backends)
+    table(&mut maps.udp_flows_v6, backends)?;
+    table(&mut maps.connections_v4, backends)?;
+    table(&mut maps.connections_v6, backends)
 }
 
 fn table<const K: usize>(table: &mut FlowTable<K>, backends: &BTreeSet<(u32, u16)>) -> anyhow::Result<()>

@@ -11,9 +11,10 @@ use lb_common::abi::{
     Counters, Displacements, ExcludeKey, HALF_ENTRIES, ProbeTarget, Reverse, Root, Row, Service, Signs,
 };
 use lb_common::address::Address;
-use lb_common::counters::{REFUSALS, Reason};
+use lb_common::counters::{REFUSALS, Reason, UNRECORDED};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
 
+use super::choosers::Choosers;
 use super::flow_table::FlowTable;
 use super::live_words::LiveWords;
 use super::mmap::MappedArray;
@@ -43,6 +44,12 @@ pub struct Maps {
     pub udp_flows_v4: FlowTable<16>,
     /// UDP flows, IPv6.
     pub udp_flows_v6: FlowTable<40>,
+    /// Who chooses in stateful services.
+    pub choosers: Choosers,
+    /// Flows of stateful services, IPv4.
+    pub connections_v4: FlowTable<16>,
+    /// Flows of stateful services, IPv6.
+    pub connections_v6: FlowTable<40>,
     /// Whom probes ask, and from where: taken by who steers them.
     pub probes: Option<ProbeTables>,
     /// Frames that wait for a neighbour; taken by who sends them.
@@ -76,6 +83,9 @@ impl Maps {
             flows_v6: FlowTable::new(raw(ebpf, "FLOWS_V6")?)?,
             udp_flows_v4: FlowTable::new(raw(ebpf, "UDP_FLOWS_V4")?)?,
             udp_flows_v6: FlowTable::new(raw(ebpf, "UDP_FLOWS_V6")?)?,
+            choosers: Choosers::new(mapped(ebpf, "CHOOSERS")?, mapped(ebpf, "LOADS")?),
+            connections_v4: FlowTable::new(raw(ebpf, "CONNECTIONS_V4")?)?,
+            connections_v6: FlowTable::new(raw(ebpf, "CONNECTIONS_V6")?)?,
             probes: Some((mapped(ebpf, "PROBE_TARGETS")?, mapped(ebpf, "PROBES")?)),
             unresolved: Some(take(ebpf, "UNRESOLVED")?),
         })
@@ -102,6 +112,13 @@ impl Maps {
             Write::Include(number, prefix) => {
                 self.exclude.remove(&exclude_key(*number, *prefix)).context("including a prefix in translation")
             }
+            Write::Chooser(index, chooser) => self.choosers.write(*index, *chooser),
+            Write::ChangeChooser(index, chooser) => self.choosers.change(*index, chooser),
+            Write::RestartTurns(index) => self.choosers.restart_turns(*index),
+            Write::ClearLoads(first, count) => self.choosers.clear_loads(*first, *count),
+            Write::MoveLoads { from, to, count } => self.choosers.move_loads(*from, *to, *count),
+            Write::Load(index, load) => self.choosers.change_load(*index, load),
+            Write::Recount(load, change) => self.choosers.count(*load, *change),
             Write::Forget(backends) => super::forget::forget(self, backends),
             Write::Grace => super::grace::wait(),
         }
@@ -154,6 +171,14 @@ impl Maps {
     /// When the kernel refuses.
     pub fn refusals(&self) -> anyhow::Result<u64> {
         Ok(self.reasons.get(&REFUSALS, 0)?.iter().sum())
+    }
+
+    /// Flows of stateful services that could not be recorded.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn unrecorded(&self) -> anyhow::Result<u64> {
+        Ok(self.reasons.get(&UNRECORDED, 0)?.iter().sum())
     }
 
     /// The word of a slot.

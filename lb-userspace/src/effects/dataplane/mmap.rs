@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::ptr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use anyhow::{Context as _, bail};
 use aya::maps::MapData;
@@ -126,6 +126,24 @@ impl<T: FromBytes + IntoBytes + Immutable + Copy> MappedArray<T> {
     pub fn exchange_u32(&self, index: usize, offset: usize, old: u32, new: u32) -> anyhow::Result<bool> {
         let word = self.word::<AtomicU32>(index, offset)?;
         Ok(word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok())
+    }
+
+    /// Stores one aligned word if it is `old`; whether it was. At once for all threads and CPUs.
+    ///
+    /// # Errors
+    /// When it is outside the array or not aligned.
+    pub fn exchange_u64(&self, index: usize, offset: usize, old: u64, new: u64) -> anyhow::Result<bool> {
+        let word = self.word::<AtomicU64>(index, offset)?;
+        Ok(word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok())
+    }
+
+    /// Adds to one aligned half-word, at once for all threads and CPUs.
+    ///
+    /// # Errors
+    /// When it is outside the array or not aligned.
+    pub fn add_i32(&self, index: usize, offset: usize, summand: i32) -> anyhow::Result<()> {
+        self.word::<AtomicI32>(index, offset)?.fetch_add(summand, Ordering::AcqRel);
+        Ok(())
     }
 
     /// An atomic view of a word; `W` is one of the standard atomics.

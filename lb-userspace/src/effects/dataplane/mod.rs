@@ -3,6 +3,7 @@
 mod attach;
 mod batch;
 mod census;
+mod choosers;
 mod flow_table;
 mod forget;
 pub mod grace;
@@ -28,6 +29,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 pub use attach::Held;
 pub use census::Tally;
+pub use choosers::Choosers;
 pub use flow_table::FlowTable;
 pub use ledger::{Account, Ledger};
 pub use live_words::LiveWords;
@@ -165,13 +167,34 @@ impl Dataplane {
         self.maps.refusals()
     }
 
+    /// Flows of stateful services that could not be recorded.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn unrecorded(&self) -> anyhow::Result<u64> {
+        self.maps.unrecorded()
+    }
+
+    /// Who chooses in stateful services, and what their backends have.
+    pub fn choosers(&self) -> &Choosers {
+        &self.maps.choosers
+    }
+
+    /// The record of a flow of a stateful service, if there is one.
+    pub fn connection(&self, key: &FlowKey6) -> Option<Record> {
+        let octets = if key.source.is_v4() {
+            self.maps.connections_v4.get(&narrow(key)).ok().flatten()?
+        } else {
+            self.maps.connections_v6.get(&key.as_bytes().try_into().expect("a key is 40 octets")).ok().flatten()?
+        };
+        Record::read_from_bytes(&octets).ok()
+    }
+
     /// The record of a flow, if there is one.
     pub fn record(&self, key: &FlowKey6, udp: bool) -> Option<Record> {
         let octets = if key.source.is_v4() {
-            let narrow = [key.source.v4_wire(), key.destination.v4_wire(), key.ports_wire, key.protocol];
-            let narrow: [u8; 16] = zerocopy::transmute!(narrow);
             let table = if udp { &self.maps.udp_flows_v4 } else { &self.maps.flows_v4 };
-            table.get(&narrow).ok().flatten()?
+            table.get(&narrow(key)).ok().flatten()?
         } else {
             let table = if udp { &self.maps.udp_flows_v6 } else { &self.maps.flows_v6 };
             table.get(&key.as_bytes().try_into().expect("a key is 40 octets")).ok().flatten()?
@@ -256,4 +279,9 @@ impl Dataplane {
     pub fn unresolved(&mut self) -> Option<RingBuf<MapData>> {
         self.maps.unresolved.take()
     }
+}
+
+/// The key of an IPv4 flow, as octets.
+fn narrow(key: &FlowKey6) -> [u8; 16] {
+    zerocopy::transmute!([key.source.v4_wire(), key.destination.v4_wire(), key.ports_wire, key.protocol])
 }

@@ -93,7 +93,8 @@ impl Planner {
             let exclude = if placed.config.nat_exclude.is_empty() { 0 } else { placed.pool };
             let live = self.live_word(&placed.config);
             for (listener, &(first_row, _)) in &placed.rows {
-                let place = Place { first_slot: table.first_slot, first_row, pool: placed.pool, live };
+                let chooser = placed.seat.map(|seat| seat.chooser);
+                let place = Place { first_slot: table.first_slot, first_row, pool: placed.pool, live, chooser };
                 services.push(entries::service(&placed.config, listener, place, &self.seed));
                 // A backend of which the table knows nothing has no row, and no signs are counted for it.
                 let row = |backend: &Backend| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Planner, bury};
 use crate::reconcile::image::Image;
 use crate::reconcile::placed::{Standings, wish};
+use crate::reconcile::stateful::Seat;
 use crate::reconcile::tables::{Moved, TableError, Wish};
 use crate::reconcile::write::Write;
 
@@ -74,7 +75,9 @@ impl Planner {
         }
         let mut dying = Vec::new();
         for name in &touched {
-            done.writes.extend(self.store_rows(image, self.rows_of(&self.services[name]), &mut dying));
+            let placed = &self.services[name];
+            done.writes.extend(self.store_rows(image, self.rows_of(placed), &mut dying));
+            live.extend(self.store_loads(image, placed, placed.seat));
         }
         if !left.is_empty() {
             done.writes.extend(self.publish(image).expect("the same keys as before have the same perfect hash"));
@@ -82,7 +85,9 @@ impl Planner {
             left.difference(&used).for_each(|&number| self.tables.remove(number));
         }
         done.writes.append(&mut live);
+        let emptied = self.loads_of(&forget);
         done.writes.extend(bury(dying, forget));
+        done.writes.extend(emptied.into_iter().map(|load| Write::ClearLoads(load, 1)));
         done
     }
 
@@ -123,6 +128,13 @@ impl Planner {
             (number, groups)
         };
         by_table.into_iter().map(grouped).collect()
+    }
+
+    /// The loads of backends of pools.
+    fn loads_of(&self, backends: &BTreeSet<(u32, u16)>) -> Vec<u32> {
+        let seats: BTreeMap<u32, Seat> =
+            self.services.values().filter_map(|placed| Some((placed.pool, placed.seat?))).collect();
+        backends.iter().filter_map(|(pool, index)| Some(seats.get(pool)?.load(*index))).collect()
     }
 
     fn forget(&self, services: &[String], died: &[u16], forget: &mut BTreeSet<(u32, u16)>) {

@@ -1,0 +1,290 @@
+//! Which backend has a flow of a stateful service? Its record says; a new flow is given one by the service's rule, and recorded.
+//!
+//! These services have a flow table, and the counts of their connections, apart from all others: however many flows they have, no
+//! exception of another service is refused a record for it.
+//!
+//! What has no record and does not begin a connection, and what could not be recorded for want of room, is left to the
+//! lookup table, as if the service were a stateless one: it stays with what the table says, unrecorded. Datagrams always begin
+//! one; of those that found no room the next may find some, and another backend with it.
+//!
+//! Flows of other services pay one test of a bit for this. The kernel runs it as a function that the verifier walks once, whatever the
+//! path before has been ([`Tables::owner`]), and in parts that follow one another: a program has 512 octets of stack, of which
+//! the path before has taken most.
+
+use super::{Inserted, Step, Tables, is_alive};
+use crate::abi::{Chooser, Load, Record, Service};
+use crate::address::Address;
+use crate::connection::{self, Counted, Timeouts};
+use crate::flow::Flow;
+use crate::packet::protocol;
+use crate::packet::transport::{Flags, Signal};
+use crate::scheduler::least::Least;
+use crate::scheduler::locality::Servers;
+use crate::scheduler::thresholds::Thresholds;
+use crate::scheduler::turns::Passes;
+use crate::scheduler::{self, Candidate, Candidates, Pool, Rule, Visitor, show};
+use crate::slot::NONE;
+
+/// The lookup table decides.
+pub const BY_TABLE: u32 = u32::MAX;
+/// The same, since there was no room for a record.
+pub const UNRECORDED: u32 = u32::MAX - 1;
+/// Added to the index of a backend: it was recorded just now.
+const NEW: u32 = 1 << 16;
+/// A backend is to be chosen by a rule, whose number is added to this.
+const BY_RULE: u32 = 1 << 17;
+
+/// The index of the backend that a packet goes to, [`NONE`] if there is none that takes it; or `None`: the lookup table says.
+#[inline(always)]
+pub fn backend<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Option<Flags>) -> Option<u16> {
+    let owner = tables.owner(service, flow, flags);
+    let backend = owner as u16;
+    match owner {
+        BY_TABLE => return None,
+        UNRECORDED => {
+            tables.trace(Step::Refused);
+            return None;
+        }
+        NEW.. => tables.trace(Step::NewRecord(backend)),
+        _ if backend != NONE => tables.trace(Step::Recorded(backend)),
+        _ => {}
+    }
+    Some(backend)
+}
+
+/// See [`backend`]; as a number. `flags` are `None` for the packet that an ICMP error quotes: looked up, never changed.
+#[inline(always)]
+pub fn owner<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Option<Flags>) -> u32 {
+    let Some(flags) = flags else { return recorded(tables, service, flow) };
+    let known = known(tables, service, flow, flags.signal());
+    if !(BY_RULE..UNRECORDED).contains(&known) {
+        return known;
+    }
+    let chosen = match Rule::from_number((known - BY_RULE) as u8) {
+        Some(Rule::RoundRobin | Rule::WeightedRoundRobin) => by_turns(tables, service, known),
+        Some(Rule::WeightedRandomTwos) => by_lot(tables, service),
+        _ => by_load(tables, service, known),
+    };
+    if chosen == NONE as u32 { chosen } else { begin(tables, service, flow, chosen) }
+}
+
+/// The index of the backend that a record names, [`BY_TABLE`], or [`BY_RULE`] and more for a flow that begins here.
+#[inline(never)]
+fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) -> u32 {
+    let Some(chooser) = &tables.chooser(service.chooser) else { return BY_TABLE };
+    let now = tables.now();
+    let known = tables.with_connection(flow, |record| follow(tables, service, chooser, record, signal, now));
+    if let Some(Some((backend, change))) = known {
+        count(tables, chooser, backend, change);
+        return backend as u32;
+    }
+    let begins = flow.protocol != protocol::TCP || matches!(signal, Signal::Opens);
+    if begins && chooser.rule != 0 { BY_RULE + (chooser.rule & 0xff) } else { BY_TABLE }
+}
+
+#[inline(never)]
+fn by_turns<T: Tables>(tables: &T, service: &Service, rule: u32) -> u32 {
+    let all = rule != BY_RULE + Rule::WeightedRoundRobin as u32;
+    choose(tables, service, if all { Rule::RoundRobin } else { Rule::WeightedRoundRobin })
+}
+
+#[inline(never)]
+fn by_lot<T: Tables>(tables: &T, service: &Service) -> u32 {
+    choose(tables, service, Rule::WeightedRandomTwos)
+}
+
+#[inline(never)]
+fn by_load<T: Tables>(tables: &T, service: &Service, rule: u32) -> u32 {
+    let least = match Rule::from_number((rule - BY_RULE) as u8) {
+        Some(Rule::LeastConnection) => Least::Connections,
+        Some(Rule::WeightedLeastConnection) => Least::WeightedConnections,
+        Some(Rule::ShortestExpectedDelay) => Least::ExpectedDelay,
+        Some(Rule::NeverQueue) => Least::NeverQueue,
+        Some(Rule::WeightedFailover) => Least::Failover,
+        Some(Rule::WeightedOverflow) => Least::Overflow,
+        _ => return NONE as u32,
+    };
+    match Backends::of(tables, service) {
+        Some(backends) => least.pick(&backends).unwrap_or(NONE as u32),
+        None => NONE as u32,
+    }
+}
+
+/// The index of the backend that a rule chooses, or [`NONE`].
+#[inline(always)]
+fn choose<T: Tables>(tables: &T, service: &Service, rule: Rule) -> u32 {
+    let Some(backends) = Backends::of(tables, service) else { return NONE as u32 };
+    scheduler::pick(rule, &backends, service.address).unwrap_or(NONE as u32)
+}
+
+/// The index of the backend of the flow that an ICMP error quotes, or [`BY_TABLE`]: looked up, never changed.
+#[inline(never)]
+fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> u32 {
+    let Some(chooser) = &tables.chooser(service.chooser) else { return BY_TABLE };
+    let now = tables.now();
+    let known = tables.with_connection(flow, |it| holds(tables, service, chooser, it, now).then_some(it.backend));
+    known.flatten().map_or(BY_TABLE, |backend| backend as u32)
+}
+
+/// Notes a packet of a recorded flow: its backend and what changes of the counts; `None` if the record holds no longer.
+#[inline(always)]
+fn follow<T: Tables>(
+    tables: &T,
+    service: &Service,
+    chooser: &Chooser,
+    record: &mut Record,
+    signal: Signal,
+    now: u64,
+) -> Option<(u16, Counted)> {
+    // Without a rule nothing would take the place of the record, and data after the SYN would find it again.
+    let begins_anew = chooser.rule != 0 && matches!(signal, Signal::Opens) && connection::is_over(record.state);
+    if begins_anew || !holds(tables, service, chooser, record, now) {
+        return None;
+    }
+    let before = record.state;
+    record.last_seen = now;
+    record.state = connection::next_state(before, signal);
+    Some((record.backend, Counted::change(before, record.state)))
+}
+
+/// Whether a record still says whose the flow is: of this pool, not silent for too long, and its backend not dead.
+#[inline(always)]
+fn holds<T: Tables>(tables: &T, service: &Service, chooser: &Chooser, record: &Record, now: u64) -> bool {
+    let timeouts = Timeouts { idle: service.idle_timeout, fin: chooser.fin_timeout };
+    record.pool == service.pool
+        && connection::is_fresh(record, now, timeouts)
+        && tables.row(service.first_row.wrapping_add(record.backend as u32)).is_some_and(is_alive)
+}
+
+/// Records a new flow for a backend; whose it is then, as [`owner`] says it.
+#[inline(never)]
+fn begin<T: Tables>(tables: &T, service: &Service, flow: &Flow, chosen: u32) -> u32 {
+    let Some(chooser) = &tables.chooser(service.chooser) else { return BY_TABLE };
+    let (now, backend) = (tables.now(), chosen as u16);
+    let state = connection::first_state(flow.protocol == protocol::TCP);
+    let record = Record { last_seen: now, pool: service.pool, backend, state };
+    match tables.insert_connection(flow, record) {
+        Inserted::Done => {}
+        Inserted::Exists => {
+            let other = tables.with_connection(flow, |old| replace(tables, service, chooser, old, record));
+            if let Some(Some(other)) = other {
+                return other as u32;
+            }
+        }
+        Inserted::Full => {
+            tables.note_unrecorded();
+            return UNRECORDED;
+        }
+    }
+    count(tables, chooser, backend, Counted::one(state));
+    fill(tables, chooser, backend);
+    NEW | backend as u32
+}
+
+/// Puts a record in the place of one that holds no longer. If it does, another CPU had a packet of the same flow a moment
+/// earlier: its decision stands.
+#[inline(always)]
+fn replace<T: Tables>(
+    tables: &T,
+    service: &Service,
+    chooser: &Chooser,
+    old: &mut Record,
+    record: Record,
+) -> Option<u16> {
+    if !connection::is_over(old.state) && holds(tables, service, chooser, old, record.last_seen) {
+        return Some(old.backend);
+    }
+    // Of another pool, it was counted where nobody counts any more.
+    if old.pool == service.pool {
+        count(tables, chooser, old.backend, Counted::one(old.state).ended());
+    }
+    *old = record;
+    None
+}
+
+#[inline(always)]
+fn count<T: Tables>(tables: &T, chooser: &Chooser, backend: u16, change: Counted) {
+    if change != Counted::default() {
+        tables.count_connections(chooser.first_load().wrapping_add(backend as u32), change);
+    }
+}
+
+/// Closes a backend that has reached its upper threshold with a new flow.
+#[inline(always)]
+fn fill<T: Tables>(tables: &T, chooser: &Chooser, backend: u16) {
+    let index = chooser.first_load().wrapping_add(backend as u32);
+    let Some(load) = tables.load(index) else { return };
+    let Load { upper, lower, .. } = load;
+    if upper != 0 && load.full == 0 && (Thresholds { upper, lower }).is_full(false, load.connections()) {
+        tables.close(index);
+    }
+}
+
+/// The backends of a service, as its rule sees them. Whole words: the compiler joins smaller stores into ones that the verifier
+/// calls misaligned.
+struct Backends<'a, T> {
+    tables: &'a T,
+    chooser: u64,
+    places: u64,
+    passes: u64,
+}
+
+impl<'a, T: Tables> Backends<'a, T> {
+    #[inline(always)]
+    fn of(tables: &'a T, service: &Service) -> Option<Self> {
+        let Chooser { places, passes, .. } = tables.chooser(service.chooser)?;
+        Some(Self { tables, chooser: service.chooser as u64, places, passes })
+    }
+}
+
+impl<T: Tables> Candidates for Backends<'_, T> {
+    #[inline(always)]
+    fn count(&self) -> u32 {
+        Chooser::high(self.places)
+    }
+
+    #[inline(always)]
+    fn candidate(&self, index: u32) -> Option<Candidate> {
+        let load = self.tables.load(Chooser::low(self.places).wrapping_add(index))?;
+        let Load { weight, full, .. } = load;
+        Some(Candidate { weight, active: load.active(), inactive: load.inactive(), overloaded: full != 0 })
+    }
+
+    #[inline(always)]
+    fn walk<V: Visitor>(&self, first: u32, visitor: &mut V) {
+        self.tables.repeat(self.count(), |step| show(self, first, step, visitor));
+    }
+}
+
+impl<T: Tables> Pool for Backends<'_, T> {
+    #[inline(always)]
+    fn turn(&self) -> u64 {
+        self.tables.turn(self.chooser as u32)
+    }
+
+    #[inline(always)]
+    fn take_turn(&self, before: u64, after: u64) -> bool {
+        self.tables.take_turn(self.chooser as u32, before, after)
+    }
+
+    #[inline(always)]
+    fn passes(&self) -> Passes {
+        Passes { step: Chooser::high(self.passes), top: Chooser::low(self.passes), level: false }
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        self.tables.random()
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        self.tables.now()
+    }
+
+    /// Nobody is remembered: the configuration does not offer the rules that would.
+    #[inline(always)]
+    fn with_servers(&self, _: Address, _: impl FnOnce(&mut Servers) -> Option<u32>) -> Option<u32> {
+        None
+    }
+}

@@ -1,0 +1,72 @@
+//! The part of a census about stateful services: their records are counted, and those that have had their time are deleted and
+//! taken off the counts.
+
+use std::collections::BTreeMap;
+
+use lb_common::abi::{Chooser, FlowKey6, Record};
+use lb_common::connection::Counted;
+use zerocopy::FromBytes as _;
+
+use super::{as_is, widen};
+use crate::effects::dataplane::Maps;
+use crate::effects::dataplane::choosers::Choosers;
+use crate::effects::dataplane::flow_table::FlowTable;
+use crate::reconcile::census::{Census, ConnectionFate};
+use crate::reconcile::image::Image;
+
+/// Counts the records of both families. `now` is the packet path's clock.
+pub(super) fn count(maps: &mut Maps, image: &Image, census: &mut Census, now: u64) -> anyhow::Result<()> {
+    let in_use: Vec<&Chooser> = image.choosers.iter().filter(|chooser| chooser.loads() > 0).collect();
+    if in_use.is_empty() {
+        return Ok(());
+    }
+    let places = in_use.iter().flat_map(|chooser| chooser.first_load()..chooser.first_load() + chooser.loads());
+    let before: Vec<(u32, Counted)> =
+        places.map(|load| Ok((load, has(&maps.choosers, load)?))).collect::<anyhow::Result<_>>()?;
+    let mut ended = BTreeMap::new();
+    table(&mut maps.connections_v4, &maps.choosers, widen, image, census, now, &mut ended)?;
+    table(&mut maps.connections_v6, &maps.choosers, as_is, image, census, now, &mut ended)?;
+    for (load, before) in before {
+        let without = before.plus(ended.get(&load).copied().unwrap_or_default());
+        census.loads.insert(load, [without, has(&maps.choosers, load)?]);
+    }
+    Ok(())
+}
+
+fn table<const K: usize>(
+    table: &mut FlowTable<K>,
+    choosers: &Choosers,
+    key_of: impl Fn(&[u8; K]) -> FlowKey6,
+    image: &Image,
+    census: &mut Census,
+    now: u64,
+    ended: &mut BTreeMap<u32, Counted>,
+) -> anyhow::Result<()>
+where
+    [u8; K]: aya::Pod,
+{
+    let mut over = Vec::new();
+    table.for_each(|key, value| {
+        let record = Record::read_from_bytes(value).expect("a record is 16 octets");
+        match census.add_connection(image, &key_of(key), &record, now) {
+            ConnectionFate::Keep => {}
+            ConnectionFate::Delete(load) => over.push((*key, load)),
+        }
+    })?;
+    for (key, load) in over {
+        let Some(last) = table.take(&key)? else { continue };
+        let last = Record::read_from_bytes(&last).expect("a record is 16 octets");
+        if let Some(load) = load {
+            let change = Counted::one(last.state).ended();
+            choosers.count(load, change)?;
+            let sum = ended.entry(load).or_default();
+            *sum = sum.plus(change);
+        }
+    }
+    Ok(())
+}
+
+fn has(choosers: &Choosers, load: u32) -> anyhow::Result<Counted> {
+    let load = choosers.load(load)?;
+    Ok(Counted { active: load.active_count, inactive: load.inactive_count })
+}

@@ -1,0 +1,70 @@
+//! Where the tables of a stateful service lie, and what they shall hold: who chooses, and what each backend may take.
+
+use lb_common::abi::{Chooser, Load};
+use lb_common::scheduler::Rule;
+use lb_common::scheduler::turns::Passes;
+
+use super::placed::{Placed, WEIGHT_SCALE};
+use super::tables::Table;
+use crate::config::{Scheduler, Service as ServiceConfig};
+use crate::scheduler::pool::PoolMember;
+
+/// Where a stateful service's tables lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seat {
+    /// Index of its chooser.
+    pub chooser: u32,
+    /// The load of the pool's backend 0.
+    pub first_load: u32,
+    /// Loads that there is room for.
+    pub room: u32,
+}
+
+impl Seat {
+    /// The load of a backend, by its index in the pool.
+    pub fn load(&self, backend: u16) -> u32 {
+        self.first_load + u32::from(backend)
+    }
+}
+
+/// The rule of a scheduler that keeps state; `None` for one that asks the lookup table.
+pub fn rule_of(scheduler: Scheduler) -> Option<Rule> {
+    match scheduler {
+        Scheduler::Maglev | Scheduler::SourceHash | Scheduler::DestinationHash => None,
+        Scheduler::RoundRobin => Some(Rule::RoundRobin),
+        Scheduler::WeightedRoundRobin => Some(Rule::WeightedRoundRobin),
+        Scheduler::LeastConnection => Some(Rule::LeastConnection),
+        Scheduler::WeightedLeastConnection => Some(Rule::WeightedLeastConnection),
+        Scheduler::ShortestExpectedDelay => Some(Rule::ShortestExpectedDelay),
+        Scheduler::NeverQueue => Some(Rule::NeverQueue),
+        Scheduler::WeightedFailover => Some(Rule::WeightedFailover),
+        Scheduler::WeightedOverflow => Some(Rule::WeightedOverflow),
+        Scheduler::WeightedRandomTwos => Some(Rule::WeightedRandomTwos),
+    }
+}
+
+/// What the chooser of a service shall be, but for whose turn it is. Of a service that keeps no state any more, it leaves new flows
+/// to the lookup table, and those that are recorded to their records.
+pub fn chooser(config: &ServiceConfig, seat: &Seat, loads: &[(u16, Load)]) -> Chooser {
+    let count = loads.iter().map(|(index, _)| u32::from(*index) + 1).max().unwrap_or(0);
+    let Passes { step, top, .. } = Passes::of(loads.iter().map(|(_, load)| load.weight).filter(|&weight| weight > 0));
+    Chooser {
+        places: Chooser::pair(seat.first_load, count),
+        passes: Chooser::pair(top, step),
+        rule: rule_of(config.scheduler).map_or(0, |rule| rule as u32),
+        fin_timeout: u32::try_from(config.fin_timeout.as_secs()).unwrap_or(u32::MAX),
+        ..Chooser::default()
+    }
+}
+
+/// What each member of the pool may take, by index; counts are zero.
+///
+/// Rules count in whole weights. Effective ones are finer: a backend that has a part of its weight has the next whole one.
+pub fn loads(placed: &Placed, table: &Table) -> Vec<(u16, Load)> {
+    let load = |(identity, member): (&str, &PoolMember)| {
+        let weight = if member.up && !member.leaving { member.weight.div_ceil(WEIGHT_SCALE) } else { 0 };
+        let (upper, lower) = placed.backend(identity).map_or((0, 0), |it| (it.upper_threshold, it.lower_threshold));
+        (member.index, Load { weight, upper, lower, ..Load::default() })
+    };
+    table.pool.members().map(load).collect()
+}
