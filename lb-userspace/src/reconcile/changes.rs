@@ -1,15 +1,38 @@
 //! A change of configuration in the operator's words: one line for each service that is new, different or gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::placed::{Placed, identity_of};
 use crate::config::{Backend, Config, Persistence, Prefixes, Service};
 
+/// Services that a configuration leaves as they are. There may be thousands, of which a reload touches one: whoever is told
+/// of these need not look at them again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unchanged(HashSet<String>);
+
+impl Unchanged {
+    /// Those of `before` that `after` has just so.
+    pub fn between(before: &BTreeMap<String, Placed>, after: &Config) -> Self {
+        let is_as_before = |service: &&Service| before.get(&service.name).is_some_and(|it| *it.config == **service);
+        Self(after.services.iter().filter(is_as_before).map(|service| service.name.clone()).collect())
+    }
+
+    /// Whether the service of this name stays as it is.
+    pub fn contains(&self, service: &str) -> bool {
+        self.0.contains(service)
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// The lines for going from `before` to `after`; none when the services are the same.
-pub fn between(before: &BTreeMap<String, Placed>, after: &Config) -> Vec<String> {
+pub fn between(before: &BTreeMap<String, Placed>, after: &Config, unchanged: &Unchanged) -> Vec<String> {
     let mut lines = Vec::new();
-    for service in &after.services {
+    for service in after.services.iter().filter(|service| !unchanged.contains(&service.name)) {
         match before.get(&service.name) {
             None => lines.push(added(service)),
             Some(placed) if *placed.config != *service => {

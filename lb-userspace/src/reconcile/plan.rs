@@ -3,6 +3,7 @@
 use lb_common::abi::HALF_ENTRIES;
 use lb_common::limits::MAX_LISTENERS;
 
+use super::changes::Unchanged;
 use super::live::NoLiveWord;
 use super::tables::TableError;
 use super::write::Write;
@@ -20,6 +21,8 @@ pub struct Plan {
     pub slots: u64,
     /// Services whose flows are re-homed, because their table changes size, or other parts of a flow are hashed.
     pub rehomed: Vec<String>,
+    /// Services that stay as they are.
+    pub unchanged: Unchanged,
 }
 
 /// Why a configuration cannot be put in force here and now.

@@ -14,6 +14,7 @@
 mod layout;
 mod reweigh;
 mod seats;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -24,11 +25,11 @@ use lb_common::abi::{Reverse, Service};
 use lb_common::limits::CHOOSERS;
 
 use super::census::Census;
-use super::changes;
+use super::changes::{self, Unchanged};
 use super::entries::Hop;
 use super::image::Image;
 use super::live::LiveIndices;
-use super::placed::{Placed, Standings, excluded, wish};
+use super::placed::{Placed, Standings, excluded};
 use super::plan::{Plan, PlanError};
 use super::ranges::Ranges;
 use super::rows::RowIndex;
@@ -40,6 +41,7 @@ use crate::scheduler::slots::SweepReport;
 
 pub use reweigh::Reweighed;
 use seats::GivenUp;
+use wanted::Wanted;
 
 /// See the module's description.
 #[derive(Clone, Debug)]
@@ -99,10 +101,13 @@ impl Planner {
     /// # Errors
     /// When it does not fit into the tables.
     pub fn configure(&mut self, now: Duration, image: &Image, config: &Config) -> Result<Plan, PlanError> {
-        self.configure_with(now, image, config, &BTreeMap::new())
+        self.configure_with(now, image, config, &BTreeMap::new(), &Unchanged::default())
     }
 
     /// The plan that puts `config` in force with these standings, by service. On an error nothing is changed.
+    ///
+    /// Services that are `unchanged` and not among the standings keep the weights that they have, and cost next to nothing.
+    /// Others that are not among them get the weights that `config` gives, all backends up.
     ///
     /// # Errors
     /// When it does not fit into the tables.
@@ -112,9 +117,10 @@ impl Planner {
         image: &Image,
         config: &Config,
         standings: &BTreeMap<String, Standings>,
+        unchanged: &Unchanged,
     ) -> Result<Plan, PlanError> {
         let mut next = self.clone();
-        let plan = next.replace(now, image, config, standings)?;
+        let plan = next.replace(now, image, config, standings, unchanged)?;
         *self = next;
         Ok(plan)
     }
@@ -182,6 +188,11 @@ impl Planner {
         self.destinations.iter().filter(is_pending).count()
     }
 
+    /// The services that `config` leaves as they are in force.
+    pub fn unchanged_by(&self, config: &Config) -> Unchanged {
+        Unchanged::between(&self.services, config)
+    }
+
     /// Gathers anew what follows from who is where.
     fn gather(&mut self) {
         let backends = self.services.values().flat_map(|placed| placed.members().chain(placed.leaving.values()));
@@ -220,9 +231,11 @@ impl Planner {
         image: &Image,
         config: &Config,
         standings: &BTreeMap<String, Standings>,
+        unchanged: &Unchanged,
     ) -> Result<Plan, PlanError> {
         self.give_back();
-        let mut plan = Plan { changes: changes::between(&self.services, config), ..Plan::default() };
+        let mut plan = Plan { changes: changes::between(&self.services, config, unchanged), ..Plan::default() };
+        let homes_before = self.homes_but_of(unchanged);
         let before = std::mem::take(&mut self.services);
         let excluded_before = excluded(&before);
         let tables_before: BTreeSet<u32> = before.values().map(|placed| placed.table).collect();
@@ -230,9 +243,17 @@ impl Planner {
             before.values().flat_map(|placed| placed.rows.values().copied()).collect();
 
         self.live.assign(routers(config))?;
-        let Assigned { tables, mut live, died } = self.assign_tables(now, &before, config, standings, &mut plan)?;
+        let wanted = Wanted { config, standings, unchanged };
+        let Assigned { tables, mut live, died } = self.assign_tables(now, &before, &wanted, &mut plan)?;
         let (mut dying, mut forget, mut emptied) = (Vec::new(), BTreeSet::new(), Vec::new());
         for (at, (service, table)) in config.services.iter().zip(tables).enumerate() {
+            if let Some(placed) = before.get(&service.name).filter(|it| it.table == table && wanted.stays(service)) {
+                for rows in placed.rows.values() {
+                    rows_before.remove(rows);
+                }
+                self.services.insert(service.name.clone(), placed.clone());
+                continue;
+            }
             let placed = self.place(before.get(&service.name), service, table)?;
             let died = died.get(&at).into_iter().flatten();
             forget.extend(died.clone().map(|&index| (placed.pool, index)));
@@ -263,9 +284,12 @@ impl Planner {
         let tables_after: BTreeSet<u32> = self.services.values().map(|placed| placed.table).collect();
         tables_before.difference(&tables_after).for_each(|&number| self.tables.remove(number));
         rows_before.into_iter().for_each(|(first, length)| self.row_ranges.give(first, length));
-        self.gather();
-        let destinations = Arc::clone(&self.destinations);
-        self.hops.retain(|destination, _| destinations.contains(destination));
+        // With nothing kept there is nothing to save.
+        if unchanged.is_empty() || homes_before != self.homes_but_of(unchanged) {
+            self.gather();
+            let destinations = Arc::clone(&self.destinations);
+            self.hops.retain(|destination, _| destinations.contains(destination));
+        }
         Ok(plan)
     }
 
@@ -275,23 +299,21 @@ impl Planner {
         &mut self,
         now: Duration,
         before: &BTreeMap<String, Placed>,
-        config: &Config,
-        standings: &BTreeMap<String, Standings>,
+        wanted: &Wanted,
         plan: &mut Plan,
     ) -> Result<Assigned, PlanError> {
-        let wish = |service: &ServiceConfig| wish(service, standings.get(&service.name));
-        let wishes: Vec<Wish> = config.services.iter().map(wish).collect();
-        let mut assigned: Vec<Option<u32>> = vec![None; wishes.len()];
+        let config = wanted.config;
+        let (mut assigned, wishes) = self.wishes(before, wanted);
 
         // Who stays with the table that it has: grouped by table, then by what it wants.
         let mut groups: BTreeMap<u32, BTreeMap<&Wish, Vec<usize>>> = BTreeMap::new();
-        for (at, service) in config.services.iter().enumerate() {
+        for (at, service) in config.services.iter().enumerate().filter(|(at, _)| assigned[*at].is_none()) {
             if let Some(placed) = before.get(&service.name) {
                 if placed.config.selection_key() != service.selection_key() {
                     plan.rehomed.push(service.name.clone());
                 }
                 if placed.config.lookup_table_size == service.lookup_table_size {
-                    groups.entry(placed.table).or_default().entry(&wishes[at]).or_default().push(at);
+                    groups.entry(placed.table).or_default().entry(&*wishes[at]).or_default().push(at);
                 } else if plan.rehomed.last() != Some(&service.name) {
                     plan.rehomed.push(service.name.clone());
                 }
@@ -330,11 +352,10 @@ impl Planner {
             }
         }
 
-        let mut plain = self.tables.plain();
-        for (at, wish) in wishes.iter().enumerate() {
-            if assigned[at].is_some() {
-                continue;
-            }
+        let newcomers: Vec<usize> = (0..wishes.len()).filter(|&at| assigned[at].is_none()).collect();
+        let mut plain = if newcomers.is_empty() { BTreeMap::new() } else { self.tables.plain() };
+        for at in newcomers {
+            let wish = &*wishes[at];
             if !plain.contains_key(wish) {
                 let error = |error| table_error(&config.services[at], error);
                 let (number, write) = self.tables.create(wish).map_err(error)?;
@@ -439,3 +460,7 @@ fn table_error(service: &ServiceConfig, error: TableError) -> PlanError {
 #[cfg(test)]
 #[path = "planner_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "planner/unchanged_tests.rs"]
+mod unchanged_tests;

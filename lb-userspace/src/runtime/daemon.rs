@@ -139,7 +139,7 @@ impl Daemon {
         let (plan, effects) = daemon.controller.configure(clock::now(), config)?;
         daemon.perform(effects);
         daemon.note_leaving();
-        daemon.checks.configure(daemon.controller.config())?;
+        daemon.checks.configure(daemon.controller.config(), &plan.unchanged)?;
         daemon.configure_virtual_routers()?;
         info!(
             services = daemon.controller.config().services.len(),
@@ -272,8 +272,8 @@ impl Daemon {
         }
         match self.read(text) {
             Ok((config, warnings)) => {
-                let effect = Effect::Want(self.controller.destinations_with(&config));
-                self.perform(vec![effect]);
+                let effect = self.controller.destinations_with(&config).map(Effect::Want);
+                self.perform(effect.into_iter().collect());
                 self.pending = Some(Pending { config, warnings, reply, until: clock::now() + NEXT_HOP_PATIENCE });
                 self.reload_if_ready();
             }
@@ -304,7 +304,7 @@ impl Daemon {
                 self.note_leaving();
                 self.state.hash = hash;
                 self.state.loaded = clock::wall();
-                let checked = self.checks.configure(self.controller.config());
+                let checked = self.checks.configure(self.controller.config(), &plan.unchanged);
                 match checked.and_then(|()| self.configure_virtual_routers()) {
                     Ok(()) => Ok(reload::report(&plan, warnings, self.controller.overrides())),
                     Err(error) => Err(Problem {

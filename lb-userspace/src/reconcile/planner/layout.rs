@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lb_common::abi::{ALWAYS_LIVE, Reverse, Row, Service};
 
 use super::Planner;
-use crate::config::{Backend, Service as ServiceConfig};
+use crate::config::{Backend, Forwarding, Service as ServiceConfig};
 use crate::reconcile::entries::{self, Place};
 use crate::reconcile::half;
 use crate::reconcile::image::Image;
@@ -101,7 +101,10 @@ impl Planner {
                     let member = table.pool.member(&identity_of(backend));
                     member.map_or(u32::MAX, |member| first_row + u32::from(member.index))
                 };
-                let translate = |backend: &Backend| entries::reverse(backend, listener, row(backend), exclude, live);
+                let translate = |backend: &Backend| {
+                    let is_translated = backend.forwarding == Forwarding::Nat;
+                    is_translated.then(|| entries::reverse(backend, listener, row(backend), exclude, live)).flatten()
+                };
                 reverse.extend(placed.members().filter_map(translate));
                 leaving.extend(placed.leaving.values().filter_map(translate));
             }
