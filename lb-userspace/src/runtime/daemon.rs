@@ -70,6 +70,8 @@ pub(super) struct Daemon {
     next_census: Duration,
     /// Ticks until what an earlier daemon left attached, and nobody has adopted, is detached.
     disown_in: u32,
+    /// By then this daemon's program is to run wherever a dead one's does.
+    pub(super) relieve_by: Duration,
     trace: Option<TraceSession>,
     pending: Option<Pending>,
 }
@@ -133,6 +135,7 @@ impl Daemon {
             quiet_ticks: 0,
             next_census: Duration::ZERO,
             disown_in: DISOWN_TICKS,
+            relieve_by: Duration::ZERO,
             trace: None,
             pending: None,
         };
@@ -199,6 +202,11 @@ impl Daemon {
         self.resolver.as_ref().context("the next-hop resolver was stopped")
     }
 
+    /// Whether an earlier daemon may have left something that is not adopted yet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.disown_in > 0
+    }
+
     /// Takes what has become known of the network, all that waits at once: what follows from all of it is looked at once.
     fn learn(&mut self, first: Network) {
         self.event(first);
@@ -206,6 +214,7 @@ impl Daemon {
             let Ok(event) = self.network.try_recv() else { break };
             self.event(event);
         }
+        self.relieve();
         self.reload_if_ready();
         self.virtual_routers.observe(&self.controller);
     }
@@ -352,6 +361,7 @@ impl Daemon {
     }
 
     fn tick(&mut self) {
+        self.relieve();
         self.reload_if_ready();
         self.tell_untold();
         self.look_for_outliers();

@@ -116,6 +116,16 @@ impl Dataplane {
         self.attachments.inherit(held);
     }
 
+    /// Whether the program of a daemon that died still forwards on some interface that is ours now.
+    pub fn is_unrelieved(&self) -> bool {
+        self.attachments.is_unrelieved()
+    }
+
+    /// Puts our program in the place of those, with no packet in between; where that fails, how attaching anew went.
+    pub fn relieve(&mut self) -> Vec<(u32, Result<ProgramMode, String>)> {
+        self.attachments.relieve(&mut self.ebpf, self.program)
+    }
+
     /// Detaches whatever was inherited and not adopted.
     pub fn disown(&mut self) {
         self.attachments.disown();
