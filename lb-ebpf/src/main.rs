@@ -8,6 +8,7 @@
 
 mod atomic;
 mod packet;
+mod scratch;
 mod stateful;
 mod steer;
 mod tables;

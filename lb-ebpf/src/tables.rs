@@ -34,6 +34,7 @@ use lb_common::slot::Slot;
 
 use crate::atomic;
 use crate::packet::context;
+use crate::scratch;
 use crate::stateful;
 use crate::trace::Tracer;
 
@@ -188,11 +189,15 @@ impl<T: Tracer> Tables for Maps<'_, T> {
 
     #[inline(always)]
     fn with_record<R>(&self, flow: &Flow, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
-        let record = match (flow.source.is_v4(), flow.protocol == protocol::UDP) {
-            (true, false) => FLOWS_V4.get_ptr_mut(&flow.key4()),
-            (true, true) => UDP_FLOWS_V4.get_ptr_mut(&flow.key4()),
-            (false, false) => FLOWS_V6.get_ptr_mut(&flow.key6()),
-            (false, true) => UDP_FLOWS_V6.get_ptr_mut(&flow.key6()),
+        let scratch = scratch::get()?;
+        let record = if flow.source.is_v4() {
+            scratch.key4 = flow.key4();
+            let table = if flow.protocol == protocol::UDP { &UDP_FLOWS_V4 } else { &FLOWS_V4 };
+            table.get_ptr_mut(&scratch.key4)
+        } else {
+            scratch.key6 = flow.key6();
+            let table = if flow.protocol == protocol::UDP { &UDP_FLOWS_V6 } else { &FLOWS_V6 };
+            table.get_ptr_mut(&scratch.key6)
         };
         // SAFETY: the element stays valid while the program runs (RCU). Another CPU may write it at the same moment; each
         // field is a word of its own and either value of it is right.
@@ -201,12 +206,17 @@ impl<T: Tracer> Tables for Maps<'_, T> {
 
     #[inline(always)]
     fn insert_record(&self, flow: &Flow, record: Record) -> Inserted {
+        let Some(scratch) = scratch::get() else { return Inserted::Full };
+        scratch.record = record;
         let flags = u64::from(BPF_NOEXIST);
-        let result = match (flow.source.is_v4(), flow.protocol == protocol::UDP) {
-            (true, false) => FLOWS_V4.insert(flow.key4(), record, flags),
-            (true, true) => UDP_FLOWS_V4.insert(flow.key4(), record, flags),
-            (false, false) => FLOWS_V6.insert(flow.key6(), record, flags),
-            (false, true) => UDP_FLOWS_V6.insert(flow.key6(), record, flags),
+        let result = if flow.source.is_v4() {
+            scratch.key4 = flow.key4();
+            let table = if flow.protocol == protocol::UDP { &UDP_FLOWS_V4 } else { &FLOWS_V4 };
+            table.insert(&scratch.key4, &scratch.record, flags)
+        } else {
+            scratch.key6 = flow.key6();
+            let table = if flow.protocol == protocol::UDP { &UDP_FLOWS_V6 } else { &FLOWS_V6 };
+            table.insert(&scratch.key6, &scratch.record, flags)
         };
         inserted(result)
     }
@@ -288,9 +298,13 @@ impl<T: Tracer> Tables for Maps<'_, T> {
 
     #[inline(always)]
     fn with_connection<R>(&self, flow: &Flow, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
-        let record = match flow.source.is_v4() {
-            true => CONNECTIONS_V4.get_ptr_mut(&flow.key4()),
-            false => CONNECTIONS_V6.get_ptr_mut(&flow.key6()),
+        let scratch = scratch::get()?;
+        let record = if flow.source.is_v4() {
+            scratch.key4 = flow.key4();
+            CONNECTIONS_V4.get_ptr_mut(&scratch.key4)
+        } else {
+            scratch.key6 = flow.key6();
+            CONNECTIONS_V6.get_ptr_mut(&scratch.key6)
         };
         // SAFETY: as for the records of other flows.
         record.map(|record| act(unsafe { &mut *record }))
@@ -298,10 +312,15 @@ impl<T: Tracer> Tables for Maps<'_, T> {
 
     #[inline(always)]
     fn insert_connection(&self, flow: &Flow, record: Record) -> Inserted {
+        let Some(scratch) = scratch::get() else { return Inserted::Full };
+        scratch.record = record;
         let flags = u64::from(BPF_NOEXIST);
-        inserted(match flow.source.is_v4() {
-            true => CONNECTIONS_V4.insert(flow.key4(), record, flags),
-            false => CONNECTIONS_V6.insert(flow.key6(), record, flags),
+        inserted(if flow.source.is_v4() {
+            scratch.key4 = flow.key4();
+            CONNECTIONS_V4.insert(&scratch.key4, &scratch.record, flags)
+        } else {
+            scratch.key6 = flow.key6();
+            CONNECTIONS_V6.insert(&scratch.key6, &scratch.record, flags)
         })
     }
 
@@ -327,15 +346,20 @@ impl<T: Tracer> Tables for Maps<'_, T> {
 
     #[inline(always)]
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
+        let scratch = scratch::get()?;
+        scratch.fragment_key = *key;
         // SAFETY: the element is written once, before it can be found, and may be reused for another key while it is
         // copied: then the datagram's fate is as if its entry had been displaced a moment earlier.
-        unsafe { FRAGMENTS.get(key) }.copied()
+        unsafe { FRAGMENTS.get(&scratch.fragment_key) }.copied()
     }
 
     #[inline(always)]
     fn remember_fragment(&self, key: &FragmentKey, entry: FragmentEntry) {
+        let Some(scratch) = scratch::get() else { return };
+        scratch.fragment_key = *key;
+        scratch.fragment = entry;
         // An LRU table makes room; it refuses only under races, and then the later fragments are dropped, counted.
-        let _ = FRAGMENTS.insert(key, entry, 0);
+        let _ = FRAGMENTS.insert(&scratch.fragment_key, &scratch.fragment, 0);
     }
 
     #[inline(always)]
@@ -468,7 +492,9 @@ mod route {
         let ports = u64::from(query.ports_wire) << 16;
         let source = words(query.source, query.v4);
         let destination = words(query.destination, query.v4);
-        let mut fib: Parameters = [
+        let Some(scratch) = scratch::get() else { return Route::None };
+        let fib: &mut Parameters = &mut scratch.fib;
+        *fib = [
             family | u64::from(query.protocol) << 8 | ports | u64::from(query.length) << 48,
             u64::from(query.interface),
             source[0],
@@ -479,9 +505,9 @@ mod route {
             0,
         ];
         // SAFETY: the context is this program's, and the structure is as long as said.
-        let result = unsafe { bpf_fib_lookup(context(xdp), (&raw mut fib).cast(), size_of::<Parameters>() as i32, 0) };
+        let result = unsafe { bpf_fib_lookup(context(xdp), (&raw mut *fib).cast(), size_of::<Parameters>() as i32, 0) };
         match result {
-            SUCCESS => Route::Forward(exit(&fib)),
+            SUCCESS => Route::Forward(exit(fib)),
             NOT_FORWARDED => Route::Local,
             FORWARDING_DISABLED => Route::Disabled,
             NO_NEIGHBOUR => Route::NeighbourUnknown,
