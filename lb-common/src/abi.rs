@@ -110,6 +110,8 @@ pub mod service_flags {
     pub const ADDRESS: u8 = 1 << 3;
     /// Not the whole flow is hashed: see [`super::Service::key`].
     pub const KEYED: u8 = 1 << 4;
+    /// A backend is chosen for each UDP datagram by itself, and nothing recorded.
+    pub const ONE_PACKET: u8 = 1 << 5;
 }
 
 /// Bits of [`Service::key`].
@@ -324,8 +326,12 @@ pub struct Chooser {
     pub rule: u32,
     /// For how long a connection is remembered that the client has ended, in seconds.
     pub fin_timeout: u32,
+    /// For how long a client is remembered that has no connection any more, in seconds; 0: clients are not.
+    pub persistence: u32,
     /// Reserved, zero.
-    pub reserved: [u64; 4],
+    pub reserved0: u32,
+    /// Reserved, zero.
+    pub reserved: [u64; 3],
 }
 
 impl Chooser {
@@ -414,6 +420,34 @@ impl Load {
     }
 }
 
+/// A destination of a pool, for which rules of locality remember backends ([`crate::scheduler::locality::Servers`]).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Destination {
+    /// The service's address that flows go to.
+    pub address: Address,
+    /// The pool whose backends these are.
+    pub pool: u64,
+}
+
+/// A client of a pool, for which a backend is remembered: one address, or the network that counts as one client.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ClientKey {
+    /// The leading bits of its address, the others zero.
+    pub address: Address,
+    /// The pool whose backend this is.
+    pub pool: u64,
+}
+
+impl ClientKey {
+    /// Of a client of a service.
+    #[inline(always)]
+    pub fn of(service: &Service, address: Address) -> Self {
+        Self { address: address.prefix(service.key_prefix), pool: service.pool as u64 }
+    }
+}
+
 /// The fragment table's key: what all fragments of one datagram share (RFC 791, RFC 8200 section 4.5).
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -484,6 +518,8 @@ const _: () = {
     assert!(size_of::<Row>() == 64);
     assert!(size_of::<Chooser>() == 64);
     assert!(size_of::<Load>() == 32);
+    assert!(size_of::<Destination>() == 24);
+    assert!(size_of::<ClientKey>() == 24);
     assert!(size_of::<Reverse>() == 64);
     assert!(size_of::<Counters>() == 24);
     assert!(size_of::<Signs>() == 24);

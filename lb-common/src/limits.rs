@@ -8,6 +8,8 @@ pub const MAX_BACKENDS_PER_SERVICE: usize = 8192;
 pub const MAX_ROWS: usize = 262_144;
 /// Choosers of stateful services: one each, and the first for all others.
 pub const CHOOSERS: usize = MAX_LISTENERS + 1;
+/// Destinations for which rules of locality remember backends; the least recently used makes room.
+pub const DESTINATIONS: usize = 65_536;
 /// Datagrams in fragments that are remembered at a time; the least recently used makes room.
 pub const FRAGMENT_ENTRIES: usize = 16_384;
 /// Smallest and largest size of one lookup table, in slots; always a power of two.

@@ -12,7 +12,7 @@ use core::ptr;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_action};
 use aya_ebpf::helpers::generated::bpf_xdp_adjust_head;
 use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::{Array, ProgramArray};
+use aya_ebpf::maps::{Array, LruHashMap, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 
 /// What the packets are, written by the harness: `Traffic` of its `traffic` module, word for word.
@@ -107,7 +107,12 @@ pub fn floor_pass(_context: XdpContext) -> u32 {
 /// The least that sends a packet to somebody: swap the MAC addresses.
 #[xdp(frags)]
 pub fn floor_mac_swap(context: XdpContext) -> u32 {
-    let Some(packet) = front::<14>(&context) else { return xdp_action::XDP_ABORTED };
+    swap(&context)
+}
+
+#[inline(always)]
+fn swap(context: &XdpContext) -> u32 {
+    let Some(packet) = front::<14>(context) else { return xdp_action::XDP_ABORTED };
     // SAFETY: `front` has checked 14 octets.
     unsafe {
         let head = ptr::read_unaligned(packet.cast::<u64>());
@@ -116,6 +121,28 @@ pub fn floor_mac_swap(context: XdpContext) -> u32 {
         ptr::write_unaligned(packet.add(8).cast::<u32>(), (head >> 16) as u32);
     }
     xdp_action::XDP_TX
+}
+
+/// Entries of the LRU table: fewer than the flows of a row that makes a new one for each packet.
+const LRU_ENTRIES: u32 = 1 << 16;
+
+#[map]
+static LRU: LruHashMap<[u32; 4], [u64; 2]> = LruHashMap::with_max_entries(LRU_ENTRIES, 0);
+
+/// The least that remembers each flow: an LRU hash table is asked for it, and told if it knows nothing, and the MAC addresses are
+/// swapped.
+#[xdp(frags)]
+pub fn floor_lru(context: XdpContext) -> u32 {
+    let Some(packet) = front::<38>(&context) else { return xdp_action::XDP_ABORTED };
+    // SAFETY: `front` has checked 38 octets: addresses from 26 on, ports from 34 on.
+    let key = unsafe { [26, 30, 34].map(|offset| ptr::read_unaligned(packet.add(offset).cast::<u32>())) };
+    let key = [key[0], key[1], key[2], 0];
+    match LRU.get_ptr_mut(&key) {
+        // SAFETY: the element stays valid while the program runs, and one CPU runs one test at a time.
+        Some(value) => unsafe { (*value)[0] += 1 },
+        None => drop(LRU.insert(&key, &[1, 0], 0)),
+    }
+    swap(&context)
 }
 
 /// Gives the packet its first length back; its octets and the traffic.

@@ -12,16 +12,17 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
-    Chooser, Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, Load,
-    ProbeTarget, Record, Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    Chooser, ClientKey, Counters, Destination, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry,
+    FragmentKey, HALF_ENTRIES, Load, ProbeTarget, Record, Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX,
+    UnresolvedFrame,
 };
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason, UNRECORDED};
 use lb_common::flow::Flow;
 use lb_common::limits::{
-    CHOOSERS as CHOOSER_COUNT, COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT,
-    PROBE_TARGETS as PROBE_TARGET_COUNT, SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
+    CHOOSERS as CHOOSER_COUNT, COUNTERS_PER_ELEMENT, DESTINATIONS as DESTINATION_COUNT, FRAGMENT_ENTRIES,
+    LIVE_WORDS as LIVE_WORD_COUNT, PROBE_TARGETS as PROBE_TARGET_COUNT, SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
 };
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
@@ -30,6 +31,7 @@ use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::probe::PLACES;
 use lb_common::scheduler::Go;
+use lb_common::scheduler::locality::Servers;
 use lb_common::slot::Slot;
 
 use crate::atomic;
@@ -87,6 +89,10 @@ static CONNECTIONS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(102
 #[map]
 static CONNECTIONS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
+static CLIENTS: HashMap<ClientKey, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+static DESTINATIONS: LruHashMap<Destination, Servers> = LruHashMap::with_max_entries(DESTINATION_COUNT as u32, 0);
+#[map]
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry> = LruHashMap::with_max_entries(FRAGMENT_ENTRIES as u32, 0);
 #[map]
 static NAT_EXCLUDE: LpmTrie<[u8; 20], u32> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
@@ -99,6 +105,9 @@ static PROBE_TARGETS: Array<ProbeTarget> = Array::with_max_entries(PROBE_TARGET_
 static PROBES: Array<SlotElement> = Array::with_max_entries((PLACES / SLOTS_PER_ELEMENT) as u32, BPF_F_MMAPABLE);
 #[map]
 static UNRESOLVED: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
+
+/// Who is remembered at first.
+static NOBODY: Servers = Servers::NOBODY;
 
 /// The maps, as one packet sees them, and who is told what happens to it.
 pub struct Maps<'a, T>(pub &'a XdpContext, pub T);
@@ -237,6 +246,7 @@ impl<T: Tracer> Tables for Maps<'_, T> {
                 passes: core::ptr::read_volatile(&chooser.passes),
                 rule: core::ptr::read_volatile(&chooser.rule),
                 fin_timeout: core::ptr::read_volatile(&chooser.fin_timeout),
+                persistence: core::ptr::read_volatile(&chooser.persistence),
                 ..Chooser::default()
             })
         }
@@ -327,6 +337,36 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     #[inline(always)]
     fn note_unrecorded(&self) {
         add_one(UNRECORDED);
+    }
+
+    #[inline(always)]
+    fn with_client<R>(&self, client: &ClientKey, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        let scratch = scratch::get()?;
+        scratch.client = *client;
+        let record = CLIENTS.get_ptr_mut(&scratch.client);
+        // SAFETY: as for the records of flows.
+        record.map(|record| act(unsafe { &mut *record }))
+    }
+
+    #[inline(always)]
+    fn insert_client(&self, client: &ClientKey, record: Record) -> Inserted {
+        let Some(scratch) = scratch::get() else { return Inserted::Full };
+        (scratch.client, scratch.record) = (*client, record);
+        inserted(CLIENTS.insert(&scratch.client, &scratch.record, u64::from(BPF_NOEXIST)))
+    }
+
+    #[inline(always)]
+    fn with_servers<R>(&self, destination: &Destination, act: impl FnOnce(&mut Servers) -> R) -> Option<R> {
+        let scratch = scratch::get()?;
+        scratch.destination = *destination;
+        if DESTINATIONS.get_ptr(&scratch.destination).is_none() {
+            // Another CPU may be first.
+            let _ = DESTINATIONS.insert(&scratch.destination, &NOBODY, u64::from(BPF_NOEXIST));
+        }
+        let servers = DESTINATIONS.get_ptr_mut(&scratch.destination)?;
+        // SAFETY: the element stays valid while the program runs (RCU). CPUs that race remember one of two backends, or one twice;
+        // an element that is given to another destination meanwhile has a backend of this one, until that is crowded.
+        Some(act(unsafe { &mut *servers }))
     }
 
     #[inline(always)]

@@ -139,6 +139,8 @@ impl Tracer for Notebook {
             Step::Flow(flow) => notes.flow(flow, seen::FLOW),
             // Only the verdict tells of it: names of virtual routers are known to `explain`.
             Step::Live(..) => {}
+            // The row says it.
+            Step::Chosen(_) => {}
             Step::Service(service) => notes.first_row = service.first_row,
             Step::Slot(index, Slot(word)) => {
                 (notes.slot, notes.slot_word) = (index, word);

@@ -13,8 +13,8 @@ pub mod signs;
 pub mod stateful;
 
 use crate::abi::{
-    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service, method,
-    root_flags, row_state,
+    Chooser, ClientKey, Destination, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse,
+    Root, Row, Service, method, root_flags, row_state,
 };
 use crate::address::Address;
 use crate::connection::Counted;
@@ -24,6 +24,7 @@ use crate::packet::ethernet::{self, Exit, Frame, ethertype};
 use crate::packet::transport::{self, Flags};
 use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
 use crate::scheduler::Go;
+use crate::scheduler::locality::Servers;
 use crate::slot::Slot;
 
 /// What the packet path asks of the maps and the kernel. Every method is one look-up; none decides anything.
@@ -86,6 +87,12 @@ pub trait Tables {
     fn insert_connection(&self, flow: &Flow, record: Record) -> Inserted;
     /// Counts a flow of a stateful service that could not be recorded.
     fn note_unrecorded(&self);
+    /// Runs `act` on what is remembered of a client, if anything is.
+    fn with_client<R>(&self, client: &ClientKey, act: impl FnOnce(&mut Record) -> R) -> Option<R>;
+    /// Remembers a client of whom nothing is.
+    fn insert_client(&self, client: &ClientKey, record: Record) -> Inserted;
+    /// Runs `act` on who is remembered for a destination, at first on [`Servers::default`]; `None` if nobody can be.
+    fn with_servers<R>(&self, destination: &Destination, act: impl FnOnce(&mut Servers) -> R) -> Option<R>;
     /// Runs `step` with 0, 1, … up to below `times`, until it says to stop.
     fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F);
     /// What the first fragment of a datagram decided.
@@ -191,6 +198,8 @@ pub enum Step<'a> {
     Recorded(u16),
     /// No record says so; one was made for this backend.
     NewRecord(u16),
+    /// This datagram goes to this backend of the pool; nothing is recorded.
+    Chosen(u16),
     /// A record was due and could not be made.
     Refused,
     /// The packet goes to this row.

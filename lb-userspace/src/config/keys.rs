@@ -345,7 +345,7 @@ static SERVICE: Table = Table {
             "udp",
             choice::<UdpMode>(&[], &[]),
             Default(r#""stateless""#),
-            "`stateless`: a UDP packet goes to the current owner of its slot; `flows`: UDP flows keep their backend as TCP's do.",
+            "`stateless`: a UDP packet goes to the current owner of its slot; `flows`: UDP flows keep their backend as TCP's do; `one-packet`, for stateful schedulers: a backend is chosen for each datagram by itself, and nothing recorded.",
         ),
         key(
             "on_down",

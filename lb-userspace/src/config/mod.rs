@@ -41,7 +41,7 @@ pub use model::{
     Admin, AttachMode, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Protocol, Service, UdpMode,
 };
 pub use render::{Report, render, reports};
-pub use scheduling::{Persistence, Prefixes, Scheduler, SelectionKey};
+pub use scheduling::{PERSISTENCE_TIMEOUT, Persistence, Prefixes, Scheduler, SelectionKey};
 pub use schema::schema;
 pub use value::check::compiled;
 pub(crate) use value::nearest;

@@ -321,6 +321,8 @@ words! {
         Stateless = "stateless",
         /// Flows keep their backend as TCP's do.
         Flows = "flows",
+        /// Each datagram is a flow of its own, under a scheduler that chooses by a rule.
+        OnePacket = "one-packet",
     }
 }
 

@@ -103,6 +103,7 @@ impl Controller {
                 capacity: u64::from(self.config().dataplane.flow_table_capacity),
                 refusals: telemetry.refusals,
                 stateful: self.census.connections,
+                clients: self.census.clients,
                 stateful_capacity: u64::from(self.config().dataplane.stateful_table_capacity),
                 unrecorded: telemetry.unrecorded,
                 forced_slots: self.forced_slots,

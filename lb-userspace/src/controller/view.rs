@@ -276,6 +276,9 @@ pub struct FlowsStatus {
     /// Of these, so many fit, of each address family.
     #[serde(default)]
     pub stateful_capacity: u64,
+    /// Clients that stateful schedulers remember, at the last census.
+    #[serde(default)]
+    pub clients: u64,
     /// Flows that a stateful scheduler could not record, and left to the lookup table.
     #[serde(default)]
     pub unrecorded: u64,

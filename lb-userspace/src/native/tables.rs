@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use lb_common::abi::{
-    ALWAYS_LIVE, Chooser, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load, ProbeTarget, Record,
-    Reverse, Root, Row, Service, Signs,
+    ALWAYS_LIVE, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load,
+    ProbeTarget, Record, Reverse, Root, Row, Service, Signs,
 };
 use lb_common::address::Address;
 use lb_common::connection::Counted;
@@ -16,6 +16,7 @@ use lb_common::limits::{LIVE_WORDS, SLOTS_PER_ELEMENT};
 use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::scheduler::Go;
+use lb_common::scheduler::locality::Servers;
 use lb_common::scheduler::thresholds::Thresholds;
 use lb_common::scheduler::turns::{Passes, Turn};
 use lb_common::slot::Slot;
@@ -48,6 +49,10 @@ pub struct NativeTables {
     pub connection_capacity: usize,
     /// What backends of stateful services have, and whether they are full, by load.
     pub loads: RefCell<BTreeMap<u32, (Counted, bool)>>,
+    /// What is remembered of clients; as many fit as records of connections.
+    pub clients: RefCell<BTreeMap<ClientKey, Record>>,
+    /// Who is remembered for destinations, under rules of locality.
+    pub destinations: RefCell<BTreeMap<Destination, Servers>>,
     /// Whose turn it is, by chooser.
     pub turns: RefCell<BTreeMap<u32, u64>>,
     /// Where the random numbers have come to.
@@ -98,6 +103,8 @@ impl NativeTables {
             connections: RefCell::default(),
             connection_capacity: flow_capacity,
             loads: RefCell::default(),
+            clients: RefCell::default(),
+            destinations: RefCell::default(),
             turns: RefCell::default(),
             random: Cell::new(1),
             unrecorded: Cell::new(0),
@@ -125,9 +132,13 @@ impl NativeTables {
         let loads = self.loads.get_mut();
         match write {
             Write::Forget(dead) => {
-                let is_alive = |_: &FlowId, record: &mut Record| !dead.contains(&(record.pool, record.backend));
-                self.flows.get_mut().retain(is_alive);
-                self.connections.get_mut().retain(is_alive);
+                let is_alive = |record: &Record| !dead.contains(&(record.pool, record.backend));
+                self.flows.get_mut().retain(|_, record| is_alive(record));
+                self.connections.get_mut().retain(|_, record| is_alive(record));
+                self.clients.get_mut().retain(|_, record| is_alive(record));
+                self.destinations.get_mut().retain(|destination, servers| {
+                    !servers.members.iter().any(|member| dead.contains(&(destination.pool as u32, *member)))
+                });
             }
             Write::ClearLoads(first, count) => loads.retain(|load, _| !(*first..first + count).contains(load)),
             Write::MoveLoads { from, to, count } => {
@@ -310,6 +321,26 @@ impl Tables for NativeTables {
 
     fn note_unrecorded(&self) {
         self.unrecorded.set(self.unrecorded.get() + 1);
+    }
+
+    fn with_client<R>(&self, client: &ClientKey, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        self.clients.borrow_mut().get_mut(client).map(act)
+    }
+
+    fn insert_client(&self, client: &ClientKey, record: Record) -> Inserted {
+        let mut clients = self.clients.borrow_mut();
+        if clients.contains_key(client) {
+            return Inserted::Exists;
+        }
+        if clients.len() >= self.connection_capacity {
+            return Inserted::Full;
+        }
+        clients.insert(*client, record);
+        Inserted::Done
+    }
+
+    fn with_servers<R>(&self, destination: &Destination, act: impl FnOnce(&mut Servers) -> R) -> Option<R> {
+        Some(act(self.destinations.borrow_mut().entry(*destination).or_default()))
     }
 
     fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F) {

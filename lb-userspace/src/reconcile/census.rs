@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lb_common::abi::{Chooser, FlowKey6, Record};
+use lb_common::abi::{Chooser, ClientKey, FlowKey6, Record};
 use lb_common::connection::{self, Counted, Timeouts};
-use lb_common::flow::Flow;
+use lb_common::flow::{Flow, SECOND};
 use lb_common::limits::SLOTS_PER_ELEMENT;
 use lb_common::packet::transport::destination_port_wire;
 use lb_common::selection;
@@ -28,6 +28,10 @@ pub struct Census {
     pub count: u64,
     /// Live records of stateful services.
     pub connections: u64,
+    /// Clients that stateful services remember.
+    pub clients: u64,
+    /// Of these, who has begun nothing for too long. Whoever turns out to have a connection is taken out.
+    silent: BTreeSet<ClientKey>,
     /// What these count as, by pool and backend.
     counted: BTreeMap<u32, BTreeMap<u16, Counted>>,
     /// The first load of pools of which some listener was removed; `None`: all were.
@@ -81,6 +85,24 @@ impl Census {
         Fate::Keep
     }
 
+    /// Counts a client that is remembered, or says that none is any more. All clients come before all connections. `timeouts` are
+    /// [`Image::persistence`]; `now` as for [`Self::add`].
+    pub fn add_client(&mut self, timeouts: &BTreeMap<u32, u32>, client: &ClientKey, record: &Record, now: u64) -> Fate {
+        let Some(&timeout) = timeouts.get(&record.pool) else { return Fate::Delete };
+        self.clients += 1;
+        if now.saturating_sub(record.last_seen) > u64::from(timeout) * SECOND {
+            self.silent.insert(*client);
+        }
+        Fate::Keep
+    }
+
+    /// Clients that are to be forgotten: silent for too long, and without a connection. After all connections.
+    pub fn take_forgotten(&mut self) -> BTreeSet<ClientKey> {
+        let forgotten = std::mem::take(&mut self.silent);
+        self.clients -= forgotten.len() as u64;
+        forgotten
+    }
+
     /// Counts a record of a stateful service, or says that it has had its time. `now` as for [`Self::add`].
     pub fn add_connection(&mut self, image: &Image, key: &FlowKey6, record: &Record, now: u64) -> ConnectionFate {
         let listener = image.listener(key.destination, destination_port_wire(key.ports_wire), key.protocol as u8);
@@ -97,6 +119,9 @@ impl Census {
         let counted = self.counted.entry(record.pool).or_default().entry(record.backend).or_default();
         *counted = counted.plus(Counted::one(record.state));
         self.connections += 1;
+        if !self.silent.is_empty() && chooser.persistence != 0 {
+            self.silent.remove(&ClientKey::of(service, key.source));
+        }
         let slot = selection::slot(service, &Flow::from(*key));
         let current = image.slots.get(slot as usize).map(|&word| lb_common::slot::Slot(word).current());
         self.exceptions += u64::from(current != Some(record.backend));

@@ -39,6 +39,7 @@ pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: 
         protocol: number(listener.protocol),
         flags: service_flags::USED
             | flag(config.udp == UdpMode::Flows && listener.protocol == Protocol::Udp, service_flags::UDP_FLOWS)
+            | flag(config.udp == UdpMode::OnePacket && listener.protocol == Protocol::Udp, service_flags::ONE_PACKET)
             | flag(config.on_no_backend == OnNoBackend::Drop, service_flags::DROP_WITHOUT_BACKEND)
             | flag(selection_key != SelectionKey::Flow, service_flags::KEYED),
         first_slot: place.first_slot,

@@ -1,6 +1,8 @@
 //! The tables as plain memory: what user space knows the maps to hold. The reconciler compares against it, `explain` and
 //! the simulator look things up in it, and the tests hold it against the kernel.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 use lb_common::abi::{
     Chooser, Displacements, HALF_ENTRIES, Load, Reverse, Root, Row, Service, root_flags, service_flags,
@@ -104,6 +106,18 @@ impl Image {
         let first = (self.root.word & root_flags::HALF) as usize * HALF_ENTRIES;
         let live = &self.services[first..first + HALF_ENTRIES];
         live.iter().find(|it| it.flags & service_flags::USED != 0 && it.pool == pool && it.chooser != 0)
+    }
+
+    /// For how long the clients of pools are remembered that do remember them, in seconds, by pool.
+    pub fn persistence(&self) -> BTreeMap<u32, u32> {
+        let first = (self.root.word & root_flags::HALF) as usize * HALF_ENTRIES;
+        let live = self.services[first..first + HALF_ENTRIES].iter();
+        let timeout =
+            |service: &Service| Some((service.pool, self.choosers.get(service.chooser as usize)?.persistence));
+        live.filter(|it| it.flags & service_flags::USED != 0 && it.chooser != 0)
+            .filter_map(timeout)
+            .filter(|&(_, timeout)| timeout != 0)
+            .collect()
     }
 
     fn entry(&self, address: Address, port_wire: u16, protocol: u8) -> Option<&Service> {

@@ -389,7 +389,7 @@ impl Planner {
     /// Lets leaving backends go that neither a slot nor a record names: whether there were any, and the writes that empty what
     /// stateful services have counted of them.
     fn release(&mut self, now: Duration, census: &Census) -> (bool, Vec<Write>) {
-        let (mut any, mut emptied) = (false, Vec::new());
+        let (mut any, mut emptied, mut forgotten) = (false, Vec::new(), BTreeSet::new());
         for number in self.tables.iter().map(|(number, _)| number).collect::<Vec<_>>() {
             let pool = &self.tables.get(number).pool;
             if pool.members().all(|(_, member)| !member.leaving) {
@@ -402,9 +402,14 @@ impl Planner {
             any |= !released.is_empty();
             for placed in self.services.values_mut().filter(|placed| placed.table == number) {
                 released.iter().for_each(|(identity, _)| drop(placed.leaving.remove(identity)));
-                let loads = placed.seat.into_iter().flat_map(|seat| released.iter().map(move |(_, at)| seat.load(*at)));
-                emptied.extend(loads.map(|load| Write::ClearLoads(load, 1)));
+                let Some(seat) = placed.seat else { continue };
+                emptied.extend(released.iter().map(|(_, at)| Write::ClearLoads(seat.load(*at), 1)));
+                forgotten.extend(released.iter().map(|(_, at)| (placed.pool, *at)));
             }
+        }
+        if !forgotten.is_empty() {
+            // No record names them, but what rules remember may.
+            emptied.push(Write::Forget(forgotten));
         }
         (any, emptied)
     }

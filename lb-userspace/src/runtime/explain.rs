@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{FlowKey6, Load};
+use lb_common::abi::{ClientKey, Destination, FlowKey6, Load};
 use lb_common::connection::Counted;
 use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::protocol;
@@ -42,6 +42,12 @@ pub fn explain(
     }
     if let Some(dataplane) = dataplane {
         tables.connections.get_mut().extend(dataplane.connection(&key).map(|record| (key, record)));
+        if let Some(service) = tables.image.listener(key.destination, query.to.port().to_be(), number(query)) {
+            let client = ClientKey::of(service, key.source);
+            let destination = Destination { address: service.address, pool: u64::from(service.pool) };
+            tables.clients.get_mut().extend(dataplane.client(&client).map(|record| (client, record)));
+            tables.destinations.get_mut().extend(dataplane.servers(&destination).map(|it| (destination, it)));
+        }
         for (_, load) in controller.planner().loads() {
             let Ok(Load { active_count, inactive_count, full, .. }) = dataplane.choosers().load(load) else { continue };
             let counted = Counted { active: active_count, inactive: inactive_count };

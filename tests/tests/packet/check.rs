@@ -5,7 +5,7 @@ use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use fairway_tests::packet::Frame;
 use fairway_tests::packet::verify::wrong_checksum;
-use lb_common::abi::{Counters, FlowKey6, Record};
+use lb_common::abi::{ClientKey, Counters, FlowKey6, Record};
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
 use lb_common::path::signs::Sign;
@@ -13,8 +13,8 @@ use lb_common::path::{Route, Verdict, process};
 
 use super::kernel::{self, FLOWS, Kernel, action};
 use super::state::{
-    Kept, Loads, SLOTS, Seed, Totals, crowd, kept, kernel_connections, kernel_loads, kernel_records, latest_refusal,
-    native_loads, native_tables, reset, seed_connection, seed_record, set_live,
+    Kept, Loads, SLOTS, Seed, Totals, crowd, kept, kernel_clients, kernel_connections, kernel_loads, kernel_records,
+    latest_refusal, native_loads, native_tables, reset, seed_client, seed_connection, seed_record, set_live,
 };
 use super::world::{self, DEAF, Flavour, LAN, STEERING};
 
@@ -31,6 +31,9 @@ pub struct Case {
     kept_connections: Option<Vec<Kept>>,
     loads: Option<Loads>,
     unrecorded: u64,
+    clients: Vec<(ClientKey, Seed)>,
+    full_clients: bool,
+    remembered: Option<Vec<(ClientKey, u16)>>,
     steps: Vec<(Vec<u8>, Want)>,
     turns: Vec<(usize, bool)>,
     signs: Vec<(usize, (u32, Sign))>,
@@ -82,6 +85,9 @@ pub fn case(name: impl Into<String>) -> Case {
         kept_connections: None,
         loads: None,
         unrecorded: 0,
+        clients: vec![],
+        full_clients: false,
+        remembered: None,
         steps: vec![],
         turns: vec![],
         signs: vec![],
@@ -154,6 +160,24 @@ impl Case {
     /// full.
     pub fn counts(mut self, loads: impl IntoIterator<Item = (u32, (i32, i32, bool))>) -> Self {
         self.loads = Some(loads.into_iter().collect());
+        self
+    }
+
+    /// A client is remembered.
+    pub fn remembering(mut self, client: ClientKey, seed: Seed) -> Self {
+        self.clients.push((client, seed));
+        self
+    }
+
+    /// No other client can be remembered.
+    pub fn with_full_clients(mut self) -> Self {
+        self.full_clients = true;
+        self
+    }
+
+    /// These clients are remembered in the end, with these backends, and no others.
+    pub fn remembers(mut self, clients: impl IntoIterator<Item = (ClientKey, u16)>) -> Self {
+        self.remembered = Some(clients.into_iter().collect());
         self
     }
 
@@ -276,6 +300,12 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
         let last_seen = native.clock.get().saturating_sub(seed.age * SECOND);
         let record = Record { last_seen, pool: seed.pool, backend: seed.backend, state: seed.state };
         seed_connection(kernel, &mut native, key, record, load);
+    }
+    let crowd_of_clients = (0..FLOWS as usize - case.clients.len()).filter(|_| case.full_clients).map(stranger);
+    for (client, seed) in case.clients.iter().copied().chain(crowd_of_clients) {
+        let last_seen = native.clock.get().saturating_sub(seed.age * SECOND);
+        let record = Record { last_seen, pool: seed.pool, backend: seed.backend, state: seed.state };
+        seed_client(kernel, &native, &client, record);
     }
     let unrecorded_before = kernel.maps.unrecorded().expect("a counter");
     let mut failures = Vec::new();
@@ -417,6 +447,12 @@ fn compare_records(
     }
 }
 
+/// A client of nobody.
+fn stranger(n: usize) -> (ClientKey, Seed) {
+    let address = std::net::Ipv4Addr::from(n as u32).into();
+    (ClientKey { address, pool: u64::MAX }, Seed { pool: u32::MAX, backend: 0, state: 0, age: 0 })
+}
+
 fn compare_connections(
     case: &Case,
     strangers: &[(FlowKey6, Seed)],
@@ -438,6 +474,17 @@ fn compare_connections(
         if expected != mine {
             say(format!("connections left are {mine:?} instead of {expected:?}"));
         }
+    }
+    let natively: Vec<(ClientKey, u16)> =
+        native.clients.borrow().iter().map(|(client, record)| (*client, record.backend)).collect();
+    let in_kernel = kernel_clients(kernel);
+    if in_kernel != natively {
+        say(format!("the kernel remembers {in_kernel:?}, natively it is {natively:?}"));
+    }
+    if let Some(expected) = &case.remembered
+        && *expected != natively
+    {
+        say(format!("remembered are {natively:?} instead of {expected:?}"));
     }
     let (in_kernel, natively) = (kernel_loads(kernel), native_loads(native));
     if in_kernel != natively {

@@ -53,8 +53,13 @@ pub fn shared() -> MutexGuard<'static, Kernel> {
 impl Kernel {
     /// Loads the program, with the shared tables, in a namespace of its own.
     pub fn new(slots: u32) -> Self {
+        Self::with_connections(slots, FLOWS)
+    }
+
+    /// The same, with room for so many connections of stateful services.
+    pub fn with_connections(slots: u32, connections: u32) -> Self {
         let namespace = std::thread::spawn(make_namespace).join().expect("a namespace (this needs root)");
-        let sizes = object::Sizes { slots, rows: world::ROWS, flows: FLOWS, connections: FLOWS };
+        let sizes = object::Sizes { slots, rows: world::ROWS, flows: FLOWS, connections };
         let mut ebpf = object::load(sizes).expect("the object");
         let mut maps = Maps::take(&mut ebpf).expect("all maps");
         object::program(&mut ebpf, "fairway").expect("the program passes the verifier");

@@ -6,7 +6,7 @@ use fairway::effects::dataplane::FlowTable;
 use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Counters, FlowKey4, FlowKey6, Load, Record, Signs, record_state};
+use lb_common::abi::{ClientKey, Counters, FlowKey4, FlowKey6, Load, Record, Signs, record_state};
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
@@ -14,6 +14,7 @@ use lb_common::flow::SECOND;
 use lb_common::limits::SLOTS_PER_ELEMENT;
 use lb_common::path::signs::Sign;
 use lb_common::probe::place;
+use lb_common::scheduler::locality::Servers;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::kernel::{FLOWS, Kernel};
@@ -117,6 +118,49 @@ pub fn seed_connection(
     }
 }
 
+/// Forgets the record of a stateful service's flow in both homes.
+pub fn remove_connection(kernel: &mut Kernel, native: &NativeTables, key: &FlowKey6) {
+    native.connections.borrow_mut().remove(key).expect("it was there");
+    let maps = &mut kernel.maps;
+    let done = match key.source.is_v4() {
+        true => maps.connections_v4.remove(&key4(key)),
+        false => maps.connections_v6.remove(&octets_of(key)),
+    };
+    done.expect("it was there");
+}
+
+/// Calls a backend by another index where it is remembered for a destination, in both homes.
+pub fn rename_destinations(kernel: &mut Kernel, native: &NativeTables, before: u16, after: u16) {
+    let rename = |servers: &mut Servers| {
+        servers.members.iter_mut().filter(|member| **member == before).for_each(|member| *member = after);
+    };
+    native.destinations.borrow_mut().values_mut().for_each(rename);
+    let table = &mut kernel.maps.destinations;
+    let all: Vec<_> = table.iter().collect::<Result<_, _>>().expect("nobody else writes");
+    for (key, octets) in all {
+        let mut servers = Servers::read_from_bytes(&octets).expect("40 octets");
+        rename(&mut servers);
+        table.insert(key, <[u8; 40]>::try_from(servers.as_bytes()).expect("40 octets"), 0).expect("it is there");
+    }
+}
+
+/// Remembers a client in both homes.
+pub fn seed_client(kernel: &mut Kernel, native: &NativeTables, client: &ClientKey, record: Record) {
+    native.clients.borrow_mut().insert(*client, record);
+    let key = client.as_bytes().try_into().expect("24 octets");
+    kernel.maps.clients.insert(key, zerocopy::transmute!(record)).expect("room for a client");
+}
+
+/// The clients that the kernel's tables remember, in order, with their backends.
+pub fn kernel_clients(kernel: &Kernel) -> Vec<(ClientKey, u16)> {
+    let mut clients = Vec::new();
+    let client = |key: &[u8; 24]| ClientKey::read_from_bytes(key).expect("24 octets");
+    let backend = |record: &[u8; 16]| Record::read_from_bytes(record).expect("16 octets").backend;
+    kernel.maps.clients.for_each(|key, record| clients.push((client(key), backend(record)))).expect("it can be read");
+    clients.sort_unstable();
+    clients
+}
+
 /// The kernel's records of stateful services, in the order of their keys.
 pub fn kernel_connections(kernel: &Kernel) -> Vec<(FlowKey6, Kept)> {
     let record = |octets: &[u8; 16]| kept(&Record::read_from_bytes(octets).expect("16 octets"));
@@ -193,6 +237,11 @@ pub fn forget(kernel: &mut Kernel) {
     clear(&mut maps.udp_flows_v6);
     clear(&mut maps.connections_v4);
     clear(&mut maps.connections_v6);
+    clear(&mut maps.clients);
+    let destinations: Vec<_> = maps.destinations.keys().collect::<Result<_, _>>().expect("nobody else writes");
+    for key in destinations {
+        maps.destinations.remove(&key).expect("it was there");
+    }
     let fragments: Vec<_> = kernel.fragments.keys().collect::<Result<_, _>>().expect("nobody else writes");
     for key in fragments {
         kernel.fragments.remove(&key).expect("it was there");

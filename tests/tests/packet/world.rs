@@ -93,7 +93,15 @@ pub mod port {
     pub const NO_RULE: u16 = 122;
     /// Translated to [`BACKEND`].
     pub const NAT_TURNS: u16 = 123;
-    pub const END: u16 = 124;
+    pub const LOCALITY: u16 = 124;
+    pub const REPLICATED_LOCALITY: u16 = 125;
+    /// Each datagram is a flow of its own.
+    pub const ONE_PACKET: u16 = 126;
+    /// In turn, but clients, which are networks of /24 or /64, are remembered.
+    pub const PERSISTENT: u16 = 127;
+    /// The same, and each datagram is a flow of its own.
+    pub const PERSISTENT_ONE_PACKET: u16 = 128;
+    pub const END: u16 = 129;
     /// The exact port of an address that has a wildcard listener too.
     pub const EXACT: u16 = 443;
     /// What translated backends listen on.
@@ -106,6 +114,9 @@ pub mod port {
 pub const IDLE_TIMEOUT: u32 = 5;
 /// Seconds after which the record of a stateful service's connection is stale that the client has ended.
 pub const FIN_TIMEOUT: u32 = 3;
+
+/// Seconds for which a client is remembered.
+pub const PERSISTENCE: u32 = 300;
 
 /// The weights of the backends of a stateful service.
 pub const WEIGHTS: [u32; 4] = [2, 1, 0, 3];
@@ -341,13 +352,15 @@ impl Builder {
         let kept = if port == port::KEPT { service_flags::UDP_FLOWS } else { 0 };
         let (key, key_prefix) = selection_key(flavour, port);
         let keyed = if key_prefix == 0 { 0 } else { service_flags::KEYED };
+        let alone =
+            if matches!(port, port::ONE_PACKET | port::PERSISTENT_ONE_PACKET) { service_flags::ONE_PACKET } else { 0 };
         self.chooser(flavour, port);
         let drop = if port == port::EMPTY_DROP { service_flags::DROP_WITHOUT_BACKEND } else { 0 };
         self.services.push(Service {
             address: address.into(),
             port_wire: port.to_be(),
             protocol: flavour.protocol(),
-            flags: service_flags::USED | kept | keyed | drop,
+            flags: service_flags::USED | kept | keyed | alone | drop,
             first_slot,
             first_row,
             pool: first_row,
@@ -378,6 +391,7 @@ impl Builder {
             passes: Chooser::pair(top, step),
             rule: rule_of(port).map_or(0, |rule| rule as u32),
             fin_timeout: FIN_TIMEOUT,
+            persistence: if matches!(port, port::PERSISTENT | port::PERSISTENT_ONE_PACKET) { PERSISTENCE } else { 0 },
             ..Chooser::default()
         };
         self.writes.push(Write::Chooser(flavour.chooser(port), chooser));
@@ -413,7 +427,10 @@ impl Builder {
 
 fn rule_of(port: u16) -> Option<Rule> {
     Some(match port {
-        port::TURNS | port::NAT_TURNS => Rule::RoundRobin,
+        port::TURNS | port::NAT_TURNS | port::ONE_PACKET => Rule::RoundRobin,
+        port::PERSISTENT | port::PERSISTENT_ONE_PACKET => Rule::RoundRobin,
+        port::LOCALITY => Rule::Locality,
+        port::REPLICATED_LOCALITY => Rule::ReplicatedLocality,
         port::WEIGHTED_TURNS => Rule::WeightedRoundRobin,
         port::LEAST => Rule::LeastConnection,
         port::WEIGHTED_LEAST => Rule::WeightedLeastConnection,
@@ -432,7 +449,9 @@ fn is_special(port: u16) -> bool {
 
 fn selection_key(flavour: Flavour, port: u16) -> (u8, u8) {
     match port {
-        port::BY_CLIENT | port::BY_CLIENT_TOO => (0, if flavour.v4 { 96 + 24 } else { 64 }),
+        port::BY_CLIENT | port::BY_CLIENT_TOO | port::PERSISTENT | port::PERSISTENT_ONE_PACKET => {
+            (0, if flavour.v4 { 96 + 24 } else { 64 })
+        }
         port::BY_CLIENT_AND_PORT => (selection_key::PORT, 128),
         _ => (0, 0),
     }

@@ -7,7 +7,8 @@ use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use lb_common::abi::{
-    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service,
+    Chooser, ClientKey, Destination, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse,
+    Root, Row, Service,
 };
 use lb_common::address::Address;
 use lb_common::connection::Counted;
@@ -16,6 +17,7 @@ use lb_common::flow::Flow;
 use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Tables};
 use lb_common::scheduler::Go;
+use lb_common::scheduler::locality::Servers;
 use lb_common::slot::Slot;
 
 /// What has been replaced since the last grace period, as it was before.
@@ -160,6 +162,18 @@ impl Tables for InFlight<'_> {
 
     fn insert_connection(&self, flow: &Flow, record: Record) -> Inserted {
         self.tables.insert_connection(flow, record)
+    }
+
+    fn with_client<R>(&self, client: &ClientKey, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        self.tables.with_client(client, act)
+    }
+
+    fn insert_client(&self, client: &ClientKey, record: Record) -> Inserted {
+        self.tables.insert_client(client, record)
+    }
+
+    fn with_servers<R>(&self, destination: &Destination, act: impl FnOnce(&mut Servers) -> R) -> Option<R> {
+        self.tables.with_servers(destination, act)
     }
 
     fn note_unrecorded(&self) {

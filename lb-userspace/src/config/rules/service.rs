@@ -184,8 +184,15 @@ fn no_effect(service: &DraftService, problems: &mut Problems) {
     }
     let maybe_udp =
         service.listeners.is_empty() || service.listeners.iter().any(|at| at.value.protocol == Protocol::Udp);
-    if let (Some(At { value: UdpMode::Flows, span }), false) = (service.udp.given(), maybe_udp) {
+    if let (Some(At { value: UdpMode::Flows | UdpMode::OnePacket, span }), false) = (service.udp.given(), maybe_udp) {
         let diagnostic = Diagnostic::new(Code::NoEffect, "`udp` has no effect: no listener is UDP", *span);
         problems.push(diagnostic.help("take it out, or add a listener `udp://...`"));
+    } else if let Some(At { value: UdpMode::OnePacket, span }) = service.udp.given()
+        && let Some(scheduler) = service.scheduler.get().filter(|scheduler| scheduler.is_hashing())
+    {
+        let message =
+            format!("`udp = \"one-packet\"` has no effect: `{}` keeps a flow on one backend", scheduler.name());
+        let diagnostic = Diagnostic::new(Code::NoEffect, message, *span);
+        problems.push(diagnostic.help("take it out, or use a stateful scheduler, `round-robin` for example"));
     }
 }

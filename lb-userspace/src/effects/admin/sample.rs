@@ -50,6 +50,7 @@ pub fn status() -> Status {
             forced_slots: 0,
             stateful: 13,
             stateful_capacity: 4096,
+            clients: 5,
             unrecorded: 2,
         },
         passes: BTreeMap::from([("not-a-service".to_owned(), 77)]),

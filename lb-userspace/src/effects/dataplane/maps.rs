@@ -1,6 +1,7 @@
 //! The maps of a loaded object, and the one interpreter of [`Write`].
 
 use std::mem::offset_of;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use aya::Ebpf;
@@ -14,10 +15,12 @@ use lb_common::address::Address;
 use lb_common::counters::{REFUSALS, Reason, UNRECORDED};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
 
+use super::census::Tally;
 use super::choosers::Choosers;
 use super::flow_table::FlowTable;
 use super::live_words::LiveWords;
 use super::mmap::MappedArray;
+use crate::reconcile::image::Image;
 use crate::reconcile::write::{Half, Write};
 
 /// Every map of the object.
@@ -50,6 +53,10 @@ pub struct Maps {
     pub connections_v4: FlowTable<16>,
     /// Flows of stateful services, IPv6.
     pub connections_v6: FlowTable<40>,
+    /// Clients of stateful services that are remembered.
+    pub clients: FlowTable<24>,
+    /// Whom rules of locality remember, by destination.
+    pub destinations: HashMap<MapData, [u8; 24], [u8; 40]>,
     /// Whom probes ask, and from where: taken by who steers them.
     pub probes: Option<ProbeTables>,
     /// Frames that wait for a neighbour; taken by who sends them.
@@ -86,6 +93,8 @@ impl Maps {
             choosers: Choosers::new(mapped(ebpf, "CHOOSERS")?, mapped(ebpf, "LOADS")?),
             connections_v4: FlowTable::new(raw(ebpf, "CONNECTIONS_V4")?)?,
             connections_v6: FlowTable::new(raw(ebpf, "CONNECTIONS_V6")?)?,
+            clients: FlowTable::new(raw(ebpf, "CLIENTS")?)?,
+            destinations: destinations(ebpf)?,
             probes: Some((mapped(ebpf, "PROBE_TARGETS")?, mapped(ebpf, "PROBES")?)),
             unresolved: Some(take(ebpf, "UNRESOLVED")?),
         })
@@ -122,6 +131,14 @@ impl Maps {
             Write::Forget(backends) => super::forget::forget(self, backends),
             Write::Grace => super::grace::wait(),
         }
+    }
+
+    /// Reads the flow tables and deletes records that have had their time. `now` is the packet path's clock.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn census(&mut self, image: &Image, now: Duration) -> anyhow::Result<Tally> {
+        super::census::take(self, image, now)
     }
 
     /// What all CPUs together have counted for a row.
@@ -246,6 +263,10 @@ fn exclude_key(number: u32, prefix: IpNet) -> Key<[u8; 20]> {
     };
     let key = ExcludeKey { exclude: number.to_be_bytes(), address: Address::from(prefix.network()).octets() };
     Key::new(32 + length, zerocopy::transmute!(key))
+}
+
+fn destinations(ebpf: &mut Ebpf) -> anyhow::Result<HashMap<MapData, [u8; 24], [u8; 40]>> {
+    take(ebpf, "DESTINATIONS")
 }
 
 fn mapped<T>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<MappedArray<T>>

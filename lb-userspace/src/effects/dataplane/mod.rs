@@ -22,8 +22,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
-use lb_common::abi::{FlowKey6, Record};
+use lb_common::abi::{ClientKey, Destination, FlowKey6, Record};
 use lb_common::counters::{Fate, Reason};
+use lb_common::scheduler::locality::Servers;
 use tokio::sync::mpsc;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -139,7 +140,7 @@ impl Dataplane {
     /// # Errors
     /// When the kernel refuses.
     pub fn census(&mut self, image: &Image, now: Duration) -> anyhow::Result<Tally> {
-        census::take(&mut self.maps, image, now)
+        self.maps.census(image, now)
     }
 
     /// What was forwarded, by backend, of services that `wanted` takes.
@@ -188,6 +189,18 @@ impl Dataplane {
             self.maps.connections_v6.get(&key.as_bytes().try_into().expect("a key is 40 octets")).ok().flatten()?
         };
         Record::read_from_bytes(&octets).ok()
+    }
+
+    /// What is remembered of a client of a stateful service.
+    pub fn client(&self, key: &ClientKey) -> Option<Record> {
+        let octets = self.maps.clients.get(key.as_bytes().try_into().expect("a key is 24 octets")).ok().flatten()?;
+        Record::read_from_bytes(&octets).ok()
+    }
+
+    /// Who is remembered for a destination of a stateful service.
+    pub fn servers(&self, key: &Destination) -> Option<Servers> {
+        let octets = self.maps.destinations.get(key.as_bytes().try_into().expect("a key is 24 octets"), 0).ok()?;
+        Servers::read_from_bytes(&octets).ok()
     }
 
     /// The record of a flow, if there is one.

@@ -59,6 +59,7 @@ pub fn load(sizes: Sizes) -> anyhow::Result<Ebpf> {
         .map_max_entries("LOADS", sizes.rows)
         .map_max_entries("CONNECTIONS_V4", sizes.connections)
         .map_max_entries("CONNECTIONS_V6", sizes.connections)
+        .map_max_entries("CLIENTS", sizes.connections)
         .map_max_entries("FLOWS_V4", sizes.flows)
         .map_max_entries("FLOWS_V6", sizes.flows)
         .map_max_entries("UDP_FLOWS_V4", sizes.flows)
