@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::Context as _;
 use fairway::reconcile::half;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Reverse, Root, Row, Service, method, row_state, service_flags};
+use lb_common::abi::{Chooser, Load, Reverse, Root, Row, Service, method, row_state, service_flags};
+use lb_common::scheduler::Rule;
 use lb_common::slot::Slot;
 
 use super::traffic::{SERVICE_PORT, SERVICE4, SERVICE6};
@@ -14,6 +15,8 @@ use super::traffic::{SERVICE_PORT, SERVICE4, SERVICE6};
 pub const BACKENDS: u32 = 100;
 /// Slots of each lookup table: the default of `lookup_table_size`.
 pub const TABLE_SIZE: u32 = 16_384;
+/// Who chooses in the service that keeps state.
+const CHOOSER: u32 = 1;
 /// The port that `nat` backends listen on.
 const BACKEND_PORT: u16 = 8080;
 /// The interface that the kernel pretends a test packet came in by: the loopback interface.
@@ -32,6 +35,8 @@ pub enum Fixture {
     Unsettled,
     /// The same by `nat`.
     Nat,
+    /// The same as `Direct`, by a rule that keeps state.
+    Stateful(Rule),
     /// So many TCP services, `direct`, whose pools are alike and share a lookup table.
     SharedTable(u32),
     /// So many TCP services, `direct`, each with a lookup table of its own.
@@ -45,6 +50,7 @@ pub struct Tables {
     reverse: Vec<Reverse>,
     rows: Vec<Row>,
     slots: Vec<u32>,
+    rule: Option<Rule>,
 }
 
 impl Fixture {
@@ -56,6 +62,10 @@ impl Fixture {
             Self::Direct => tables.one_service(method::DIRECT, settled),
             Self::Unsettled => tables.one_service(method::DIRECT, unsettled),
             Self::Nat => tables.one_service(method::NAT, settled),
+            Self::Stateful(rule) => {
+                tables.one_service(method::DIRECT, settled);
+                tables.rule = Some(rule);
+            }
             Self::SharedTable(count) => {
                 tables.table(settled);
                 (0..count).for_each(|i| tables.listener(nth(i), TCP, 0, method::DIRECT));
@@ -84,10 +94,21 @@ impl Tables {
     ///
     /// # Errors
     /// When there are more services than the service table holds.
-    pub fn writes(self) -> anyhow::Result<Vec<Write>> {
+    pub fn writes(mut self) -> anyhow::Result<Vec<Write>> {
+        if self.rule.is_some() {
+            self.services.iter_mut().for_each(|service| service.chooser = CHOOSER);
+        }
         let half = half::publish(&Root::default(), &self.services, &self.reverse).context("too many services")?;
         let mut writes = vec![Write::Slots(0, self.slots)];
         writes.extend((0..).zip(self.rows).map(|(index, row)| Write::Row(index, row)));
+        if let Some(rule) = self.rule {
+            let load = Load { weight: 1, ..Load::default() };
+            writes.extend((0..BACKENDS).map(|backend| Write::Load(backend, load)));
+            let places = Chooser::pair(0, BACKENDS);
+            let passes = Chooser::pair(1, 1);
+            let chooser = Chooser { places, passes, rule: rule as u32, fin_timeout: 120, ..Chooser::default() };
+            writes.push(Write::Chooser(CHOOSER, chooser));
+        }
         writes.extend(half);
         Ok(writes)
     }

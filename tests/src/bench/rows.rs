@@ -1,6 +1,7 @@
 //! What is measured, against what, and what it may cost.
 
 use lb_common::counters::Reason;
+use lb_common::scheduler::Rule;
 
 use super::fixture::Fixture;
 use super::traffic::{SERVICE4, STRANGER4, Segment, Traffic};
@@ -77,6 +78,18 @@ pub fn all() -> Vec<Row> {
             .against(hit),
         row("direct-1000-services-shared", Fixture::SharedTable(SERVICES), spread()).at_most(hit, 2.5),
         row("direct-1000-services-distinct", Fixture::DistinctTables(SERVICES), spread()).at_most(hit, 6.0),
+        floor("floor-lru-hit", "floor_lru", udp(1)),
+        floor("floor-lru-insert", "floor_lru", udp(MANY)),
+        row("stateful-hit", Fixture::Stateful(Rule::RoundRobin), udp(1)).recording(1).against("floor-lru-hit"),
+        Row { packets: INSERTED, ..row("stateful-insert", Fixture::Stateful(Rule::RoundRobin), udp(INSERTED)) }
+            .recording(INSERTED)
+            .against("floor-lru-insert"),
+        Row {
+            packets: INSERTED,
+            ..row("stateful-insert-least", Fixture::Stateful(Rule::WeightedLeastConnection), udp(INSERTED))
+        }
+        .recording(INSERTED)
+        .against("floor-lru-insert"),
         Row { fate: passed, ..row("pass", Fixture::Direct, stranger()).at_most("floor-pass", 2.0) },
         Row { fate: passed, ..row("pass-with-nat", Fixture::Nat, stranger()).at_most("floor-pass", 2.5) },
         row("nat-tcp", Fixture::Nat, ack(1)).at_most(hit, 1.5),
