@@ -6,7 +6,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::address::Address;
-use crate::limits::{LIVE_WORDS, PROBE_TARGETS};
+use crate::limits::{LIVE_WORDS, PROBE_TARGETS, SOURCE_ADDRESSES};
 
 /// Where a look-up starts: which half of the service tables is live, and what it holds. One element.
 #[repr(C)]
@@ -163,6 +163,10 @@ pub mod method {
     pub const NAT: u8 = 2;
     /// The backend is this host: pass the packet up.
     pub const LOCAL: u8 = 3;
+    /// As `NAT`, and the translation of each flow is recorded: replies do not tell by their source alone whose they are.
+    pub const RECORDED_NAT: u8 = 5;
+    /// Rewrite both ends, and record it: replies come back whatever the backend's routes are.
+    pub const FULL_NAT: u8 = 6;
 }
 
 /// What a reply from a translated backend is turned back into.
@@ -179,7 +183,7 @@ pub struct Reverse {
     pub service_port_wire: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Bits of [`service_flags`]; only `USED`.
+    /// Bits of [`reverse_flags`].
     pub flags: u8,
     /// Reserved, zero.
     pub reserved0: [u8; 2],
@@ -191,6 +195,53 @@ pub struct Reverse {
     pub row: u32,
     /// Reserved, zero.
     pub reserved: [u32; 3],
+}
+
+/// Bits of [`Reverse::flags`].
+pub mod reverse_flags {
+    /// The entry is in use.
+    pub const USED: u8 = 1;
+    /// Whose a reply is, its flow's [`super::Translation`] says.
+    pub const RECORDED: u8 = 1 << 1;
+    /// What has none is not translated. Without it that is turned back into `service`.
+    pub const RECORDED_ONLY: u8 = 1 << 2;
+}
+
+/// What the packets of a translated flow become, of one direction; each flow has two, and the other's key is what the packets of
+/// this one turned round become.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Translation {
+    /// Coarse monotonic time of the last packet of this direction, in nanoseconds.
+    pub last_seen: u64,
+    /// The source address that they get.
+    pub source: Address,
+    /// The destination address that they get.
+    pub destination: Address,
+    /// The ports that they get, source first, as they lie in a packet.
+    pub ports_wire: u32,
+    /// The live word of the service; see [`Service::live`].
+    pub live: u16,
+    /// One of [`connection_state`], as the client's packets say; 0: this is the way back to the client.
+    pub state: u16,
+}
+
+/// The addresses and ports that full NAT gives flows as their source. Two elements: one for each half of the service tables.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Sources {
+    /// Addresses in use of `v4`.
+    pub v4_count: u32,
+    /// Addresses in use of `v6`.
+    pub v6_count: u32,
+    /// The first port that may be given, in host order.
+    pub first_port: u32,
+    /// How many there are.
+    pub ports: u32,
+    /// IPv4 addresses.
+    pub v4: [Address; SOURCE_ADDRESSES],
+    /// IPv6 addresses.
+    pub v6: [Address; SOURCE_ADDRESSES],
 }
 
 /// What one CPU has counted for one row.
@@ -432,9 +483,11 @@ pub struct FragmentKey {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct FragmentEntry {
-    /// The address that a reply's source becomes (`REPLY`).
+    /// The address that its source becomes (all but `REQUEST`).
     pub address: Address,
-    /// The row that a request goes to (`REQUEST`).
+    /// The address that its destination becomes (`RECORDED_…`).
+    pub destination: Address,
+    /// The row that a request goes to (`REQUEST`, `RECORDED_REQUEST`).
     pub row: u32,
     /// One of [`fragment_kind`].
     pub kind: u16,
@@ -450,6 +503,10 @@ pub mod fragment_kind {
     pub const REQUEST: u16 = 2;
     /// The datagram is a translated backend's reply.
     pub const REPLY: u16 = 3;
+    /// As `REQUEST`, and both ends are rewritten.
+    pub const RECORDED_REQUEST: u16 = 4;
+    /// As `REPLY`, and both ends are rewritten.
+    pub const RECORDED_REPLY: u16 = 5;
 }
 
 /// The key of the longest-prefix table of destinations whose replies are left alone.
@@ -493,7 +550,8 @@ const _: () = {
     assert!(size_of::<FlowKey6>() == 40);
     assert!(size_of::<Record>() == 16);
     assert!(size_of::<FragmentKey>() == 40);
-    assert!(size_of::<FragmentEntry>() == 24);
+    assert!(size_of::<FragmentEntry>() == 40);
+    assert!(size_of::<Translation>() == 48);
     assert!(size_of::<ExcludeKey>() == 20);
     assert!(size_of::<UnresolvedFrame>() == 2056);
     assert!(UNRESOLVED_FRAME_MAX.is_power_of_two());

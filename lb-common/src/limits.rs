@@ -10,6 +10,10 @@ pub const MAX_ROWS: usize = 262_144;
 pub const CHOOSERS: usize = MAX_LISTENERS + 1;
 /// Datagrams in fragments that are remembered at a time; the least recently used makes room.
 pub const FRAGMENT_ENTRIES: usize = 16_384;
+/// Addresses of each family that full NAT gives flows as their source.
+pub const SOURCE_ADDRESSES: usize = 16;
+/// Source addresses and ports that are tried for a new flow under recorded NAT, before it is dropped.
+pub const SOURCE_TRIES: u64 = 16;
 /// Smallest and largest size of one lookup table, in slots; always a power of two.
 pub const MIN_TABLE_SIZE: u32 = 16;
 /// See [`MIN_TABLE_SIZE`].

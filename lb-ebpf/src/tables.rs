@@ -13,7 +13,8 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
     Chooser, Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, Load,
-    ProbeTarget, Record, Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    ProbeTarget, Record, Reverse, Root, Row, Service, Signs, Sources, Translation, UNRESOLVED_FRAME_MAX,
+    UnresolvedFrame, root_flags,
 };
 use lb_common::address::Address;
 use lb_common::connection::Counted;
@@ -24,9 +25,10 @@ use lb_common::limits::{
     PROBE_TARGETS as PROBE_TARGET_COUNT, SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
 };
 use lb_common::packet::ethernet::Exit;
-use lb_common::packet::protocol;
 use lb_common::packet::transport::Flags;
+use lb_common::packet::{Packet, protocol};
 use lb_common::path::signs::Sign;
+use lb_common::path::translation::Work;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::probe::PLACES;
 use lb_common::scheduler::Go;
@@ -37,6 +39,7 @@ use crate::packet::context;
 use crate::scratch;
 use crate::stateful;
 use crate::trace::Tracer;
+use crate::translation;
 
 /// Sixteen slots: BPF arrays round each value up to 8 octets, so a bare `u32` would waste half the cache.
 #[repr(C)]
@@ -86,6 +89,12 @@ static LOADS: Array<Load> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 static CONNECTIONS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
 static CONNECTIONS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+static SOURCES: Array<Sources> = Array::with_max_entries(2, BPF_F_MMAPABLE);
+#[map]
+static TRANSLATIONS_V4: HashMap<FlowKey4, Translation> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+static TRANSLATIONS_V6: HashMap<FlowKey6, Translation> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry> = LruHashMap::with_max_entries(FRAGMENT_ENTRIES as u32, 0);
 #[map]
@@ -345,6 +354,60 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     }
 
     #[inline(always)]
+    fn sources(&self) -> Option<&Sources> {
+        // SAFETY: a reference is valid for reads. Volatile because user space flips the word while packets flow.
+        let word = unsafe { core::ptr::read_volatile(&ROOT.get(0)?.word) };
+        SOURCES.get((word & root_flags::HALF) as u32)
+    }
+
+    #[inline(always)]
+    fn with_translation<R>(&self, key: &FlowKey6, act: impl FnOnce(&mut Translation) -> R) -> Option<R> {
+        let translation = if key.source.is_v4() {
+            let scratch = scratch::get()?;
+            scratch.key4 = narrow(key);
+            TRANSLATIONS_V4.get_ptr_mut(&scratch.key4)
+        } else {
+            TRANSLATIONS_V6.get_ptr_mut(key)
+        };
+        // SAFETY: as for the records of other flows. Its addresses and ports are never changed.
+        translation.map(|translation| act(unsafe { &mut *translation }))
+    }
+
+    #[inline(always)]
+    fn insert_translation(&self, key: &FlowKey6, translation: &Translation) -> Inserted {
+        let Some(scratch) = scratch::get() else { return Inserted::Full };
+        let flags = u64::from(BPF_NOEXIST);
+        inserted(if key.source.is_v4() {
+            scratch.key4 = narrow(key);
+            TRANSLATIONS_V4.insert(&scratch.key4, translation, flags)
+        } else {
+            TRANSLATIONS_V6.insert(key, translation, flags)
+        })
+    }
+
+    #[inline(always)]
+    fn remove_translation(&self, key: &FlowKey6) {
+        let Some(scratch) = scratch::get() else { return };
+        // It may have been removed by another CPU, or by user space, a moment ago.
+        let _ = if key.source.is_v4() {
+            scratch.key4 = narrow(key);
+            TRANSLATIONS_V4.remove(&scratch.key4)
+        } else {
+            TRANSLATIONS_V6.remove(key)
+        };
+    }
+
+    #[inline(always)]
+    fn prepare(&self, note: impl FnOnce(&mut Work)) -> Option<()> {
+        translation::prepare(note)
+    }
+
+    #[inline(always)]
+    fn carry_out<P: Packet>(&self, _packet: &mut P) -> Result<u32, Reason> {
+        translation::carry_out(self.0, &self.1)
+    }
+
+    #[inline(always)]
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
         let scratch = scratch::get()?;
         scratch.fragment_key = *key;
@@ -446,6 +509,17 @@ unsafe extern "C" fn stepped<F: FnMut(u32) -> Go>(index: u32, step: *mut F) -> i
     match unsafe { (*step)(index) } {
         Go::On => 0,
         Go::Stop => 1,
+    }
+}
+
+/// The key of an IPv4 flow.
+#[inline(always)]
+fn narrow(key: &FlowKey6) -> FlowKey4 {
+    FlowKey4 {
+        source_wire: key.source.v4_wire(),
+        destination_wire: key.destination.v4_wire(),
+        ports_wire: key.ports_wire,
+        protocol: key.protocol,
     }
 }
 

@@ -6,15 +6,16 @@ mod direct;
 mod fragment;
 mod icmp;
 mod live_word;
-mod nat;
+pub mod nat;
 mod probe;
 mod select;
 pub mod signs;
 pub mod stateful;
+pub mod translation;
 
 use crate::abi::{
-    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service, method,
-    root_flags, row_state,
+    Chooser, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row,
+    Service, Sources, Translation, method, reverse_flags, root_flags, row_state,
 };
 use crate::address::Address;
 use crate::connection::Counted;
@@ -25,6 +26,7 @@ use crate::packet::transport::{self, Flags};
 use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
 use crate::scheduler::Go;
 use crate::slot::Slot;
+use translation::{Ends, Work};
 
 /// What the packet path asks of the maps and the kernel. Every method is one look-up; none decides anything.
 pub trait Tables {
@@ -88,6 +90,19 @@ pub trait Tables {
     fn note_unrecorded(&self);
     /// Runs `step` with 0, 1, … up to below `times`, until it says to stop.
     fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F);
+    /// The sources that full NAT gives flows, of the live half.
+    fn sources(&self) -> Option<&Sources>;
+    /// Runs `act` on what the packets of a translated flow become, if it is recorded.
+    fn with_translation<R>(&self, key: &FlowKey6, act: impl FnOnce(&mut Translation) -> R) -> Option<R>;
+    /// Records what they become, if nothing is.
+    fn insert_translation(&self, key: &FlowKey6, translation: &Translation) -> Inserted;
+    /// Forgets it.
+    fn remove_translation(&self, key: &FlowKey6);
+    /// Notes what is to be translated by a record.
+    fn prepare(&self, note: impl FnOnce(&mut Work)) -> Option<()>;
+    /// Translates what was noted just now: what [`translation::carry_out`] does, in the kernel by functions of their own. The
+    /// interface that the packet leaves by.
+    fn carry_out<P: Packet>(&self, packet: &mut P) -> Result<u32, Reason>;
     /// What the first fragment of a datagram decided.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry>;
     /// Remembers what the first fragment of a datagram decided.
@@ -197,6 +212,8 @@ pub enum Step<'a> {
     Row(u32),
     /// It is a reply that is turned back.
     Reply(&'a Reverse),
+    /// Its flow's translation is recorded: addresses and ports become these.
+    Translated(&'a Ends),
     /// What became of it.
     Verdict(Verdict),
 }
@@ -266,6 +283,9 @@ fn tcp_or_udp<P: Packet, T: Tables>(
         return request(packet, tables, frame, datagram, service, &flow);
     }
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
+        if reverse.flags & reverse_flags::RECORDED != 0 {
+            return translation::reply(packet, tables, frame, datagram, reverse, &flow);
+        }
         return nat::reply(packet, tables, &live, frame, datagram, reverse, ports_wire);
     }
     if live.has(root_flags::PROBES) {
@@ -294,12 +314,15 @@ fn request<P: Packet, T: Tables>(
     if flags.opens() {
         signs::syn(packet, tables, service, flow, datagram.transport, row);
     }
-    let interface = forward(packet, tables, frame, datagram, row, Some(flow.ports_wire))?;
+    let interface = forward(packet, tables, frame, datagram, row, Some(flow.ports_wire), |packet| {
+        translation::request(packet, tables, frame, datagram, service, flow, flags, row)
+    })?;
     tables.count(row, datagram.length, flags.opens());
     Ok(interface)
 }
 
-/// Sends a packet to the backend of a row. `ports_wire` is `None` for a later fragment, which has none to translate.
+/// Sends a packet to the backend of a row. `ports_wire` is `None` for a later fragment, which has none to translate. `recorded` does
+/// so if translations of the row are recorded.
 #[inline(always)]
 fn forward<P: Packet, T: Tables>(
     packet: &mut P,
@@ -308,12 +331,14 @@ fn forward<P: Packet, T: Tables>(
     datagram: &Datagram,
     index: u32,
     ports_wire: Option<u32>,
+    recorded: impl FnOnce(&mut P) -> Result<u32, Reason>,
 ) -> Result<u32, Reason> {
     tables.trace(Step::Row(index));
     let row = tables.row(index).ok_or(Reason::Inconsistent)?;
     match row.method {
         method::DIRECT => direct::forward(packet, frame, datagram, row),
         method::NAT => nat::request(packet, frame, datagram, row, ports_wire),
+        method::RECORDED_NAT | method::FULL_NAT => recorded(packet),
         method::LOCAL => Err(Reason::LocalBackend),
         _ => Err(Reason::Inconsistent),
     }

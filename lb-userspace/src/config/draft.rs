@@ -88,6 +88,8 @@ impl<T> List<T> {
 pub(super) struct Draft {
     pub node: Option<Node>,
     pub dataplane: Option<Dataplane>,
+    /// `dataplane.source_nat_addresses`
+    pub sources: List<IpAddr>,
     pub admin: Option<Admin>,
     /// Readable entries of `dataplane.interfaces`.
     pub interfaces: Vec<At<String>>,

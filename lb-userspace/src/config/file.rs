@@ -6,11 +6,12 @@ mod vrrp;
 
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Problems, Span};
-use super::draft::{At, Draft, DraftBackend, DraftService, Field};
+use super::draft::{At, Draft, DraftBackend, DraftService, Field, List};
 use super::keys;
 use super::model::{Admin, Dataplane, Forwarding, Node};
 use super::reader::TableReader;
 use super::value;
+use std::net::IpAddr;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -28,7 +29,7 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, host_name: &str, problems: &
     let interfaces_written = !interfaces.is_empty() || problems.count() > before;
     let names = interfaces.iter().map(|interface| interface.value.clone()).collect();
     let hash_seed_written = dataplane.value_span("hash_seed").is_some();
-    let dataplane = read_dataplane(dataplane, names, problems);
+    let (dataplane, sources) = read_dataplane(dataplane, names, problems);
 
     let admin = admin(file.table("admin", problems), problems);
     let routers = file.tables("vrrp", problems).into_iter().map(|table| vrrp::router(table, problems)).collect();
@@ -39,6 +40,7 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, host_name: &str, problems: &
     Draft {
         node,
         dataplane,
+        sources,
         admin,
         interfaces,
         interfaces_span,
@@ -68,23 +70,51 @@ fn node(mut table: TableReader<'_>, host_name: &str, problems: &mut Problems) ->
     Some(Node { name: name?, state_dir: state_dir? })
 }
 
-fn read_dataplane(mut table: TableReader<'_>, interfaces: Vec<String>, problems: &mut Problems) -> Option<Dataplane> {
+/// Reads the rest; the source addresses are returned with their places.
+fn read_dataplane(
+    mut table: TableReader<'_>,
+    interfaces: Vec<String>,
+    problems: &mut Problems,
+) -> (Option<Dataplane>, List<IpAddr>) {
     let mode = table.choice("mode", problems).take();
     let pin_path = table.path("pin_path", problems).take();
     let flow_table_capacity = table.number("flow_table_capacity", problems).take();
     let stateful_table_capacity = table.number("stateful_table_capacity", problems).take();
+    let translation_table_capacity = table.number("translation_table_capacity", problems).take();
+    let (sources, ports) = sources(&mut table, problems);
     let hash_seed = table.text("hash_seed", problems).take();
     let ready_timeout = table.duration("ready_timeout", problems).take();
     table.finish();
-    Some(Dataplane {
-        interfaces,
-        mode: mode?,
-        pin_path: pin_path?,
-        flow_table_capacity: flow_table_capacity?,
-        stateful_table_capacity: stateful_table_capacity?,
-        hash_seed: hash_seed?,
-        ready_timeout: ready_timeout?,
-    })
+    let addresses = sources.items.iter().map(|at| at.value).collect();
+    let dataplane = || {
+        Some(Dataplane {
+            interfaces,
+            mode: mode?,
+            pin_path: pin_path?,
+            flow_table_capacity: flow_table_capacity?,
+            stateful_table_capacity: stateful_table_capacity?,
+            translation_table_capacity: translation_table_capacity?,
+            source_nat_addresses: sources.complete.then_some(addresses)?,
+            source_nat_ports: ports?,
+            hash_seed: hash_seed?,
+            ready_timeout: ready_timeout?,
+        })
+    };
+    (dataplane(), sources)
+}
+
+/// The sources of full NAT.
+fn sources(table: &mut TableReader<'_>, problems: &mut Problems) -> (List<IpAddr>, Option<(u16, u16)>) {
+    let addresses = table.whole_list("source_nat_addresses", value::vrrp::one_address, problems);
+    let first = table.small_number("source_nat_first_port", problems);
+    let last = table.small_number("source_nat_last_port", problems);
+    if let (Some(first), Some(last)) = (first.given(), last.given())
+        && first.value > last.value
+    {
+        let message = "the last port for full NAT is below the first";
+        problems.push(Diagnostic::new(Code::OutOfRange, message, last.span).note(first.span, "the first"));
+    }
+    (addresses, first.take().zip(last.take()))
 }
 
 fn admin(mut table: TableReader<'_>, problems: &mut Problems) -> Option<Admin> {

@@ -232,6 +232,25 @@ static DATAPLANE: Table = Table {
             "Flows of services with a stateful scheduler that are recorded, of each address family. They have a table of their own, so that they cannot crowd out others'.",
         ),
         key(
+            "translation_table_capacity",
+            Kind::Integer { min: 1024, max: 1 << 25 },
+            Default("262_144"),
+            "Flows whose translation is recorded, of each address family: those under `full-nat`, and those under `nat` to a server that several services share.",
+        ),
+        key(
+            "source_nat_addresses",
+            Kind::Addresses,
+            Default("[]"),
+            "Addresses of this node that `full-nat` gives flows as their source, at most 16 of each family. Backends must reach them: they are configured on this node's interface, and another node has others.",
+        ),
+        key(
+            "source_nat_first_port",
+            Kind::Port,
+            Default("1024"),
+            "First of the ports that `full-nat` gives flows. The host itself must not use them towards backends: keep them apart from `net.ipv4.ip_local_port_range`.",
+        ),
+        key("source_nat_last_port", Kind::Port, Default("32_767"), "Last of these ports."),
+        key(
             "hash_seed",
             Kind::Text(256),
             Default(r#""fairway""#),
@@ -274,10 +293,17 @@ static SERVICE: Table = Table {
             "forwarding",
             choice::<Forwarding>(
                 &["tunnel"],
-                &[("dr", "direct"), ("gate", "direct"), ("masq", "nat"), ("tun", "tunnel"), ("ipip", "tunnel")],
+                &[
+                    ("dr", "direct"),
+                    ("gate", "direct"),
+                    ("masq", "nat"),
+                    ("fullnat", "full-nat"),
+                    ("tun", "tunnel"),
+                    ("ipip", "tunnel"),
+                ],
             ),
             Default(r#""direct""#),
-            "Forwarding method of its backends. `direct`: the backend holds the service's address too and answers the client itself; `nat`: destination address and port are rewritten, replies must come back through the balancer.",
+            "Forwarding method of its backends. `direct`: the backend holds the service's address too and answers the client itself; `nat`: destination address and port are rewritten, replies must come back through the balancer; `full-nat`: so is the source, hence they do.",
         ),
         key(
             "scheduler",

@@ -62,6 +62,12 @@ pub struct Dataplane {
     pub flow_table_capacity: u32,
     /// Flows of services with a stateful scheduler, of each family.
     pub stateful_table_capacity: u32,
+    /// Translated flows that are recorded, of each family.
+    pub translation_table_capacity: u32,
+    /// The addresses of this node that full NAT gives flows as their source.
+    pub source_nat_addresses: Vec<IpAddr>,
+    /// The first and the last of the ports that it gives them.
+    pub source_nat_ports: (u16, u16),
     /// Keys the hash that selects backends; the same on all nodes of a cluster.
     pub hash_seed: String,
     /// A node that hears no master takes over after so long even if it is not ready.
@@ -224,6 +230,16 @@ impl Service {
     }
 }
 
+impl Forwarding {
+    /// Whether the destination is rewritten: packets go to the backend's own address and port.
+    pub fn translates(self) -> bool {
+        match self {
+            Forwarding::Direct => false,
+            Forwarding::Nat | Forwarding::FullNat => true,
+        }
+    }
+}
+
 impl Backend {
     /// The port a packet for `listener` has when it reaches this backend; `None`: the one it came with.
     pub fn target_port(&self, listener: &Listener) -> Option<u16> {
@@ -311,6 +327,8 @@ words! {
         Direct = "direct",
         /// New destination address and port; replies come back through the balancer (LVS-NAT).
         Nat = "nat",
+        /// As `nat`, and the source becomes one of ours: replies come back whatever the backend's routes are.
+        FullNat = "full-nat",
     }
 }
 

@@ -279,6 +279,12 @@ pub struct FlowsStatus {
     /// Flows that a stateful scheduler could not record, and left to the lookup table.
     #[serde(default)]
     pub unrecorded: u64,
+    /// Translated flows that are recorded, at the last census.
+    #[serde(default)]
+    pub translations: u64,
+    /// Of these, so many fit, of each address family.
+    #[serde(default)]
+    pub translation_capacity: u64,
 }
 
 /// A destination and how it is reached.

@@ -6,14 +6,16 @@ use std::net::IpAddr;
 
 use lb_common::abi::{
     ALWAYS_LIVE, Chooser, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load, ProbeTarget, Record,
-    Reverse, Root, Row, Service, Signs,
+    Reverse, Root, Row, Service, Signs, Sources, Translation, root_flags,
 };
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
 use lb_common::limits::{LIVE_WORDS, SLOTS_PER_ELEMENT};
+use lb_common::packet::Packet;
 use lb_common::path::signs::Sign;
+use lb_common::path::translation::{self, Work};
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::scheduler::Go;
 use lb_common::scheduler::thresholds::Thresholds;
@@ -54,6 +56,12 @@ pub struct NativeTables {
     pub random: Cell<u64>,
     /// Flows of stateful services that could not be recorded.
     pub unrecorded: Cell<u64>,
+    /// What packets of translated flows become.
+    pub translations: RefCell<BTreeMap<FlowId, Translation>>,
+    /// Of these, so many fit.
+    pub translation_capacity: usize,
+    /// What is to be translated.
+    pub work: Cell<Work>,
     /// Per row.
     pub counters: RefCell<BTreeMap<u32, Counters>>,
     /// Signs that backends do not do well, per row.
@@ -101,6 +109,9 @@ impl NativeTables {
             turns: RefCell::default(),
             random: Cell::new(1),
             unrecorded: Cell::new(0),
+            translations: RefCell::default(),
+            translation_capacity: flow_capacity.saturating_mul(2),
+            work: Cell::default(),
             counters: RefCell::default(),
             signs: RefCell::default(),
             syn_marks: RefCell::default(),
@@ -152,6 +163,7 @@ impl NativeTables {
             Write::Row(..)
             | Write::RowMac(..)
             | Write::RowState(..)
+            | Write::RowMethod(..)
             | Write::Slots(..)
             | Write::Slot(..)
             | Write::Half(_)
@@ -314,6 +326,41 @@ impl Tables for NativeTables {
 
     fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F) {
         (0..times).map(step).find(|go| *go == Go::Stop);
+    }
+
+    fn sources(&self) -> Option<&Sources> {
+        self.image.sources.get((self.image.root.word & root_flags::HALF) as usize)
+    }
+
+    fn with_translation<R>(&self, key: &FlowKey6, act: impl FnOnce(&mut Translation) -> R) -> Option<R> {
+        self.translations.borrow_mut().get_mut(key).map(act)
+    }
+
+    fn insert_translation(&self, key: &FlowKey6, translation: &Translation) -> Inserted {
+        let mut translations = self.translations.borrow_mut();
+        if translations.contains_key(key) {
+            return Inserted::Exists;
+        }
+        if translations.len() >= self.translation_capacity {
+            return Inserted::Full;
+        }
+        translations.insert(*key, *translation);
+        Inserted::Done
+    }
+
+    fn remove_translation(&self, key: &FlowKey6) {
+        self.translations.borrow_mut().remove(key);
+    }
+
+    fn prepare(&self, note: impl FnOnce(&mut Work)) -> Option<()> {
+        let mut work = self.work.get();
+        note(&mut work);
+        self.work.set(work);
+        Some(())
+    }
+
+    fn carry_out<P: Packet>(&self, packet: &mut P) -> Result<u32, Reason> {
+        translation::carry_out(packet, self, &mut self.work.get())
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {

@@ -33,6 +33,12 @@ pub fn words(step: &Step, routers: &BTreeMap<u32, String>) -> Option<String> {
             "a reply of a translated backend: its source becomes {}",
             SocketAddr::new(reverse.service.into(), u16::from_be(reverse.service_port_wire))
         ),
+        Step::Translated(ends) => {
+            let source = SocketAddr::new(ends.source.into(), u16::from_be(source_port_wire(ends.ports_wire)));
+            let destination =
+                SocketAddr::new(ends.destination.into(), u16::from_be(destination_port_wire(ends.ports_wire)));
+            format!("its translation is recorded: it becomes {source} > {destination}")
+        }
         Step::Verdict(verdict) => match verdict {
             Verdict::Transmit | Verdict::Redirect(_) => "forwarded".to_owned(),
             Verdict::Pass(reason) => format!("passed to the host: {}", reason.name()),

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lb_common::abi::{Chooser, FlowKey6, Record};
+use lb_common::abi::{Chooser, FlowKey6, Record, Translation};
+use lb_common::address::Address;
 use lb_common::connection::{self, Counted, Timeouts};
-use lb_common::flow::Flow;
+use lb_common::flow::{Flow, SECOND};
 use lb_common::limits::SLOTS_PER_ELEMENT;
-use lb_common::packet::transport::destination_port_wire;
+use lb_common::packet::transport::{destination_port_wire, source_port_wire};
 use lb_common::selection;
 
 use crate::reconcile::image::Image;
@@ -34,6 +35,10 @@ pub struct Census {
     elsewhere: BTreeMap<u32, Option<u32>>,
     /// What loads said before the records were read, and after: both without those that were deleted.
     pub loads: BTreeMap<u32, [Counted; 2]>,
+    /// Live translated flows that are recorded.
+    pub translations: u64,
+    /// Servers, by address and protocol, that some flow reaches from its client's address but another port than its own.
+    pub renamed: BTreeSet<(Address, u8)>,
     /// Live records that name another backend than the slot's current owner: flows that a node without the records would
     /// move.
     pub exceptions: u64,
@@ -101,6 +106,31 @@ impl Census {
         let current = image.slots.get(slot as usize).map(|&word| lb_common::slot::Slot(word).current());
         self.exceptions += u64::from(current != Some(record.backend));
         ConnectionFate::Keep
+    }
+
+    /// For how long one direction of a translated flow may be silent, in nanoseconds; `None`: it is of no listener any more.
+    pub fn translation_timeout(image: &Image, key: &FlowKey6, it: &Translation) -> Option<u64> {
+        let is_reply = it.state == 0;
+        let (address, port_wire) = match is_reply {
+            true => (it.source, source_port_wire(it.ports_wire)),
+            false => (key.destination, destination_port_wire(key.ports_wire)),
+        };
+        let service = image.listener(address, port_wire, key.protocol as u8)?;
+        let fin = match service.chooser {
+            0 => connection::FIN_TIMEOUT,
+            index => image.choosers.get(index as usize)?.fin_timeout,
+        };
+        let timeouts = Timeouts { idle: service.idle_timeout, fin };
+        let seconds = if is_reply { timeouts.idle } else { timeouts.of(it.state) };
+        Some(u64::from(seconds) * SECOND)
+    }
+
+    /// Counts a translated flow, by the record of its client's packets.
+    pub fn add_translation(&mut self, key: &FlowKey6, it: &Translation) {
+        self.translations += 1;
+        if it.source == key.source && source_port_wire(it.ports_wire) != source_port_wire(key.ports_wire) {
+            self.renamed.insert((it.destination, key.protocol as u8));
+        }
     }
 
     /// The load of a record's backend, if any listener has its pool.

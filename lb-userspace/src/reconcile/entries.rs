@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{ProbeTarget, Reverse, Row, Service, method, row_state, selection_key, service_flags};
+use lb_common::abi::{
+    ProbeTarget, Reverse, Row, Service, Sources, method, reverse_flags, row_state, selection_key, service_flags,
+};
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
 
 use crate::config::Service as ServiceConfig;
-use crate::config::{Backend, Forwarding, Listener, OnNoBackend, Protocol, SelectionKey, UdpMode};
+use crate::config::{Backend, Dataplane, Forwarding, Listener, OnNoBackend, Protocol, SelectionKey, UdpMode};
 use crate::nexthop::{Frame, NextHop, Unresolved, VlanTag};
 use crate::scheduler::seed::Seed;
 
@@ -92,13 +94,19 @@ pub struct Place {
     pub chooser: Option<u32>,
 }
 
-/// The row of a backend for a listener. `up`: whether the backend is up to the flows that it has.
-pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool) -> Row {
-    let nat = backend.forwarding == Forwarding::Nat;
+/// The row of a backend for a listener. `up`: whether the backend is up to the flows that it has. `shared`: whether others reach the
+/// same server.
+pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool, shared: bool) -> Row {
+    let nat = backend.forwarding.translates();
     let row = Row {
         address: backend.address.into(),
         state: if up { row_state::ALIVE } else { 0 },
-        method: if nat { method::NAT } else { method::DIRECT },
+        method: match backend.forwarding {
+            Forwarding::Direct => method::DIRECT,
+            Forwarding::Nat if shared => method::RECORDED_NAT,
+            Forwarding::Nat => method::NAT,
+            Forwarding::FullNat => method::FULL_NAT,
+        },
         port_wire: if nat { backend.target_port(listener).unwrap_or(0).to_be() } else { 0 },
         ..Row::default()
     };
@@ -136,15 +144,48 @@ pub fn tag_wire(tag: &VlanTag) -> u32 {
     u32::from_ne_bytes([t0, t1, c0, c1])
 }
 
+/// The sources of full NAT.
+pub fn sources(dataplane: &Dataplane) -> Sources {
+    let (first, last) = dataplane.source_nat_ports;
+    let mut sources =
+        Sources { first_port: first.into(), ports: u32::from(last.saturating_sub(first)) + 1, ..Sources::default() };
+    for address in &dataplane.source_nat_addresses {
+        let (addresses, count) = match address {
+            IpAddr::V4(_) => (&mut sources.v4, &mut sources.v4_count),
+            IpAddr::V6(_) => (&mut sources.v6, &mut sources.v6_count),
+        };
+        if let Some(free) = addresses.get_mut(*count as usize) {
+            *free = (*address).into();
+            *count += 1;
+        }
+    }
+    sources
+}
+
 /// The reverse table's entry of a translated backend of a listener, whose row is this; `None` when the backend is not translated.
-pub fn reverse(backend: &Backend, listener: &Listener, row: u32, exclude: u32, live: u32) -> Option<Reverse> {
-    (backend.forwarding == Forwarding::Nat).then(|| Reverse {
+/// `shared`: whether others reach the same server.
+pub fn reverse(
+    backend: &Backend,
+    listener: &Listener,
+    row: u32,
+    exclude: u32,
+    live: u32,
+    shared: bool,
+) -> Option<Reverse> {
+    use reverse_flags::{RECORDED, RECORDED_ONLY, USED};
+    let flags = match backend.forwarding {
+        Forwarding::Direct => return None,
+        Forwarding::Nat if shared => USED | RECORDED,
+        Forwarding::Nat => USED,
+        Forwarding::FullNat => USED | RECORDED | RECORDED_ONLY,
+    };
+    Some(Reverse {
         backend: backend.address.into(),
         service: listener.address.into(),
         backend_port_wire: backend.target_port(listener).unwrap_or(0).to_be(),
         service_port_wire: listener.port.unwrap_or(0).to_be(),
         protocol: number(listener.protocol),
-        flags: service_flags::USED,
+        flags,
         exclude,
         live,
         row,

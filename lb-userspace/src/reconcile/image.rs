@@ -3,7 +3,7 @@
 
 use ipnet::IpNet;
 use lb_common::abi::{
-    Chooser, Displacements, HALF_ENTRIES, Load, Reverse, Root, Row, Service, root_flags, service_flags,
+    Chooser, Displacements, HALF_ENTRIES, Load, Reverse, Root, Row, Service, Sources, root_flags, service_flags,
 };
 use lb_common::address::Address;
 use lb_common::hash;
@@ -33,6 +33,8 @@ pub struct Image {
     pub loads: Vec<Load>,
     /// Excluded destinations, by number.
     pub excluded: Vec<(u32, IpNet)>,
+    /// The sources of full NAT, of both halves.
+    pub sources: [Sources; 2],
 }
 
 impl Image {
@@ -48,6 +50,7 @@ impl Image {
             choosers: vec![Chooser::default(); CHOOSERS],
             loads: vec![Load::default(); rows],
             excluded: Vec::new(),
+            sources: [Sources::default(); 2],
         }
     }
 
@@ -60,6 +63,7 @@ impl Image {
             Write::Row(index, row) => self.rows[*index as usize] = *row,
             Write::RowMac(index, mac_head) => self.rows[*index as usize].mac_head = *mac_head,
             Write::RowState(index, state) => self.rows[*index as usize].state = *state,
+            Write::RowMethod(index, method) => self.rows[*index as usize].method = *method,
             Write::Slots(first, words) => {
                 self.slots[*first as usize..*first as usize + words.len()].copy_from_slice(words);
             }
@@ -81,6 +85,7 @@ impl Image {
 
     fn fill(&mut self, half: &Half) {
         self.displacements[half.index as usize] = half.displacements;
+        self.sources[half.index as usize] = half.sources;
         let first = half.index as usize * HALF_ENTRIES;
         self.services[first..first + HALF_ENTRIES].zero();
         self.reverse[first..first + HALF_ENTRIES].zero();

@@ -14,6 +14,7 @@ pub mod planner;
 pub mod ranges;
 pub mod recount;
 pub mod rows;
+pub mod sharing;
 pub mod stateful;
 pub mod tables;
 pub mod write;

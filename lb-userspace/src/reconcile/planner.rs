@@ -20,21 +20,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::abi::{Reverse, Service};
+use lb_common::abi::{Reverse, Service, Sources};
 use lb_common::limits::CHOOSERS;
 
 use super::census::Census;
 use super::changes;
-use super::entries::Hop;
+use super::entries::{self, Hop};
 use super::image::Image;
 use super::live::LiveIndices;
 use super::placed::{Placed, Standings, excluded, wish};
 use super::plan::{Plan, PlanError};
 use super::ranges::Ranges;
 use super::rows::RowIndex;
+use super::sharing::Sharing;
 use super::tables::{Moved, TableError, TableSet, Wish};
 use super::write::Write;
-use crate::config::{Backend, Config, Service as ServiceConfig};
+use crate::config::{Backend, Config, Forwarding, Service as ServiceConfig};
 use crate::scheduler::seed::Seed;
 use crate::scheduler::slots::SweepReport;
 
@@ -56,7 +57,9 @@ pub struct Planner {
     hops: BTreeMap<IpAddr, Hop>,
     next_pool: u32,
     live: LiveIndices,
-    published: (Vec<Service>, Vec<Reverse>),
+    published: (Vec<Service>, Vec<Reverse>, Sources),
+    sharing: Sharing,
+    sources: Sources,
     index: Arc<RowIndex>,
     /// With tens of thousands of them they are not gathered anew for each question.
     destinations: Arc<BTreeSet<IpAddr>>,
@@ -88,6 +91,8 @@ impl Planner {
             next_pool: 0,
             live: LiveIndices::default(),
             published: Default::default(),
+            sharing: Sharing::default(),
+            sources: Sources::default(),
             index: Arc::default(),
             destinations: Arc::default(),
         }
@@ -147,7 +152,16 @@ impl Planner {
         }
         let (released, emptied) = self.release(now, census);
         writes.extend(emptied);
-        if self.retire(now, census) || released {
+        let unshared = self.sharing.end(census);
+        if released {
+            self.sharing = self.sharing.of(now, self.services.values());
+        }
+        if unshared || released {
+            for placed in self.services.values() {
+                writes.extend(self.store_rows(image, self.rows_of(placed), &mut Vec::new()));
+            }
+        }
+        if self.retire(now, census) || released || unshared {
             writes.push(Write::Grace);
             writes.extend(self.publish(image).unwrap_or_default());
             self.gather();
@@ -159,6 +173,7 @@ impl Planner {
     pub fn is_settled(&self) -> bool {
         self.tables.iter().all(|(_, table)| table.pool.slots().is_settled())
             && self.services.values().all(|placed| placed.leaving.is_empty() && placed.retiring.is_none())
+            && !self.sharing.is_ending()
     }
 
     /// Every address that packets are sent to.
@@ -204,6 +219,12 @@ impl Planner {
         &self.hops
     }
 
+    /// Whether translations are recorded: then censuses are due more often.
+    pub fn keeps_translations(&self) -> bool {
+        let full = |backend: &Backend| backend.forwarding == Forwarding::FullNat;
+        self.sharing.any() || self.services.values().any(|it| it.members().chain(it.leaving.values()).any(full))
+    }
+
     /// Which virtual router has which live word.
     pub fn live(&self) -> &LiveIndices {
         &self.live
@@ -231,23 +252,28 @@ impl Planner {
 
         self.live.assign(routers(config))?;
         let Assigned { tables, mut live, died } = self.assign_tables(now, &before, config, standings, &mut plan)?;
-        let (mut dying, mut forget, mut emptied) = (Vec::new(), BTreeSet::new(), Vec::new());
-        for (at, (service, table)) in config.services.iter().zip(tables).enumerate() {
+        self.sources = entries::sources(&config.dataplane);
+        for (service, table) in config.services.iter().zip(tables) {
             let placed = self.place(before.get(&service.name), service, table)?;
+            self.services.insert(service.name.clone(), placed);
+        }
+        self.sharing = self.sharing.of(now, self.services.values());
+        let (mut dying, mut forget, mut emptied) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for (at, service) in config.services.iter().enumerate() {
+            let placed = &self.services[&service.name];
             let died = died.get(&at).into_iter().flatten();
             forget.extend(died.clone().map(|&index| (placed.pool, index)));
-            plan.writes.extend(self.store_rows(image, self.rows_of(&placed), &mut dying));
+            plan.writes.extend(self.store_rows(image, self.rows_of(placed), &mut dying));
             for rows in placed.rows.values() {
                 rows_before.remove(rows);
             }
             // A service whose table was made anew begins anew in all.
             let seat_before = before.get(&service.name).filter(|it| it.pool == placed.pool).and_then(|it| it.seat);
             let list = if seat_before.is_some() { &mut live } else { &mut plan.writes };
-            list.extend(self.store_loads(image, &placed, seat_before));
+            list.extend(self.store_loads(image, placed, seat_before));
             let seat = placed.seat.into_iter();
             emptied
                 .extend(seat.flat_map(|seat| died.clone().map(move |&index| Write::ClearLoads(seat.load(index), 1))));
-            self.services.insert(service.name.clone(), placed);
         }
         let excluded_after = excluded(&self.services);
         let exclude = excluded_after.difference(&excluded_before).map(|&(pool, prefix)| Write::Exclude(pool, prefix));

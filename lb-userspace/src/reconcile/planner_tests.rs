@@ -1,7 +1,7 @@
 //! What plans promise: who shares a table and when it is copied, what keeps its place, and in which order things are
 //! written.
 
-use lb_common::abi::{ALWAYS_LIVE, HALF_ENTRIES};
+use lb_common::abi::{ALWAYS_LIVE, HALF_ENTRIES, method};
 use lb_common::address::Address;
 use lb_common::packet::protocol::TCP;
 use lb_common::slot::Slot;
@@ -94,6 +94,13 @@ impl Bench {
         let live = &self.image.reverse[half * HALF_ENTRIES..][..HALF_ENTRIES];
         let entry = live.iter().find(|entry| entry.flags != 0 && entry.backend == server && entry.protocol == TCP)?;
         Some((entry.service.into(), u16::from_be(entry.service_port_wire)))
+    }
+
+    /// The methods of the rows of a server that somebody has.
+    fn methods(&self, server: &str) -> Vec<u8> {
+        let server: Address = server.parse::<IpAddr>().unwrap().into();
+        let rows = (0..).zip(&self.image.rows).filter(|(index, _)| self.planner.rows().get(*index).is_some());
+        rows.filter(|(_, row)| row.address == server).map(|(_, row)| row.method).collect()
     }
 }
 
@@ -359,19 +366,40 @@ fn replies_of_a_removed_backend_are_translated_until_it_is_released() {
 }
 
 #[test]
-fn replies_of_a_server_belong_to_who_has_it_and_then_to_who_had_it_last() {
+fn a_server_that_goes_over_to_another_service_keeps_the_replies_of_both() {
     let services =
-        |red: &str, green: &str, at: &str| file(&[("green", at, NAT, green), ("red", "192.0.2.1:80", NAT, red)]);
+        |red: &str, green: &str| file(&[("green", "192.0.2.2:80", NAT, green), ("red", "192.0.2.1:80", NAT, red)]);
     let (red, green) = (Some(("192.0.2.1".parse().unwrap(), 80)), Some(("192.0.2.2".parse().unwrap(), 80)));
-    let mut bench = Bench::new(&services("10.0.0.9", "10.0.0.1 10.0.0.2", "192.0.2.2:80"));
-    assert_eq!(bench.reverse("10.0.0.1"), green);
-    bench.reload(&services("10.0.0.9 10.0.0.1", "10.0.0.2", "192.0.2.2:80"));
-    assert_eq!(bench.reverse("10.0.0.1"), red);
-    bench.reload(&services("10.0.0.9", "10.0.0.2", "192.0.2.2:80"));
-    assert_eq!(bench.reverse("10.0.0.1"), red, "it left both; its latest flows are red's");
-    bench.reload(&services("10.0.0.9", "10.0.0.2 10.0.0.1", "192.0.2.2:*"));
-    let entry = bench.reverse("10.0.0.1").unwrap();
-    assert_eq!(entry, ("192.0.2.2".parse().unwrap(), 0), "a listener of every port has every port's replies");
+    let mut bench = Bench::new(&services("10.0.0.9", "10.0.0.1 10.0.0.2"));
+    assert_eq!((bench.reverse("10.0.0.1"), bench.methods("10.0.0.1")), (green, vec![method::NAT]));
+    let plan = bench.reload(&services("10.0.0.9 10.0.0.1", "10.0.0.2"));
+    assert_eq!(bench.reverse("10.0.0.1"), green, "what has no record is of a flow from before");
+    assert_eq!(bench.methods("10.0.0.1"), [method::RECORDED_NAT, method::RECORDED_NAT]);
+    let flip = position(&plan.writes, |write| matches!(write, Write::Flip(_)));
+    let recorded = position(&plan.writes, |write| matches!(write, Write::RowMethod(_, method::RECORDED_NAT)));
+    assert!(recorded < flip, "records are made before anybody looks for them");
+    bench.settle();
+    bench.settle();
+    assert_eq!((bench.reverse("10.0.0.1"), bench.methods("10.0.0.1")), (red, vec![method::NAT]));
+}
+
+#[test]
+fn only_a_server_that_is_shared_has_its_flows_recorded() {
+    let services = file(&[
+        ("green", "192.0.2.2:80", NAT, "10.0.0.1 10.0.0.2"),
+        ("red", "192.0.2.1:80", NAT, "10.0.0.1 10.0.0.3"),
+        ("wide", "192.0.2.3:*", "forwarding = \"full-nat\"", "10.0.0.4"),
+    ]);
+    let mut bench = Bench::new(&format!("dataplane.source_nat_addresses = [\"10.0.1.1\"]\n{services}"));
+    let methods = |address: &str| bench.methods(address);
+    assert_eq!(methods("10.0.0.1"), [method::RECORDED_NAT, method::RECORDED_NAT]);
+    assert_eq!((methods("10.0.0.2"), methods("10.0.0.3")), (vec![method::NAT], vec![method::NAT]));
+    assert_eq!(methods("10.0.0.4"), [method::FULL_NAT]);
+    bench.reload(&file(&[("red", "192.0.2.1:80", NAT, "10.0.0.1 10.0.0.3")]));
+    assert_eq!(bench.methods("10.0.0.1"), [method::RECORDED_NAT], "until no flow has another port than its own");
+    bench.settle();
+    bench.settle();
+    assert_eq!(bench.methods("10.0.0.1"), [method::NAT]);
 }
 
 #[test]

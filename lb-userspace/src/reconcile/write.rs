@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use lb_common::abi::{Chooser, Displacements, Load, Reverse, Root, Row, Service};
+use lb_common::abi::{Chooser, Displacements, Load, Reverse, Root, Row, Service, Sources};
 use lb_common::connection::Counted;
 
 /// One change to the tables.
@@ -16,6 +16,8 @@ pub enum Write {
     RowMac(u32, u64),
     /// Replaces the state bits of a row: one 4-byte store.
     RowState(u32, u32),
+    /// Replaces the method of a row by another that reads the same row: one store of an octet.
+    RowMethod(u32, u8),
     /// Replaces slots from the first on: one 4-byte store each.
     Slots(u32, Vec<u32>),
     /// Replaces the word of one slot: one 4-byte store.
@@ -67,6 +69,8 @@ pub struct Half {
     pub services: Vec<(u32, Service)>,
     /// Entries in use of the reverse table.
     pub reverse: Vec<(u32, Reverse)>,
+    /// The sources of full NAT.
+    pub sources: Sources,
 }
 
 impl std::fmt::Debug for Half {

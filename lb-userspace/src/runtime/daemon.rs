@@ -367,7 +367,8 @@ impl Daemon {
             dataplane.disown();
         }
         self.quiet_ticks += 1;
-        let is_quiet = self.controller.is_settled() && !self.controller.planner().keeps_connections();
+        let planner = self.controller.planner();
+        let is_quiet = self.controller.is_settled() && !planner.keeps_connections() && !planner.keeps_translations();
         let now = clock::now();
         if is_quiet && self.quiet_ticks < QUIET_TICKS || now < self.next_census {
             return;
@@ -456,5 +457,6 @@ fn sizes(config: &Config) -> Sizes {
     let rows = config.services.iter().map(|service| (service.listeners.len() * members(service)) as u64).sum();
     let dataplane = &config.dataplane;
     let connections = dataplane.stateful_table_capacity;
-    Sizes { connections, ..Sizes::for_need(slots, rows, dataplane.flow_table_capacity) }
+    let translations = dataplane.translation_table_capacity;
+    Sizes { connections, translations, ..Sizes::for_need(slots, rows, dataplane.flow_table_capacity) }
 }

@@ -27,6 +27,7 @@ pub fn explain(
         return Err(Problem { exit: 2, message: "client and service must be of one address family".to_owned() });
     }
     let mut tables = NativeTables::new(controller.image().clone(), usize::MAX);
+    tables.translation_capacity = usize::MAX;
     tables.clock.set(now);
     tables.traced = true;
     tables.routers = controller.planner().live().iter().map(|(name, index)| (index, name.to_owned())).collect();
@@ -42,6 +43,7 @@ pub fn explain(
     }
     if let Some(dataplane) = dataplane {
         tables.connections.get_mut().extend(dataplane.connection(&key).map(|record| (key, record)));
+        tables.translations.get_mut().extend(dataplane.translation(&key));
         for (_, load) in controller.planner().loads() {
             let Ok(Load { active_count, inactive_count, full, .. }) = dataplane.choosers().load(load) else { continue };
             let counted = Counted { active: active_count, inactive: inactive_count };

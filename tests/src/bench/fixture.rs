@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::Context as _;
 use fairway::reconcile::half;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Reverse, Root, Row, Service, method, row_state, service_flags};
+use lb_common::abi::{Reverse, Root, Row, Service, Sources, method, row_state, service_flags};
 use lb_common::slot::Slot;
 
 use super::traffic::{SERVICE_PORT, SERVICE4, SERVICE6};
@@ -32,6 +32,8 @@ pub enum Fixture {
     Unsettled,
     /// The same by `nat`.
     Nat,
+    /// The same by `full-nat`.
+    FullNat,
     /// So many TCP services, `direct`, whose pools are alike and share a lookup table.
     SharedTable(u32),
     /// So many TCP services, `direct`, each with a lookup table of its own.
@@ -56,6 +58,7 @@ impl Fixture {
             Self::Direct => tables.one_service(method::DIRECT, settled),
             Self::Unsettled => tables.one_service(method::DIRECT, unsettled),
             Self::Nat => tables.one_service(method::NAT, settled),
+            Self::FullNat => tables.one_service(method::FULL_NAT, settled),
             Self::SharedTable(count) => {
                 tables.table(settled);
                 (0..count).for_each(|i| tables.listener(nth(i), TCP, 0, method::DIRECT));
@@ -85,7 +88,8 @@ impl Tables {
     /// # Errors
     /// When there are more services than the service table holds.
     pub fn writes(self) -> anyhow::Result<Vec<Write>> {
-        let half = half::publish(&Root::default(), &self.services, &self.reverse).context("too many services")?;
+        let half =
+            half::publish(&Root::default(), &self.services, &self.reverse, &sources()).context("too many services")?;
         let mut writes = vec![Write::Slots(0, self.slots)];
         writes.extend((0..).zip(self.rows).map(|(index, row)| Write::Row(index, row)));
         writes.extend(half);
@@ -136,7 +140,7 @@ impl Tables {
             interface: INTERFACE,
             address,
             state: row_state::ALIVE,
-            port_wire: if method == method::NAT { BACKEND_PORT.to_be() } else { 0 },
+            port_wire: if matches!(method, method::NAT | method::FULL_NAT) { BACKEND_PORT.to_be() } else { 0 },
             method,
             ..Row::default()
         });
@@ -152,6 +156,13 @@ impl Tables {
             });
         }
     }
+}
+
+/// What full NAT gives.
+fn sources() -> Sources {
+    let mut sources = Sources { v4_count: 1, first_port: 1024, ports: 31_744, ..Sources::default() };
+    sources.v4[0] = Ipv4Addr::new(10, 0, 1, 1).into();
+    sources
 }
 
 fn nth(service: u32) -> IpAddr {

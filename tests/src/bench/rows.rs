@@ -81,6 +81,7 @@ pub fn all() -> Vec<Row> {
         Row { fate: passed, ..row("pass-with-nat", Fixture::Nat, stranger()).at_most("floor-pass", 2.5) },
         row("nat-tcp", Fixture::Nat, ack(1)).at_most(hit, 1.5),
         row("nat-udp", Fixture::Nat, udp(1)).against(hit),
+        row("nat-full-tcp", Fixture::FullNat, ack(1)).against("nat-tcp"),
         row("nat-tcp6", Fixture::Nat, ack6(1)).against("direct-tcp6-hit"),
     ]
 }

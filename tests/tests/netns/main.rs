@@ -18,6 +18,7 @@ mod explain;
 mod flow_table;
 mod foreign_program;
 mod fragments;
+mod full_nat;
 mod health;
 mod host_traffic;
 mod interfaces;

@@ -5,7 +5,7 @@ use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use fairway_tests::packet::Frame;
 use fairway_tests::packet::verify::wrong_checksum;
-use lb_common::abi::{Counters, FlowKey6, Record};
+use lb_common::abi::{Counters, FlowKey6, Record, Translation, connection_state};
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
 use lb_common::path::signs::Sign;
@@ -13,8 +13,9 @@ use lb_common::path::{Route, Verdict, process};
 
 use super::kernel::{self, FLOWS, Kernel, action};
 use super::state::{
-    Kept, Loads, SLOTS, Seed, Totals, crowd, kept, kernel_connections, kernel_loads, kernel_records, latest_refusal,
-    native_loads, native_tables, reset, seed_connection, seed_record, set_live,
+    Kept, Loads, SLOTS, Seed, Totals, coarse_now, crowd, kept, kernel_connections, kernel_loads, kernel_records,
+    kernel_translations, latest_refusal, native_loads, native_tables, reset, seed_connection, seed_record,
+    seed_translation, set_live, timeless,
 };
 use super::world::{self, DEAF, Flavour, LAN, STEERING};
 
@@ -30,6 +31,8 @@ pub struct Case {
     full_connections: Option<Flavour>,
     kept_connections: Option<Vec<Kept>>,
     loads: Option<Loads>,
+    translations: Vec<(FlowKey6, Translation)>,
+    translated: Option<usize>,
     unrecorded: u64,
     steps: Vec<(Vec<u8>, Want)>,
     turns: Vec<(usize, bool)>,
@@ -81,6 +84,8 @@ pub fn case(name: impl Into<String>) -> Case {
         full_connections: None,
         kept_connections: None,
         loads: None,
+        translations: vec![],
+        translated: None,
         unrecorded: 0,
         steps: vec![],
         turns: vec![],
@@ -154,6 +159,42 @@ impl Case {
     /// full.
     pub fn counts(mut self, loads: impl IntoIterator<Item = (u32, (i32, i32, bool))>) -> Self {
         self.loads = Some(loads.into_iter().collect());
+        self
+    }
+
+    /// The records of a translated flow are there: what its client sends, and what that becomes.
+    pub fn translating(mut self, key: FlowKey6, becomes: FlowKey6) -> Self {
+        let turned = |key: FlowKey6| FlowKey6 {
+            source: key.destination,
+            destination: key.source,
+            ports_wire: key.ports_wire.rotate_left(16),
+            ..key
+        };
+        let record = |key: FlowKey6, state| Translation {
+            last_seen: coarse_now(),
+            source: key.source,
+            destination: key.destination,
+            ports_wire: key.ports_wire,
+            live: 0,
+            state,
+        };
+        self.translations.push((key, record(becomes, connection_state::ESTABLISHED)));
+        self.translations.push((turned(becomes), record(turned(key), 0)));
+        self
+    }
+
+    /// The table of translations is full of others', but for room for so many records.
+    pub fn with_room_for_translations(mut self, flavour: Flavour, room: usize) -> Self {
+        let free = 2 * FLOWS as usize - self.translations.len() - room;
+        for (key, _) in crowd(flavour, free) {
+            self.translations.push((key, Translation { last_seen: coarse_now(), ..Translation::default() }));
+        }
+        self
+    }
+
+    /// So many records of translations are there in the end.
+    pub fn translates(mut self, records: usize) -> Self {
+        self.translated = Some(records);
         self
     }
 
@@ -277,6 +318,9 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
         let record = Record { last_seen, pool: seed.pool, backend: seed.backend, state: seed.state };
         seed_connection(kernel, &mut native, key, record, load);
     }
+    for (key, translation) in &case.translations {
+        seed_translation(kernel, &native, key, *translation);
+    }
     let unrecorded_before = kernel.maps.unrecorded().expect("a counter");
     let mut failures = Vec::new();
     let mut before = Totals::read(kernel);
@@ -325,6 +369,14 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
     let mut say = |what: String| failures.push(format!("· {}: {what}", case.name));
     compare_records(case, &crowd, &native, kernel, &mut say);
     compare_connections(case, &strangers, &native, kernel, &mut say);
+    let natively: Vec<_> = native.translations.borrow().iter().map(|(key, it)| (*key, timeless(it))).collect();
+    let in_kernel = kernel_translations(kernel);
+    if in_kernel != natively {
+        say(format!("the kernel's translations are {in_kernel:?}, natively they are {natively:?}"));
+    }
+    if case.translated.is_some_and(|records| records != natively.len()) {
+        say(format!("there are {} records of translations instead of {:?}", natively.len(), case.translated));
+    }
     let unrecorded = kernel.maps.unrecorded().expect("a counter") - unrecorded_before;
     if (unrecorded, native.unrecorded.get()) != (case.unrecorded, case.unrecorded) {
         say(format!("{unrecorded} flows unrecorded in the kernel, {} natively", native.unrecorded.get()));

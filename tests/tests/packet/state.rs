@@ -6,7 +6,7 @@ use fairway::effects::dataplane::FlowTable;
 use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Counters, FlowKey4, FlowKey6, Load, Record, Signs, record_state};
+use lb_common::abi::{Counters, FlowKey4, FlowKey6, Load, Record, Signs, Translation, record_state};
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
@@ -130,6 +130,36 @@ pub fn kernel_connections(kernel: &Kernel) -> Vec<(FlowKey6, Kept)> {
     records
 }
 
+/// Makes a record of a translated flow's direction in both homes.
+pub fn seed_translation(kernel: &mut Kernel, native: &NativeTables, key: &FlowKey6, translation: Translation) {
+    native.translations.borrow_mut().insert(*key, translation);
+    let octets: [u8; 48] = zerocopy::transmute!(translation);
+    let maps = &mut kernel.maps;
+    let done = match key.source.is_v4() {
+        true => maps.translations_v4.insert(&key4(key), octets),
+        false => maps.translations_v6.insert(&octets_of(key), octets),
+    };
+    done.expect("room for a record");
+}
+
+/// The kernel's records of translated flows, in the order of their keys, but for when they were last heard of.
+pub fn kernel_translations(kernel: &Kernel) -> Vec<(FlowKey6, Translation)> {
+    let record = |octets: &[u8; 48]| timeless(&Translation::read_from_bytes(octets).expect("48 octets"));
+    let mut records = Vec::new();
+    let v4 = &kernel.maps.translations_v4;
+    v4.for_each(|key, octets| records.push((key6(*key), record(octets)))).expect("nobody else writes");
+    let v6 = &kernel.maps.translations_v6;
+    let key = |key: &[u8; 40]| FlowKey6::read_from_bytes(key).expect("40 octets");
+    v6.for_each(|octets, value| records.push((key(octets), record(value)))).expect("nobody else writes");
+    records.sort_by_key(|(key, _)| *key);
+    records
+}
+
+/// A record, but for when it was last heard of.
+pub fn timeless(translation: &Translation) -> Translation {
+    Translation { last_seen: 0, ..*translation }
+}
+
 /// What backends of stateful services have, by load, and whether they are full: those that have any, or are.
 pub type Loads = Vec<(u32, (i32, i32, bool))>;
 
@@ -193,15 +223,18 @@ pub fn forget(kernel: &mut Kernel) {
     clear(&mut maps.udp_flows_v6);
     clear(&mut maps.connections_v4);
     clear(&mut maps.connections_v6);
+    clear(&mut maps.translations_v4);
+    clear(&mut maps.translations_v6);
     let fragments: Vec<_> = kernel.fragments.keys().collect::<Result<_, _>>().expect("nobody else writes");
     for key in fragments {
         kernel.fragments.remove(&key).expect("it was there");
     }
 }
 
-fn clear<const K: usize>(table: &mut FlowTable<K>)
+fn clear<const K: usize, const V: usize>(table: &mut FlowTable<K, V>)
 where
     [u8; K]: aya::Pod,
+    [u8; V]: aya::Pod,
 {
     let mut keys = Vec::new();
     table.for_each(|key, _| keys.push(*key)).expect("nobody else writes");

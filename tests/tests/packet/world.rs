@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use fairway::reconcile::half::publish;
 use fairway::reconcile::write::Write;
 use lb_common::abi::{
-    ALWAYS_LIVE, Chooser, Load, ProbeTarget, Reverse, Root, Row, Service, method, root_flags, row_state, selection_key,
-    service_flags,
+    ALWAYS_LIVE, Chooser, Load, ProbeTarget, Reverse, Root, Row, Service, Sources, method, reverse_flags, root_flags,
+    row_state, selection_key, service_flags,
 };
 use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::ethernet::Exit;
@@ -93,7 +93,16 @@ pub mod port {
     pub const NO_RULE: u16 = 122;
     /// Translated to [`BACKEND`].
     pub const NAT_TURNS: u16 = 123;
-    pub const END: u16 = 124;
+    /// Those before keep connections.
+    pub const STATEFUL_END: u16 = 124;
+    /// Translated to [`BACKEND`] from [`super::Flavour::source`], at [`SOURCE`].
+    pub const FULL_NAT: u16 = 124;
+    /// Translated to [`BACKEND`], and recorded, since `SHARED_TOO` has the same servers.
+    pub const SHARED: u16 = 125;
+    pub const SHARED_TOO: u16 = 126;
+    pub const END: u16 = 127;
+    /// The one port that full NAT may give.
+    pub const SOURCE: u16 = 5000;
     /// The exact port of an address that has a wildcard listener too.
     pub const EXACT: u16 = 443;
     /// What translated backends listen on.
@@ -164,6 +173,11 @@ impl Flavour {
         self.address([192, 0, 2, 99], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x99])
     }
 
+    /// The address that full NAT gives as source.
+    pub fn source(self) -> IpAddr {
+        self.address([192, 0, 2, 50], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x50])
+    }
+
     /// The client `n`, see [`routes`].
     pub fn client(self, n: u8) -> IpAddr {
         self.address([198, 51, 100, n], [0x2001, 0xdb8, 1, 0, 0, 0, 0, n.into()])
@@ -176,6 +190,8 @@ impl Flavour {
 
     /// The address of the backend of a row.
     pub fn backend(self, row: u32) -> IpAddr {
+        let shared_too = self.row(port::SHARED_TOO, 0);
+        let row = if (shared_too..shared_too + 4).contains(&row) { row - 4 } else { row };
         let [_, _, high, low] = row.to_be_bytes();
         self.address([10, 77, high, low], [0xfd77, 0, 0, 0, 0, 0, 0, row as u16])
     }
@@ -187,8 +203,8 @@ impl Flavour {
     /// Who chooses for the stateful service at `port`; nobody, 0, for others.
     pub fn chooser(self, port: u16) -> u32 {
         let copy = u32::from(!self.v4) * 2 + u32::from(!self.tcp);
-        let first = copy * u32::from(port::END - port::STATEFUL) + 1;
-        if (port::STATEFUL..port::END).contains(&port) { first + u32::from(port - port::STATEFUL) } else { 0 }
+        let first = copy * u32::from(port::STATEFUL_END - port::STATEFUL) + 1;
+        if (port::STATEFUL..port::STATEFUL_END).contains(&port) { first + u32::from(port - port::STATEFUL) } else { 0 }
     }
 
     /// The load of a backend of the stateful service at `port`.
@@ -265,12 +281,21 @@ pub fn writes() -> Vec<Write> {
     for (number, prefix) in [(1, "203.0.113.0/24"), (1, "2001:db8:ee::/48")] {
         writes.push(Write::Exclude(number, prefix.parse().expect("literal")));
     }
-    let published = publish(&Root::default(), &services, &reverse).expect("few entries, all different");
+    let published = publish(&Root::default(), &services, &reverse, &sources()).expect("few entries, all different");
     writes.extend(published.map(|write| match write {
         Write::Flip(root) => Write::Flip(Root { word: root.word | root_flags::VLAN | root_flags::PROBES, ..root }),
         other => other,
     }));
     writes
+}
+
+/// The sources of full NAT: one of each family, so that it needs no guess which a flow gets.
+pub fn sources() -> Sources {
+    let mut sources =
+        Sources { v4_count: 1, v6_count: 1, first_port: port::SOURCE.into(), ports: 1, ..Sources::default() };
+    sources.v4[0] = FLAVOURS[0].source().into();
+    sources.v6[0] = FLAVOURS[2].source().into();
+    sources
 }
 
 /// Probes under way, by kind and local number: which target they ask. Two targets of each family share the services' address.
@@ -311,7 +336,7 @@ impl Builder {
                 port::UNSETTLED | port::KEPT | port::NAT_UNSETTLED => vec![Slot::new(1, 0); SLOTS_EACH as usize],
                 port::EXCEPTIONS => vec![Slot::new(1, 1); SLOTS_EACH as usize],
                 port::DRAINED => vec![Slot::new(NONE, 0); SLOTS_EACH as usize],
-                port::STATEFUL..port::END => settled(1),
+                port::STATEFUL..port::STATEFUL_END => settled(1),
                 _ => settled(0),
             };
             self.rows(flavour, port, 4);
@@ -388,7 +413,7 @@ impl Builder {
             let index = flavour.row(port, backend);
             let method = method_of(port, backend);
             self.writes.push(Write::Row(index, row(flavour, port, backend, method)));
-            if method == method::NAT && port != port::OTHERS {
+            if translates(method) && ![port::OTHERS, port::SHARED_TOO].contains(&port) {
                 let exclude = u32::from(port == port::NAT_EXCLUDED);
                 self.reverse_entry(flavour, index, port::BACKEND, address_of(flavour, port), port, exclude);
             }
@@ -402,7 +427,11 @@ impl Builder {
             backend_port_wire: from.to_be(),
             service_port_wire: port.to_be(),
             protocol: flavour.protocol(),
-            flags: service_flags::USED,
+            flags: match port {
+                port::FULL_NAT => reverse_flags::USED | reverse_flags::RECORDED | reverse_flags::RECORDED_ONLY,
+                port::SHARED => reverse_flags::USED | reverse_flags::RECORDED,
+                _ => reverse_flags::USED,
+            },
             exclude,
             live: live_word(port),
             row,
@@ -462,17 +491,23 @@ fn method_of(port: u16, backend: u16) -> u8 {
         | port::FOLLOWS_NAT
         | port::NAT_TURNS => method::NAT,
         port::OTHERS if backend == 2 => method::NAT,
+        port::FULL_NAT => method::FULL_NAT,
+        port::SHARED | port::SHARED_TOO => method::RECORDED_NAT,
         port::LOCAL => method::LOCAL,
         port::NO_METHOD => method::NONE,
         _ => method::DIRECT,
     }
 }
 
+fn translates(method: u8) -> bool {
+    matches!(method, method::NAT | method::RECORDED_NAT | method::FULL_NAT)
+}
+
 fn row(flavour: Flavour, port: u16, backend: u16, method: u8) -> Row {
     let index = flavour.row(port, backend);
     let exit = exit(if port == port::ELSEWHERE { WAN } else { LAN }, row_mac(index));
     let keeps_records = matches!(port, port::UNSETTLED | port::KEPT | port::EXCEPTIONS | port::NAT_UNSETTLED)
-        || (port::STATEFUL..port::END).contains(&port);
+        || (port::STATEFUL..port::STATEFUL_END).contains(&port);
     Row {
         mac_head: if port == port::NO_HOP { 0 } else { exit.mac_head },
         mac_tail: exit.mac_tail,
@@ -484,7 +519,7 @@ fn row(flavour: Flavour, port: u16, backend: u16, method: u8) -> Row {
             _ => [0; 2],
         },
         state: if keeps_records && backend == 2 { 0 } else { row_state::ALIVE },
-        port_wire: if method == method::NAT && port != port::OTHERS { port::BACKEND.to_be() } else { 0 },
+        port_wire: if translates(method) && port != port::OTHERS { port::BACKEND.to_be() } else { 0 },
         method,
         reserved: [0; 17],
     }

@@ -7,13 +7,16 @@ use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use lb_common::abi::{
-    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service,
+    Chooser, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row,
+    Service, Sources, Translation,
 };
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
+use lb_common::packet::Packet;
 use lb_common::path::signs::Sign;
+use lb_common::path::translation::{self, Work};
 use lb_common::path::{Inserted, Route, RouteQuery, Tables};
 use lb_common::scheduler::Go;
 use lb_common::slot::Slot;
@@ -36,7 +39,7 @@ impl Replaced {
             Write::Slot(index, _) => drop(self.slots.entry(*index).or_insert(image.slots[*index as usize])),
             Write::Grace => *self = Self::default(),
             // Whole tables are written where only a later root leads to.
-            Write::Slots(..) | Write::Row(..) | Write::RowMac(..) | Write::RowState(..) => {}
+            Write::Slots(..) | Write::Row(..) | Write::RowMac(..) | Write::RowState(..) | Write::RowMethod(..) => {}
             Write::Half(_) | Write::Exclude(..) | Write::Include(..) | Write::Forget(_) => {}
             Write::Chooser(..) | Write::ChangeChooser(..) | Write::RestartTurns(_) | Write::Recount(..) => {}
             Write::ClearLoads(..) | Write::MoveLoads { .. } | Write::Load(..) => {}
@@ -168,6 +171,30 @@ impl Tables for InFlight<'_> {
 
     fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F) {
         self.tables.repeat(times, step);
+    }
+
+    fn sources(&self) -> Option<&Sources> {
+        self.tables.sources()
+    }
+
+    fn with_translation<R>(&self, key: &FlowKey6, act: impl FnOnce(&mut Translation) -> R) -> Option<R> {
+        self.tables.with_translation(key, act)
+    }
+
+    fn insert_translation(&self, key: &FlowKey6, translation: &Translation) -> Inserted {
+        self.tables.insert_translation(key, translation)
+    }
+
+    fn remove_translation(&self, key: &FlowKey6) {
+        self.tables.remove_translation(key);
+    }
+
+    fn prepare(&self, note: impl FnOnce(&mut Work)) -> Option<()> {
+        self.tables.prepare(note)
+    }
+
+    fn carry_out<P: Packet>(&self, packet: &mut P) -> Result<u32, Reason> {
+        translation::carry_out(packet, self, &mut self.tables.work.get())
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {

@@ -33,6 +33,10 @@ pub struct Host {
     pub interfaces: BTreeMap<String, Interface>,
     /// Addresses of this host.
     pub addresses: Option<Vec<IpAddr>>,
+    /// First and last of the ports that the kernel gives of its own accord: `net.ipv4.ip_local_port_range`.
+    pub local_ports: Option<(u16, u16)>,
+    /// Ports among these that it leaves alone: `net.ipv4.ip_local_reserved_ports`.
+    pub reserved_ports: Vec<(u16, u16)>,
     /// What virtual routers care about.
     pub vrrp: VrrpHost,
 }
@@ -66,6 +70,8 @@ impl Host {
             no_grace: grace::wait().err().map(|error| format!("{error:#}")),
             interfaces: names.iter().map(|name| (name.clone(), interface(name, links.as_ref()))).collect(),
             addresses: addresses(),
+            local_ports: local_ports(),
+            reserved_ports: word("/proc/sys/net/ipv4/ip_local_reserved_ports").map_or_else(Vec::new, |it| ranges(&it)),
             vrrp: config.map_or_else(VrrpHost::default, |config| VrrpHost::look(config, links.as_ref())),
         }
     }
@@ -77,6 +83,21 @@ fn word(path: impl AsRef<Path>) -> Option<String> {
 
 fn switch(path: String) -> Option<bool> {
     word(path).map(|value| value != "0")
+}
+
+fn local_ports() -> Option<(u16, u16)> {
+    let text = word("/proc/sys/net/ipv4/ip_local_port_range")?;
+    let mut numbers = text.split_whitespace().map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// `8080,9000-9010`
+fn ranges(text: &str) -> Vec<(u16, u16)> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some((first.parse().ok()?, last.parse().ok()?))
+    };
+    text.split(',').filter_map(range).collect()
 }
 
 fn capabilities() -> Option<u64> {
@@ -116,6 +137,12 @@ fn address(entry: &Option<SockaddrStorage>) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reserved_ports_are_read_as_the_kernel_writes_them() {
+        assert_eq!(ranges("8080,9000-9010"), [(8080, 8080), (9000, 9010)]);
+        assert_eq!(ranges(""), []);
+    }
 
     #[test]
     fn this_host_has_a_kernel_and_a_loopback_address() {

@@ -43,7 +43,7 @@ fn one(service: &DraftService, draft: &DraftCheck, check: &Check, problems: &mut
                 .help("set `port` here: the service listens on every port"),
         );
     }
-    let all_nat = |method: &Field<Forwarding>| method.get() == Some(&Forwarding::Nat);
+    let all_nat = |method: &Field<Forwarding>| method.get().is_some_and(|method| method.translates());
     let nat_only = !service.backends.is_empty() && service.backends.iter().all(|backend| all_nat(&backend.forwarding));
     if let (Via::Service, Some(span), true) = (check.via, draft.via_span, nat_only) {
         let message = "under `nat` packets go to the backend's own address anyway";

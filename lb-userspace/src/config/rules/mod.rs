@@ -1,6 +1,6 @@
 //! The rules between values: what each value alone may be, `value` has said already. Each rule is a function over the
 //! draft that reports all of its violations. Here those over the whole file; `service` has those within one service,
-//! `nat` the one that keeps replies unambiguous, `vrrp` those over virtual routers.
+//! `nat` those over addresses that are translated, `vrrp` those over virtual routers.
 
 mod check;
 mod nat;
@@ -23,7 +23,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems) {
     duplicates(names, Code::DuplicateService, "service", "give each service a name of its own", problems);
     listeners(&draft.services, problems);
     if within_tables(&draft.services, problems) {
-        nat::check(&draft.services, problems);
+        nat::check(draft, problems);
     }
     for service in &draft.services {
         service::check(service, problems);

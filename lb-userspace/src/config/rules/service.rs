@@ -103,7 +103,7 @@ fn same_server_twice(service: &DraftService, problems: &mut Problems) -> HashSet
 fn same_target(a: &Backend, b: &Backend, listeners: &[At<Listener>]) -> bool {
     let port = |backend: &Backend, listener: &Listener| match backend.forwarding {
         Forwarding::Direct => listener.port,
-        Forwarding::Nat => backend.target_port(listener),
+        Forwarding::Nat | Forwarding::FullNat => backend.target_port(listener),
     };
     listeners.iter().any(|at| port(a, &at.value) == port(b, &at.value))
 }
@@ -120,7 +120,7 @@ fn port(service: &DraftService, backend: &DraftBackend, problems: &mut Problems)
             let help = "take it out and let the server listen on the service's port, or use `forwarding = \"nat\"`";
             problems.push(diagnostic.help(help));
         }
-        Forwarding::Nat => {
+        Forwarding::Nat | Forwarding::FullNat => {
             if let Some(wildcard) = service.listeners.iter().find(|listener| listener.value.port.is_none()) {
                 problems.push(
                     Diagnostic::new(
@@ -177,7 +177,7 @@ fn weights(service: &DraftService, problems: &mut Problems) {
 /// Keys that say something nobody will ever look at, probably because another one was forgotten.
 fn no_effect(service: &DraftService, problems: &mut Problems) {
     let methods = || service.backends.iter().map(|backend| &backend.forwarding).chain([&service.forwarding]);
-    let maybe_nat = methods().any(|method| method.get() != Some(&Forwarding::Direct));
+    let maybe_nat = methods().any(|method| method.get().is_none_or(|&method| method == Forwarding::Nat));
     if let (Some(first), false) = (service.nat_exclude.first(), maybe_nat) {
         let diagnostic = Diagnostic::new(Code::NoEffect, "`nat_exclude` has no effect without nat", first.span);
         problems.push(diagnostic.help("take it out, or set `forwarding = \"nat\"`"));

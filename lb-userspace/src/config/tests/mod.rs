@@ -150,7 +150,7 @@ fn the_schema_knows_the_keys_of_this_version_only() {
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(service["required"], serde_json::json!(["name", "listen"]));
     assert_eq!(service["properties"]["lookup_table_size"]["default"], 16_384);
-    assert_eq!(service["properties"]["forwarding"]["enum"], serde_json::json!(["direct", "nat"]));
+    assert_eq!(service["properties"]["forwarding"]["enum"], serde_json::json!(["direct", "nat", "full-nat"]));
     assert_eq!(service["properties"]["backend"]["items"]["properties"]["weight"]["maximum"], 10_000);
     assert_eq!(service["properties"]["quorum"]["default"], 1);
     let vrrp = &schema["properties"]["vrrp"]["items"];
@@ -254,6 +254,9 @@ fn default_dataplane() -> Dataplane {
         pin_path: PathBuf::from("/sys/fs/bpf/fairway"),
         flow_table_capacity: 1 << 20,
         stateful_table_capacity: 1 << 20,
+        translation_table_capacity: 1 << 18,
+        source_nat_addresses: vec![],
+        source_nat_ports: (1024, 32_767),
         hash_seed: "fairway".into(),
         ready_timeout: std::time::Duration::from_secs(30),
     }

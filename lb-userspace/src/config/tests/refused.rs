@@ -179,41 +179,35 @@ fn values_that_do_not_go_together_are_told_with_both_places() {
 }
 
 #[test]
-fn a_reply_that_could_belong_to_two_listeners_is_refused() {
-    // Listeners and backend ports of two services with a common backend, and whether they go together.
-    let cases: [(&str, &str, &str, &str, bool); 10] = [
-        ("tcp://192.0.2.1:80", "", "tcp://192.0.2.2:80", "", false),
-        ("tcp://192.0.2.1:80", "", "udp://192.0.2.2:80", "", true),
-        ("tcp://192.0.2.1:80", "", "tcp://192.0.2.2:80", "port = 8080", true),
-        ("tcp://192.0.2.1:80", "", "tcp://192.0.2.1:443", "", true),
-        ("tcp://192.0.2.1:80", "port = 8080", "tcp://192.0.2.1:443", "port = 8080", false),
-        ("tcp://192.0.2.1:8080", "", "tcp://192.0.2.1:443", "port = 8080", false),
-        ("tcp://192.0.2.1:*", "", "tcp://192.0.2.2:*", "", false),
-        ("tcp://192.0.2.1:*", "", "tcp://192.0.2.2:80", "", false),
-        ("tcp://192.0.2.1:80", "port = 8080", "tcp://192.0.2.1:*", "", false),
-        ("tcp://192.0.2.1:80", "", "tcp://192.0.2.1:*", "", true),
-    ];
-    for (one, one_port, two, two_port, together) in cases {
-        for [(a, a_port), (b, b_port)] in [[(one, one_port), (two, two_port)], [(two, two_port), (one, one_port)]] {
-            let service = |name, listen, port| {
-                format!("[[service]]\nname = \"{name}\"\nlisten = [\"{listen}\"]\nforwarding = \"nat\"\n{ONE}{port}\n")
-            };
-            let text = format!("{HEAD}{}{}", service("a", a, a_port), service("b", b, b_port));
-            check(&text, if together { "" } else { "FW0109 11:11" });
-        }
-    }
+fn services_may_share_a_server_and_its_port() {
+    let service =
+        |name, listen| format!("[[service]]\nname = \"{name}\"\nlisten = [{listen}]\nforwarding = \"nat\"\n{ONE}");
+    let text = format!(
+        "{HEAD}{}{}{}",
+        service("a", "\"tcp://192.0.2.1:80\", \"tcp://192.0.2.1:443\""),
+        service("b", "\"tcp://192.0.2.2:80\""),
+        service("c", "\"tcp://192.0.2.3:*\"")
+    );
+    check(&text, "");
 }
 
 #[test]
-fn two_listeners_of_one_service_must_not_meet_at_a_backend_port() {
-    let text = format!(
-        "{HEAD}[[service]]\nname = \"a\"\nforwarding = \"nat\"\nlisten = [\"tcp://192.0.2.1:80\", \"tcp://192.0.2.1:443\"]\n\
-         {ONE}port = 8080\n[[service.backend]]\naddress = \"10.0.0.2\"\nport = 8080\n"
-    );
-    // Told once, not once a backend.
-    check(&text, "FW0109 5:33");
-    let direct = text.replace("port = 8080\n", "").replace("\"nat\"", "\"direct\"");
-    check(&direct, "");
+fn full_nat_needs_a_source_of_its_own() {
+    let text = |dataplane: &str| {
+        format!(
+            "{HEAD}{dataplane}\n[[service]]\nname = \"a\"\nforwarding = \"full-nat\"\nlisten = [\"tcp://192.0.2.1:80\"]\n{ONE}"
+        )
+    };
+    let sources = |list: &str| text(&format!("dataplane.source_nat_addresses = [{list}]"));
+    let many: Vec<String> = (1..=17).map(|n| format!("\"10.0.1.{n}\"")).collect();
+    check(&sources("\"10.0.0.5\""), "");
+    check(&text(""), "FW0140 8:11");
+    check(&sources("\"fd00::5\""), "FW0140 8:11");
+    check(&sources("\"10.0.0.5\", \"192.0.2.1\""), "FW0141 2:47");
+    check(&sources("\"10.0.0.5/24\""), "FW0005 2:35");
+    check(&sources(&many.join(", ")), "FW0123 2:234");
+    let ports = "dataplane.source_nat_addresses = [\"10.0.0.5\"]\ndataplane.source_nat_first_port = 40000";
+    check(&text(ports), "FW0006 1:1");
 }
 
 #[test]

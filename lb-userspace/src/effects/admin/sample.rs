@@ -43,6 +43,8 @@ pub fn status() -> Status {
         ],
         services: vec![service()],
         flows: FlowsStatus {
+            translations: 7,
+            translation_capacity: 2048,
             tcp: 12,
             udp: 0,
             capacity: 1_048_576,

@@ -8,7 +8,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use ipnet::IpNet;
 use lb_common::abi::{
-    Counters, Displacements, ExcludeKey, HALF_ENTRIES, ProbeTarget, Reverse, Root, Row, Service, Signs,
+    Counters, Displacements, ExcludeKey, HALF_ENTRIES, ProbeTarget, Reverse, Root, Row, Service, Signs, Sources,
 };
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS, Reason, UNRECORDED};
@@ -50,6 +50,11 @@ pub struct Maps {
     pub connections_v4: FlowTable<16>,
     /// Flows of stateful services, IPv6.
     pub connections_v6: FlowTable<40>,
+    sources: MappedArray<Sources>,
+    /// What packets of translated flows become, IPv4.
+    pub translations_v4: FlowTable<16, 48>,
+    /// The same, IPv6.
+    pub translations_v6: FlowTable<40, 48>,
     /// Whom probes ask, and from where: taken by who steers them.
     pub probes: Option<ProbeTables>,
     /// Frames that wait for a neighbour; taken by who sends them.
@@ -86,6 +91,9 @@ impl Maps {
             choosers: Choosers::new(mapped(ebpf, "CHOOSERS")?, mapped(ebpf, "LOADS")?),
             connections_v4: FlowTable::new(raw(ebpf, "CONNECTIONS_V4")?)?,
             connections_v6: FlowTable::new(raw(ebpf, "CONNECTIONS_V6")?)?,
+            sources: mapped(ebpf, "SOURCES")?,
+            translations_v4: FlowTable::new(raw(ebpf, "TRANSLATIONS_V4")?)?,
+            translations_v6: FlowTable::new(raw(ebpf, "TRANSLATIONS_V6")?)?,
             probes: Some((mapped(ebpf, "PROBE_TARGETS")?, mapped(ebpf, "PROBES")?)),
             unresolved: Some(take(ebpf, "UNRESOLVED")?),
         })
@@ -102,6 +110,7 @@ impl Maps {
                 self.rows.store_u64(*index as usize, offset_of!(Row, mac_head), *mac_head)
             }
             Write::RowState(index, state) => self.rows.store_u32(*index as usize, offset_of!(Row, state), *state),
+            Write::RowMethod(index, method) => self.rows.store_u8(*index as usize, offset_of!(Row, method), *method),
             Write::Slots(first, words) => (*first..).zip(words).try_for_each(|(index, word)| self.slot(index, *word)),
             Write::Slot(index, word) => self.slot(*index, *word),
             Write::Half(half) => self.half(half),
@@ -214,6 +223,7 @@ impl Maps {
     fn half(&mut self, half: &Half) -> anyhow::Result<()> {
         let first = half.index as usize * HALF_ENTRIES;
         self.displacements.write(half.index as usize, half.displacements)?;
+        self.sources.write(half.index as usize, half.sources)?;
         for index in first..first + HALF_ENTRIES {
             self.services.write(index, Service::default())?;
             self.reverse.write(index, Reverse::default())?;

@@ -22,8 +22,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
-use lb_common::abi::{FlowKey6, Record};
+use lb_common::abi::{FlowKey6, Record, Translation};
 use lb_common::counters::{Fate, Reason};
+use lb_common::path::translation::{Ends, turned};
 use tokio::sync::mpsc;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -188,6 +189,21 @@ impl Dataplane {
             self.maps.connections_v6.get(&key.as_bytes().try_into().expect("a key is 40 octets")).ok().flatten()?
         };
         Record::read_from_bytes(&octets).ok()
+    }
+
+    /// What a packet of a translated flow becomes, and the same of the packets that answer it; nothing if neither is recorded.
+    pub fn translation(&self, key: &FlowKey6) -> Vec<(FlowKey6, Translation)> {
+        let read = |key: &FlowKey6| {
+            let octets = if key.source.is_v4() {
+                self.maps.translations_v4.get(&narrow(key)).ok().flatten()?
+            } else {
+                let key = key.as_bytes().try_into().expect("a key is 40 octets");
+                self.maps.translations_v6.get(&key).ok().flatten()?
+            };
+            Some((*key, Translation::read_from_bytes(&octets).ok()?))
+        };
+        let Some(one) = read(key) else { return Vec::new() };
+        [Some(one), read(&turned(&Ends::from(&one.1), key.protocol))].into_iter().flatten().collect()
     }
 
     /// The record of a flow, if there is one.

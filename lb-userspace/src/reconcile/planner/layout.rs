@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lb_common::abi::{ALWAYS_LIVE, Reverse, Row, Service};
+use lb_common::abi::{ALWAYS_LIVE, Reverse, Row, Service, Sources, method, reverse_flags};
 
 use super::Planner;
 use crate::config::{Backend, Service as ServiceConfig};
@@ -22,7 +22,10 @@ impl Planner {
         let members = self.tables.get(placed.table).pool.members();
         let backends = members.filter_map(|(identity, member)| Some((*member, placed.backend(identity)?)));
         let listeners = |(member, backend): (PoolMember, &Backend)| {
-            let row = |listener| entries::row(backend, listener, self.hops.get(&backend.address), member.up);
+            let row = |listener| {
+                let shared = self.sharing.holds(backend, listener);
+                entries::row(backend, listener, self.hops.get(&backend.address), member.up, shared)
+            };
             placed.rows.iter().map(|(at, &(first, _))| (first + u32::from(member.index), row(at))).collect::<Vec<_>>()
         };
         backends.flat_map(listeners).collect()
@@ -45,6 +48,11 @@ impl Planner {
                 let list = if wanted.state == 0 { &mut *dying } else { &mut writes };
                 list.push(Write::RowState(number, wanted.state));
                 present.state = wanted.state;
+            }
+            if is_in_use && present.method != wanted.method && is_nat(present) && is_nat(wanted) {
+                // Packets read no more and no less of it than before.
+                writes.push(Write::RowMethod(number, wanted.method));
+                present.method = wanted.method;
             }
             if present == wanted {
                 continue;
@@ -79,12 +87,12 @@ impl Planner {
         if entries == self.published {
             return Some(Vec::new());
         }
-        let writes = half::publish(&image.root, &entries.0, &entries.1)?;
+        let writes = half::publish(&image.root, &entries.0, &entries.1, &entries.2)?;
         self.published = entries;
         Some(writes.into())
     }
 
-    fn entries(&self) -> (Vec<Service>, Vec<Reverse>) {
+    fn entries(&self) -> (Vec<Service>, Vec<Reverse>, Sources) {
         let mut services = Vec::new();
         let mut reverse = Vec::new();
         let mut leaving = Vec::new();
@@ -101,22 +109,38 @@ impl Planner {
                     let member = table.pool.member(&identity_of(backend));
                     member.map_or(u32::MAX, |member| first_row + u32::from(member.index))
                 };
-                let translate = |backend: &Backend| entries::reverse(backend, listener, row(backend), exclude, live);
+                let translate = |backend: &Backend| {
+                    let shared = self.sharing.holds(backend, listener);
+                    entries::reverse(backend, listener, row(backend), exclude, live, shared)
+                };
                 reverse.extend(placed.members().filter_map(translate));
                 leaving.extend(placed.leaving.values().filter_map(translate));
             }
         }
-        // A server that left one service and serves another is the other's; one that left both is whose it was last.
+        reverse.append(&mut leaving);
+        (services, self.one_for_each_server(reverse), self.sources)
+    }
+
+    /// What a reply becomes that has no record is one service's to say: that which said so before, else whose the server is now, and
+    /// only then whose it was. The flows of all others have records.
+    fn one_for_each_server(&self, mut all: Vec<Reverse>) -> Vec<Reverse> {
         let key = |entry: &Reverse| (entry.backend, entry.backend_port_wire, entry.protocol);
-        let every_port: BTreeSet<_> = reverse.iter().map(key).filter(|&(_, port, _)| port == 0).collect();
-        leaving.retain(|entry| !every_port.contains(&(entry.backend, 0, entry.protocol)));
         let present: BTreeMap<_, &Reverse> = self.published.1.iter().map(|entry| (key(entry), entry)).collect();
         let is_present = |entry: &Reverse| present.get(&key(entry)).is_some_and(|&it| translates_alike(it, entry));
-        leaving.sort_by_key(|entry| !is_present(entry));
+        let recorded_only = |entry: &Reverse| entry.flags & reverse_flags::RECORDED_ONLY != 0;
+        let recorded: BTreeSet<_> =
+            all.iter().filter(|entry| entry.flags & reverse_flags::RECORDED != 0).map(key).collect();
+        all.sort_by_key(|entry| (recorded_only(entry), !is_present(entry)));
         let mut taken = BTreeSet::new();
-        reverse.extend(leaving);
-        reverse.retain(|entry| taken.insert(key(entry)));
-        (services, reverse)
+        all.retain(|entry| taken.insert(key(entry)));
+        for entry in &mut all {
+            if recorded.contains(&key(entry)) {
+                entry.flags |= reverse_flags::RECORDED;
+            }
+        }
+        // In an order of their own: what was published before must not look like something else.
+        all.sort_by_key(key);
+        all
     }
 
     fn live_word(&self, service: &ServiceConfig) -> u32 {
@@ -126,7 +150,7 @@ impl Planner {
     }
 
     pub(super) fn no_perfect_hash(&self) -> PlanError {
-        let (services, reverse) = self.entries();
+        let (services, reverse, _) = self.entries();
         PlanError::NoPerfectHash { listeners: services.len(), translated: reverse.len() }
     }
 
@@ -134,7 +158,8 @@ impl Planner {
         let placed = self.services.get(&*owner.service)?;
         let backend = placed.backend(&owner.identity)?;
         let up = self.tables.get(placed.table).pool.member(&owner.identity)?.up;
-        Some(entries::row(backend, &owner.listener, self.hops.get(&backend.address), up))
+        let shared = self.sharing.holds(backend, &owner.listener);
+        Some(entries::row(backend, &owner.listener, self.hops.get(&backend.address), up, shared))
     }
 
     pub(super) fn build_index(&self) -> RowIndex {
@@ -162,6 +187,11 @@ impl Planner {
 /// Whether two entries of one backend give its replies the same source.
 fn translates_alike(one: &Reverse, other: &Reverse) -> bool {
     (one.service, one.service_port_wire) == (other.service, other.service_port_wire)
+}
+
+/// Whether only the destination is rewritten.
+fn is_nat(row: Row) -> bool {
+    matches!(row.method, method::NAT | method::RECORDED_NAT)
 }
 
 /// The row as it is while nobody knows how to reach the backend.
