@@ -143,8 +143,10 @@ pub struct Row {
     pub port_wire: u16,
     /// One of [`method`].
     pub method: u8,
+    /// What `tunnel` puts in front of packets: bits of [`encapsulation`].
+    pub encapsulation: u8,
     /// Reserved, zero.
-    pub reserved: [u8; 17],
+    pub reserved: [u8; 16],
 }
 
 /// Bits of [`Row::state`].
@@ -163,6 +165,42 @@ pub mod method {
     pub const NAT: u8 = 2;
     /// The backend is this host: pass the packet up.
     pub const LOCAL: u8 = 3;
+    /// Put the packet into another (LVS: tunnelling): see [`super::Tunnel`].
+    pub const TUNNEL: u8 = 4;
+}
+
+/// What a `tunnel` row's packets are put into: half a cache line, at the row's index. The outer destination is the row's address.
+///
+/// `room` is stored by itself when the path's MTU changes. Everything else is written before the row is published.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Tunnel {
+    /// The outer source address; bits that flows differ in are zero.
+    pub source: Address,
+    /// Bits of the source address's low half that differ from flow to flow.
+    pub spread: u64,
+    /// Octets of the longest IP packet that fits.
+    pub room: u32,
+    /// The sum of what is always the same in an outer IPv4 header, folded.
+    pub sum: u16,
+    /// The outer UDP destination port, of encapsulations that have one.
+    pub port_wire: u16,
+}
+
+/// Bits of [`Row::encapsulation`].
+pub mod encapsulation {
+    /// IP in IP: nothing between the headers.
+    pub const IPIP: u8 = 0;
+    /// UDP, and a GUE header.
+    pub const GUE: u8 = 1;
+    /// UDP.
+    pub const FOU: u8 = 2;
+    /// A GRE header.
+    pub const GRE: u8 = 3;
+    /// Those that say what is between the headers.
+    pub const KIND: u8 = 3;
+    /// The outer header is IPv4.
+    pub const V4: u8 = 1 << 2;
 }
 
 /// What a reply from a translated backend is turned back into.
@@ -482,6 +520,7 @@ const _: () = {
     assert!(size_of::<Root>() == 64);
     assert!(size_of::<Service>() == 64);
     assert!(size_of::<Row>() == 64);
+    assert!(size_of::<Tunnel>() == 32);
     assert!(size_of::<Chooser>() == 64);
     assert!(size_of::<Load>() == 32);
     assert!(size_of::<Reverse>() == 64);

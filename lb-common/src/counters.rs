@@ -92,6 +92,11 @@ reasons! {
     NotMaster => Pass, "not-master";
     /// An answer to one of our probes: the host gets it, by the device that the probe was sent by, its source rewritten.
     ProbeAnswer => Pass, "probe-answer";
+    /// A packet that does not fit into its backend's tunnel, once it is wrapped, and is not answered: a later fragment, an ICMP
+    /// message, or one of too many at a time.
+    TooBigForTunnel => Drop, "too-big-for-tunnel";
+    /// The same, and its sender was told how much fits.
+    TooBigAnswered => Drop, "too-big-answered";
 }
 
 #[cfg(test)]

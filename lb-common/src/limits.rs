@@ -21,6 +21,9 @@ pub const PROBE_TARGETS: usize = 65_536;
 /// Marks of recent SYNs, by which one that is sent again is known: enough for 10,000 connections a second that are set up within
 /// a second or two. A power of two.
 pub const SYN_MARKS: u32 = 32_768;
+/// Answers that one CPU gives within a second to packets that do not fit into a tunnel; the rest are dropped, counted. A client needs one
+/// for each path, so that is many clients; it bounds what a flood of forged packets makes this host send.
+pub const ANSWERS_PER_SECOND: u32 = 1000;
 /// Slots in one element of the slots map: BPF arrays round each value up to 8 bytes, so a bare `u32` would waste half.
 pub const SLOTS_PER_ELEMENT: usize = 16;
 /// Rows whose counters are one element of the counters map. The kernel finds a CPU's copy of an element through a pointer,

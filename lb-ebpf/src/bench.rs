@@ -118,6 +118,31 @@ pub fn floor_mac_swap(context: XdpContext) -> u32 {
     xdp_action::XDP_TX
 }
 
+/// The least that puts an IPv4 packet into another: room in front, and a header that is always the same but for its length.
+#[xdp(frags)]
+pub fn floor_encapsulate(context: XdpContext) -> u32 {
+    const OUTER: usize = 20;
+    const ADDRESSES: [u32; 2] = [u32::from_ne_bytes([10, 1, 0, 1]), u32::from_ne_bytes([10, 0, 0, 1])];
+    let Some(packet) = front::<34>(&context) else { return xdp_action::XDP_ABORTED };
+    // SAFETY: `front` has checked 34 octets.
+    let inner = unsafe { u16::from_be(ptr::read_unaligned(packet.add(16).cast())) };
+    // SAFETY: the context is this program's; pointers into the frame are made after the move.
+    if unsafe { bpf_xdp_adjust_head(context.ctx, -(OUTER as i32)) } != 0 {
+        return xdp_action::XDP_ABORTED;
+    }
+    let Some(packet) = front::<34>(&context) else { return xdp_action::XDP_ABORTED };
+    let length = u32::from((inner + OUTER as u16).to_be());
+    let sum = 0x45 + length + 0x40 + 0x0440 + ADDRESSES.map(halves).iter().sum::<u32>();
+    store(packet, 0, 0x0002_0200_0000_0002_u64);
+    store(packet, 8, 0x0200_0000_u32);
+    store(packet, 12, 0x0800_u16.to_be());
+    store(packet, 14, 0x45 | length << 16);
+    store(packet, 18, 0x0040_0000_u32);
+    store(packet, 22, 0x0440 | u32::from(!fold(sum)) << 16);
+    store(packet, 26, ADDRESSES);
+    xdp_action::XDP_TX
+}
+
 /// Gives the packet its first length back; its octets and the traffic.
 #[inline(always)]
 fn reset<const LENGTH: usize>(context: &XdpContext) -> Option<(*mut u8, &'static mut Traffic)> {

@@ -13,6 +13,7 @@ mod stateful;
 mod steer;
 mod tables;
 mod trace;
+mod tunnel;
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, xdp_action, xdp_md};
 use aya_ebpf::helpers::bpf_redirect;

@@ -13,20 +13,21 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
     Chooser, Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, Load,
-    ProbeTarget, Record, Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    ProbeTarget, Record, Reverse, Root, Row, Service, Signs, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
 };
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason, UNRECORDED};
-use lb_common::flow::Flow;
+use lb_common::flow::{Flow, SECOND};
 use lb_common::limits::{
-    CHOOSERS as CHOOSER_COUNT, COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT,
-    PROBE_TARGETS as PROBE_TARGET_COUNT, SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
+    ANSWERS_PER_SECOND, CHOOSERS as CHOOSER_COUNT, COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES,
+    LIVE_WORDS as LIVE_WORD_COUNT, PROBE_TARGETS as PROBE_TARGET_COUNT, SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
 };
 use lb_common::packet::ethernet::Exit;
-use lb_common::packet::protocol;
 use lb_common::packet::transport::Flags;
+use lb_common::packet::{Packet, protocol};
 use lb_common::path::signs::Sign;
+use lb_common::path::tunnel::Question;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::probe::PLACES;
 use lb_common::scheduler::Go;
@@ -37,6 +38,7 @@ use crate::packet::context;
 use crate::scratch;
 use crate::stateful;
 use crate::trace::Tracer;
+use crate::tunnel;
 
 /// Sixteen slots: BPF arrays round each value up to 8 octets, so a bare `u32` would waste half the cache.
 #[repr(C)]
@@ -62,6 +64,11 @@ static SLOTS: Array<SlotElement> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 static REFUSALS: Array<u64> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 #[map]
 static ROWS: Array<Row> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+#[map]
+static TUNNELS: Array<Tunnel> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+/// The second that answers are counted in, and how many there were.
+#[map]
+static ANSWERS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static COUNTERS: PerCpuArray<CountersElement> = PerCpuArray::with_max_entries(64, 0);
 #[map]
@@ -141,6 +148,30 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     #[inline(always)]
     fn row(&self, index: u32) -> Option<&Row> {
         ROWS.get(index)
+    }
+
+    #[inline(always)]
+    fn tunnel(&self, row: u32) -> Option<&Tunnel> {
+        TUNNELS.get(row)
+    }
+
+    #[inline(always)]
+    fn wrap<P: Packet>(&self, packet: &mut P, question: Question) -> Result<u32, Reason> {
+        let _ = packet;
+        tunnel::ask(self.0.ctx, question)
+    }
+
+    #[inline(always)]
+    fn may_answer(&self) -> bool {
+        let Some(answers) = ANSWERS.get_ptr_mut(0) else { return false };
+        let now = self.now() / SECOND;
+        // SAFETY: the element is this CPU's own, and XDP programs of one CPU do not interrupt each other.
+        let [second, count] = unsafe { &mut *answers };
+        if *second != now {
+            (*second, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= u64::from(ANSWERS_PER_SECOND)
     }
 
     #[inline(always)]

@@ -246,6 +246,7 @@ fn forward() -> (Dataplane, Planner) {
         destination_mac: Mac(BACKEND_MAC),
         tags: Vec::new(),
         mtu: 1500,
+        source: None,
     };
     writes.extend(planner.next_hop(&image, "10.0.0.11".parse().expect("an address"), Ok(NextHop::Frame(frame))));
     let mut dataplane = Dataplane::open(SIZES).expect("the object loads");

@@ -7,14 +7,16 @@ mod fragment;
 mod icmp;
 mod live_word;
 mod nat;
+pub mod oversize;
 mod probe;
 mod select;
 pub mod signs;
 pub mod stateful;
+pub mod tunnel;
 
 use crate::abi::{
-    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service, method,
-    root_flags, row_state,
+    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service, Tunnel,
+    method, root_flags, row_state,
 };
 use crate::address::Address;
 use crate::connection::Counted;
@@ -42,6 +44,18 @@ pub trait Tables {
     fn slot(&self, index: u32) -> Option<Slot>;
     /// How to reach a backend.
     fn row(&self, index: u32) -> Option<&Row>;
+    /// What packets of a `tunnel` row are put into.
+    fn tunnel(&self, row: u32) -> Option<&Tunnel>;
+    /// Puts a packet into another: what [`tunnel::wrap`] does. Asked through here so that the kernel may do it apart.
+    #[inline(always)]
+    fn wrap<P: Packet>(&self, packet: &mut P, question: tunnel::Question) -> Result<u32, Reason>
+    where
+        Self: Sized,
+    {
+        tunnel::wrap(packet, self, question)
+    }
+    /// Whether one more packet that does not fit may be answered now.
+    fn may_answer(&self) -> bool;
     /// Counts a packet of `bytes` forwarded by a row.
     fn count(&self, row: u32, bytes: u32, opens: bool);
     /// Counts a sign that the backend of a row does not do well; none beyond all rows.
@@ -211,6 +225,8 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
             tables.count_reason(reason);
             match reason.fate() {
                 Fate::Pass => Verdict::Pass(reason),
+                // The packet is gone, and its frame holds the answer.
+                Fate::Drop if reason as u32 == Reason::TooBigAnswered as u32 => Verdict::Transmit,
                 Fate::Drop => Verdict::Drop(reason),
             }
         }
@@ -314,6 +330,7 @@ fn forward<P: Packet, T: Tables>(
     match row.method {
         method::DIRECT => direct::forward(packet, frame, datagram, row),
         method::NAT => nat::request(packet, frame, datagram, row, ports_wire),
+        method::TUNNEL => tunnel::forward(packet, tables, datagram, index, ports_wire),
         method::LOCAL => Err(Reason::LocalBackend),
         _ => Err(Reason::Inconsistent),
     }

@@ -11,7 +11,10 @@ pub(super) use vrrp::{DraftHook, DraftPeer, DraftRoute, DraftRouter, DraftRule, 
 
 use super::check::{Check, OnDown};
 use super::diagnostic::Span;
-use super::model::{Admin, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Service, UdpMode};
+use super::model::{
+    Admin, Backend, Config, Dataplane, Encapsulation, Forwarding, Listener, Node, OnNoBackend, Service, UdpMode,
+    Wrapping,
+};
 use super::scheduling::Scheduler;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -113,6 +116,7 @@ pub(super) struct DraftService {
     /// The place of `listen` when it is there and empty.
     pub empty_listen: Option<Span>,
     pub forwarding: Field<Forwarding>,
+    pub wrapping: DraftWrapping,
     pub scheduler: Field<Scheduler>,
     pub source_prefix: DraftPrefixes,
     pub source_port: Field<bool>,
@@ -149,6 +153,26 @@ pub(super) struct DraftBackend {
     pub priority: Field<u8>,
     /// The service's where it sets none.
     pub forwarding: Field<Forwarding>,
+    /// The same.
+    pub wrapping: DraftWrapping,
+}
+
+/// `encapsulation` and `encapsulation_port`, of a service or a backend.
+#[derive(Clone, Debug)]
+pub(super) struct DraftWrapping {
+    pub encapsulation: Field<Encapsulation>,
+    pub port: Field<u16>,
+    /// The place of whichever is written here.
+    pub written: Option<Span>,
+}
+
+impl DraftWrapping {
+    fn wrapping(&self) -> Option<Wrapping> {
+        if matches!(self.port, Field::Bad) {
+            return None;
+        }
+        Some(Wrapping { encapsulation: *self.encapsulation.get()?, port: self.port.get().copied() })
+    }
 }
 
 impl Draft {
@@ -198,6 +222,7 @@ impl DraftService {
             name: self.name.take()?,
             listeners: self.listeners.into_iter().map(|listener| listener.value).collect(),
             forwarding: self.forwarding.take()?,
+            wrapping: self.wrapping.wrapping()?,
             scheduler: self.scheduler.take()?,
             source_prefix: self.source_prefix.into_prefixes()?,
             source_port: self.source_port.take()?,
@@ -238,6 +263,7 @@ impl DraftBackend {
             lower_threshold: self.lower_threshold.get().copied().unwrap_or_default(),
             priority: self.priority.get().copied().unwrap_or_default(),
             forwarding: *self.forwarding.get()?,
+            wrapping: self.wrapping.wrapping()?,
         })
     }
 

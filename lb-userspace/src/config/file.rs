@@ -6,11 +6,12 @@ mod vrrp;
 
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Problems, Span};
-use super::draft::{At, Draft, DraftBackend, DraftService, Field};
+use super::draft::{At, Draft, DraftBackend, DraftService, DraftWrapping, Field};
 use super::keys;
-use super::model::{Admin, Dataplane, Forwarding, Node};
+use super::model::{Admin, Dataplane, Encapsulation, Forwarding, Node, TunnelSources};
 use super::reader::TableReader;
 use super::value;
+use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -75,6 +76,8 @@ fn read_dataplane(mut table: TableReader<'_>, interfaces: Vec<String>, problems:
     let stateful_table_capacity = table.number("stateful_table_capacity", problems).take();
     let hash_seed = table.text("hash_seed", problems).take();
     let ready_timeout = table.duration("ready_timeout", problems).take();
+    let v4 = tunnel_source(&mut table, "tunnel_source_v4", problems);
+    let v6 = tunnel_source(&mut table, "tunnel_source_v6", problems);
     table.finish();
     Some(Dataplane {
         interfaces,
@@ -84,7 +87,24 @@ fn read_dataplane(mut table: TableReader<'_>, interfaces: Vec<String>, problems:
         stateful_table_capacity: stateful_table_capacity?,
         hash_seed: hash_seed?,
         ready_timeout: ready_timeout?,
+        tunnel_sources: TunnelSources { v4: v4?, v6: v6? },
     })
+}
+
+/// `None` if it is written and cannot be used.
+fn tunnel_source(table: &mut TableReader<'_>, key: &'static str, problems: &mut Problems) -> Option<Option<IpNet>> {
+    let v4 = key.ends_with("v4");
+    match table.network(key, problems) {
+        Field::Absent => Some(None),
+        Field::Bad => None,
+        Field::Given(At { value: network, .. }) if network.addr().is_ipv4() == v4 => Some(Some(network)),
+        Field::Given(At { value: network, span }) => {
+            let family = if v4 { "IPv4" } else { "IPv6" };
+            let message = format!("`{key}` is not of {family}: {network}");
+            problems.push(Diagnostic::new(Code::FamilyMismatch, message, span));
+            None
+        }
+    }
 }
 
 fn admin(mut table: TableReader<'_>, problems: &mut Problems) -> Option<Admin> {
@@ -109,6 +129,7 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
     let listeners = table.list("listen", value::listener, problems);
     let silent = listeners.is_empty() && problems.count() == before;
     let forwarding = table.choice("forwarding", problems);
+    let wrapping = wrapping(&mut table, None, problems);
     let draft = DraftService {
         span: table.span,
         name,
@@ -140,15 +161,34 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
         backends: table
             .tables("backend", problems)
             .into_iter()
-            .map(|backend| self::backend(backend, &forwarding, problems))
+            .map(|backend| self::backend(backend, &forwarding, &wrapping, problems))
             .collect(),
         forwarding,
+        wrapping,
     };
     table.finish();
     draft
 }
 
-fn backend(mut table: TableReader<'_>, inherited: &Field<Forwarding>, problems: &mut Problems) -> DraftBackend {
+/// What is inherited stands where nothing is written. A port goes with the encapsulation that it was written for.
+fn wrapping(table: &mut TableReader<'_>, inherited: Option<&DraftWrapping>, problems: &mut Problems) -> DraftWrapping {
+    let written = table.value_span("encapsulation").or(table.value_span("encapsulation_port"));
+    let own: Field<Encapsulation> = table.choice("encapsulation", problems);
+    let port = table.small_number("encapsulation_port", problems);
+    let (encapsulation, port) = match (inherited, own, port) {
+        (Some(inherited), Field::Absent, Field::Absent) => (inherited.encapsulation.clone(), inherited.port.clone()),
+        (Some(inherited), Field::Absent, port) => (inherited.encapsulation.clone(), port),
+        (_, own, port) => (own, port),
+    };
+    DraftWrapping { encapsulation, port, written }
+}
+
+fn backend(
+    mut table: TableReader<'_>,
+    inherited: &Field<Forwarding>,
+    inherited_wrapping: &DraftWrapping,
+    problems: &mut Problems,
+) -> DraftBackend {
     let address = table.address("address", problems);
     let name = match (table.text("name", problems), &address) {
         (Field::Absent, Field::Given(address)) => {
@@ -170,6 +210,7 @@ fn backend(mut table: TableReader<'_>, inherited: &Field<Forwarding>, problems: 
         lower_threshold: table.number("lower_threshold", problems),
         priority: table.octet("priority", problems),
         forwarding,
+        wrapping: wrapping(&mut table, Some(inherited_wrapping), problems),
     };
     table.finish();
     draft

@@ -8,7 +8,7 @@ mod scheduling;
 mod vrrp;
 
 use super::check::OnDown;
-use super::model::{AttachMode, Forwarding, OnNoBackend, UdpMode, Word};
+use super::model::{AttachMode, Encapsulation, Forwarding, OnNoBackend, UdpMode, Word};
 use lb_common::limits::{MAX_TABLE_SIZE, MIN_TABLE_SIZE};
 
 /// A table of the file.
@@ -232,6 +232,13 @@ static DATAPLANE: Table = Table {
             "Flows of services with a stateful scheduler that are recorded, of each address family. They have a table of their own, so that they cannot crowd out others'.",
         ),
         key(
+            "tunnel_source_v4",
+            Kind::Network,
+            Absent("the address that the host would send from"),
+            "Source of outer IPv4 packets of `tunnel` backends: an address, or a network over whose addresses flows are spread (`10.99.0.0/16`, say), so that a backend's receive queues spread them, too. Routers and backends must then not filter by reverse path.",
+        ),
+        key("tunnel_source_v6", Kind::Network, Absent("the same"), "The same for IPv6."),
+        key(
             "hash_seed",
             Kind::Text(256),
             Default(r#""fairway""#),
@@ -268,16 +275,28 @@ static SERVICE: Table = Table {
             "listen",
             Kind::Listeners,
             Required,
-            "What it listens on: a list of `tcp://ADDRESS:PORT` or `udp://ADDRESS:PORT`, an IPv6 address in brackets, port `*` for every port no other listener of the address has. All of one address family, the backends' too.",
+            "What it listens on: a list of `tcp://ADDRESS:PORT` or `udp://ADDRESS:PORT`, an IPv6 address in brackets, port `*` for every port no other listener of the address has. All of one address family, the backends' too, except under `tunnel`.",
         ),
         key(
             "forwarding",
             choice::<Forwarding>(
-                &["tunnel"],
+                &[],
                 &[("dr", "direct"), ("gate", "direct"), ("masq", "nat"), ("tun", "tunnel"), ("ipip", "tunnel")],
             ),
             Default(r#""direct""#),
-            "Forwarding method of its backends. `direct`: the backend holds the service's address too and answers the client itself; `nat`: destination address and port are rewritten, replies must come back through the balancer.",
+            "Forwarding method of its backends. `direct`: the backend holds the service's address too and answers the client itself; `nat`: destination address and port are rewritten, replies must come back through the balancer; `tunnel`: the packet is sent inside another, to a backend anywhere, which unwraps it, holds the service's address and answers the client itself.",
+        ),
+        key(
+            "encapsulation",
+            choice::<Encapsulation>(&[], &[("ip-in-ip", "ipip")]),
+            Default(r#""ipip""#),
+            "`tunnel`: what packets are put into. `ipip`: IP in IP; `gue`: UDP with a GUE header; `fou`: UDP alone; `gre`: GRE. With UDP the source port tells flows apart.",
+        ),
+        key(
+            "encapsulation_port",
+            Kind::Port,
+            Absent("6080 for `gue`, 5555 for `fou`"),
+            "UDP port that `gue` or `fou` packets are sent to.",
         ),
         key(
             "scheduler",
@@ -389,7 +408,12 @@ static BACKEND: Table = Table {
     about: "A server of the service above it. May be repeated.",
     keys: &[
         key("name", Kind::Name, Absent("the address"), "Name of the backend, unique in its service."),
-        key("address", Kind::Address, Required, "Its address, of the family of the service's listeners."),
+        key(
+            "address",
+            Kind::Address,
+            Required,
+            "Its address; of the family of the service's listeners, except under `tunnel`.",
+        ),
         key(
             "port",
             Kind::Port,
@@ -422,9 +446,21 @@ static BACKEND: Table = Table {
         ),
         key(
             "forwarding",
-            choice::<Forwarding>(&["tunnel"], &[]),
+            choice::<Forwarding>(&[], &[]),
             Absent("the service's"),
             "Forwarding method of this backend.",
+        ),
+        key(
+            "encapsulation",
+            choice::<Encapsulation>(&[], &[("ip-in-ip", "ipip")]),
+            Absent("the service's"),
+            "`tunnel`: what its packets are put into.",
+        ),
+        key(
+            "encapsulation_port",
+            Kind::Port,
+            Absent("the service's, if its encapsulation is too"),
+            "UDP port that `gue` or `fou` packets are sent to.",
         ),
     ],
 };

@@ -38,7 +38,8 @@ mod tests;
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Note, Severity, Span};
 pub use model::{
-    Admin, AttachMode, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Protocol, Service, UdpMode,
+    Admin, AttachMode, Backend, Config, Dataplane, Encapsulation, Forwarding, Listener, Node, OnNoBackend, Protocol,
+    Service, TunnelSources, UdpMode, Wrapping,
 };
 pub use render::{Report, render, reports};
 pub use scheduling::{Persistence, Prefixes, Scheduler, SelectionKey};

@@ -66,6 +66,8 @@ pub struct Dataplane {
     pub hash_seed: String,
     /// A node that hears no master takes over after so long even if it is not ready.
     pub ready_timeout: Duration,
+    /// What tunnels' outer packets come from.
+    pub tunnel_sources: TunnelSources,
 }
 
 /// `[admin]`
@@ -86,6 +88,8 @@ pub struct Service {
     pub listeners: Vec<Listener>,
     /// The forwarding method of backends that set none of their own.
     pub forwarding: Forwarding,
+    /// How those of them are wrapped that set nothing of their own, under `tunnel`.
+    pub wrapping: Wrapping,
     /// How a backend is chosen.
     pub scheduler: Scheduler,
     /// `source-hash`: who counts as one client.
@@ -148,7 +152,7 @@ pub struct Listener {
 pub struct Backend {
     /// Unique within the service; the address by default.
     pub name: String,
-    /// Its own address, of the listeners' family.
+    /// Its own address; of the listeners' family, except under `tunnel`.
     pub address: IpAddr,
     /// Under nat: the port to translate to; `None`: the listener's.
     pub port: Option<u16>,
@@ -162,6 +166,8 @@ pub struct Backend {
     pub priority: u8,
     /// The service's method, or its own.
     pub forwarding: Forwarding,
+    /// Under `tunnel`: the service's encapsulation, or its own.
+    pub wrapping: Wrapping,
 }
 
 impl Config {
@@ -311,7 +317,54 @@ words! {
         Direct = "direct",
         /// New destination address and port; replies come back through the balancer (LVS-NAT).
         Nat = "nat",
+        /// Inside another packet, to wherever the backend is; it answers the client itself (LVS-TUN).
+        Tunnel = "tunnel",
     }
+}
+
+words! {
+    /// What packets are put into under `tunnel`.
+    Encapsulation {
+        /// IP in IP.
+        Ipip = "ipip",
+        /// Generic UDP encapsulation.
+        Gue = "gue",
+        /// UDP, and nothing else between the IP headers.
+        Fou = "fou",
+        /// Generic routing encapsulation.
+        Gre = "gre",
+    }
+}
+
+/// How a backend's packets are wrapped, if its method is `tunnel`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Wrapping {
+    /// What they are put into.
+    pub encapsulation: Encapsulation,
+    /// The UDP port that it goes to; `None`: the usual one.
+    pub port: Option<u16>,
+}
+
+impl Wrapping {
+    /// The UDP port that it goes to, of encapsulations that have one.
+    pub fn port(self) -> Option<u16> {
+        let usual = match self.encapsulation {
+            Encapsulation::Gue => 6080,
+            Encapsulation::Fou => 5555,
+            Encapsulation::Ipip | Encapsulation::Gre => return None,
+        };
+        Some(self.port.unwrap_or(usual))
+    }
+}
+
+/// What a tunnel's outer packets come from, by family; `None`: the address that this host would send from. A network: flows are spread
+/// over its addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TunnelSources {
+    /// Of outer IPv4 packets.
+    pub v4: Option<IpNet>,
+    /// Of outer IPv6 packets.
+    pub v6: Option<IpNet>,
 }
 
 words! {

@@ -208,7 +208,8 @@ fn attach(controller: &mut Controller) {
 
 fn reach(controller: &mut Controller, destination: IpAddr) {
     let mac = Mac([2, 0, 0, 0, 0, 1]);
-    let frame = Frame { interface: 2, source_mac: mac, destination_mac: mac, tags: Vec::new(), mtu: 1500 };
+    let frame =
+        Frame { interface: 2, source_mac: mac, destination_mac: mac, tags: Vec::new(), mtu: 1500, source: None };
     let found = Network::NextHop { destination, result: Ok(NextHop::Frame(frame)) };
     controller.handle(START, Event::Network(found));
 }

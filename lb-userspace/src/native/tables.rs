@@ -6,13 +6,13 @@ use std::net::IpAddr;
 
 use lb_common::abi::{
     ALWAYS_LIVE, Chooser, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load, ProbeTarget, Record,
-    Reverse, Root, Row, Service, Signs,
+    Reverse, Root, Row, Service, Signs, Tunnel,
 };
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
-use lb_common::limits::{LIVE_WORDS, SLOTS_PER_ELEMENT};
+use lb_common::limits::{ANSWERS_PER_SECOND, LIVE_WORDS, SLOTS_PER_ELEMENT};
 use lb_common::path::signs::Sign;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::scheduler::Go;
@@ -54,6 +54,8 @@ pub struct NativeTables {
     pub random: Cell<u64>,
     /// Flows of stateful services that could not be recorded.
     pub unrecorded: Cell<u64>,
+    /// Packets that do not fit into a tunnel and will be answered yet.
+    pub answers: Cell<u32>,
     /// Per row.
     pub counters: RefCell<BTreeMap<u32, Counters>>,
     /// Signs that backends do not do well, per row.
@@ -101,6 +103,7 @@ impl NativeTables {
             turns: RefCell::default(),
             random: Cell::new(1),
             unrecorded: Cell::new(0),
+            answers: Cell::new(ANSWERS_PER_SECOND),
             counters: RefCell::default(),
             signs: RefCell::default(),
             syn_marks: RefCell::default(),
@@ -150,6 +153,8 @@ impl NativeTables {
                 *turn = Turn::from_word(*turn).restarted(passes).word();
             }
             Write::Row(..)
+            | Write::Tunnel(..)
+            | Write::TunnelRoom(..)
             | Write::RowMac(..)
             | Write::RowState(..)
             | Write::Slots(..)
@@ -202,6 +207,16 @@ impl Tables for NativeTables {
 
     fn row(&self, index: u32) -> Option<&Row> {
         self.image.rows.get(index as usize)
+    }
+
+    fn tunnel(&self, row: u32) -> Option<&Tunnel> {
+        self.image.tunnels.get(&row)
+    }
+
+    fn may_answer(&self) -> bool {
+        let left = self.answers.get();
+        self.answers.set(left.saturating_sub(1));
+        left > 0
     }
 
     fn count(&self, row: u32, bytes: u32, opens: bool) {

@@ -2,12 +2,19 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{ProbeTarget, Reverse, Row, Service, method, row_state, selection_key, service_flags};
+use ipnet::IpNet;
+use lb_common::abi::{
+    ProbeTarget, Reverse, Row, Service, Tunnel, encapsulation, method, row_state, selection_key, service_flags,
+};
+use lb_common::address::Address;
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
+use lb_common::path::tunnel::{constant_sum, overhead};
 
 use crate::config::Service as ServiceConfig;
-use crate::config::{Backend, Forwarding, Listener, OnNoBackend, Protocol, SelectionKey, UdpMode};
+use crate::config::{
+    Backend, Encapsulation, Forwarding, Listener, OnNoBackend, Protocol, SelectionKey, TunnelSources, UdpMode,
+};
 use crate::nexthop::{Frame, NextHop, Unresolved, VlanTag};
 use crate::scheduler::seed::Seed;
 
@@ -98,8 +105,13 @@ pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool) 
     let row = Row {
         address: backend.address.into(),
         state: if up { row_state::ALIVE } else { 0 },
-        method: if nat { method::NAT } else { method::DIRECT },
+        method: match backend.forwarding {
+            Forwarding::Direct => method::DIRECT,
+            Forwarding::Nat => method::NAT,
+            Forwarding::Tunnel => method::TUNNEL,
+        },
         port_wire: if nat { backend.target_port(listener).unwrap_or(0).to_be() } else { 0 },
+        encapsulation: if backend.forwarding == Forwarding::Tunnel { encapsulation_of(backend) } else { 0 },
         ..Row::default()
     };
     match hop {
@@ -110,6 +122,43 @@ pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool) 
         }
         Some(Ok(NextHop::Local) | Err(_)) | None => row,
     }
+}
+
+/// How the row says what a `tunnel` backend's packets are put into.
+fn encapsulation_of(backend: &Backend) -> u8 {
+    let kind = match backend.wrapping.encapsulation {
+        Encapsulation::Ipip => encapsulation::IPIP,
+        Encapsulation::Gue => encapsulation::GUE,
+        Encapsulation::Fou => encapsulation::FOU,
+        Encapsulation::Gre => encapsulation::GRE,
+    };
+    kind | if backend.address.is_ipv4() { encapsulation::V4 } else { 0 }
+}
+
+/// Octets that a `tunnel` backend's packets are longer by.
+pub fn added_by_tunnel(backend: &Backend) -> u32 {
+    overhead(encapsulation_of(backend))
+}
+
+/// What the packets of a `tunnel` backend for a listener are put into; `None` for other backends, and while it is not known by which
+/// way they go, or from which address.
+pub fn tunnel(backend: &Backend, listener: &Listener, hop: Option<&Hop>, sources: TunnelSources) -> Option<Tunnel> {
+    let Some(Ok(NextHop::Frame(frame))) = hop else { return None };
+    if backend.forwarding != Forwarding::Tunnel {
+        return None;
+    }
+    let v4 = backend.address.is_ipv4();
+    let configured = if v4 { sources.v4 } else { sources.v6 };
+    let network = configured.or_else(|| frame.source.filter(|source| source.is_ipv4() == v4).map(IpNet::from))?;
+    let (source, destination) = (Address::from(network.network()), Address::from(backend.address));
+    let bits = encapsulation_of(backend);
+    Some(Tunnel {
+        source,
+        spread: Address::from(network.hostmask()).low & if v4 { 0xffff_ffff_0000_0000 } else { u64::MAX },
+        room: frame.mtu.saturating_sub(overhead(bits)),
+        sum: constant_sum(bits, listener.address.is_ipv4(), source.v4_wire(), destination.v4_wire()),
+        port_wire: backend.wrapping.port().unwrap_or(0).to_be(),
+    })
 }
 
 /// The target of probes that ask a backend at a service's address, and whose answers come in by the interface `back`.

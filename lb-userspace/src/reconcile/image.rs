@@ -1,9 +1,11 @@
 //! The tables as plain memory: what user space knows the maps to hold. The reconciler compares against it, `explain` and
 //! the simulator look things up in it, and the tests hold it against the kernel.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 use lb_common::abi::{
-    Chooser, Displacements, HALF_ENTRIES, Load, Reverse, Root, Row, Service, root_flags, service_flags,
+    Chooser, Displacements, HALF_ENTRIES, Load, Reverse, Root, Row, Service, Tunnel, root_flags, service_flags,
 };
 use lb_common::address::Address;
 use lb_common::hash;
@@ -27,6 +29,8 @@ pub struct Image {
     pub slots: Vec<u32>,
     /// Rows.
     pub rows: Vec<Row>,
+    /// What packets of `tunnel` rows are put into, by row.
+    pub tunnels: BTreeMap<u32, Tunnel>,
     /// Who chooses in stateful services; whose turn it is, is the packet path's to say.
     pub choosers: Vec<Chooser>,
     /// What backends of stateful services may take; what they have is the packet path's to say. As many as rows.
@@ -45,6 +49,7 @@ impl Image {
             reverse: vec![Reverse::default(); 2 * HALF_ENTRIES],
             slots: vec![0; slots],
             rows: vec![Row::default(); rows],
+            tunnels: BTreeMap::new(),
             choosers: vec![Chooser::default(); CHOOSERS],
             loads: vec![Load::default(); rows],
             excluded: Vec::new(),
@@ -58,6 +63,8 @@ impl Image {
     pub fn apply(&mut self, write: &Write) {
         match write {
             Write::Row(index, row) => self.rows[*index as usize] = *row,
+            Write::Tunnel(index, tunnel) => drop(self.tunnels.insert(*index, *tunnel)),
+            Write::TunnelRoom(index, room) => self.tunnels.entry(*index).or_default().room = *room,
             Write::RowMac(index, mac_head) => self.rows[*index as usize].mac_head = *mac_head,
             Write::RowState(index, state) => self.rows[*index as usize].state = *state,
             Write::Slots(first, words) => {

@@ -101,6 +101,7 @@ pub fn sorry_of(service: &ServiceConfig) -> Option<Backend> {
         weight: 0,
         priority: u8::MAX,
         forwarding: sorry.forwarding,
+        wrapping: service.wrapping,
         upper_threshold: 0,
         lower_threshold: 0,
     };

@@ -34,7 +34,7 @@ use super::ranges::Ranges;
 use super::rows::RowIndex;
 use super::tables::{Moved, TableError, TableSet, Wish};
 use super::write::Write;
-use crate::config::{Backend, Config, Service as ServiceConfig};
+use crate::config::{Backend, Config, Service as ServiceConfig, TunnelSources};
 use crate::scheduler::seed::Seed;
 use crate::scheduler::slots::SweepReport;
 
@@ -54,6 +54,7 @@ pub struct Planner {
     /// Places of stateful services that none has any more, while packets in flight may know of them.
     given_up: Vec<GivenUp>,
     hops: BTreeMap<IpAddr, Hop>,
+    tunnel_sources: TunnelSources,
     next_pool: u32,
     live: LiveIndices,
     published: (Vec<Service>, Vec<Reverse>),
@@ -85,6 +86,7 @@ impl Planner {
             load_ranges: Ranges::new(rows, seats::LOAD_GRAIN),
             given_up: Vec::new(),
             hops: BTreeMap::new(),
+            tunnel_sources: TunnelSources::default(),
             next_pool: 0,
             live: LiveIndices::default(),
             published: Default::default(),
@@ -222,6 +224,7 @@ impl Planner {
         standings: &BTreeMap<String, Standings>,
     ) -> Result<Plan, PlanError> {
         self.give_back();
+        self.tunnel_sources = config.dataplane.tunnel_sources;
         let mut plan = Plan { changes: changes::between(&self.services, config), ..Plan::default() };
         let before = std::mem::take(&mut self.services);
         let excluded_before = excluded(&before);

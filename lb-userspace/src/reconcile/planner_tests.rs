@@ -303,6 +303,7 @@ fn hop(mac: u8, interface: u32) -> Hop {
         destination_mac: ending(mac),
         tags: Vec::new(),
         mtu: 1500,
+        source: None,
     }))
 }
 
@@ -324,8 +325,42 @@ fn another_mac_address_is_one_store_a_row_and_another_path_waits_for_packets_in_
     assert!(rows.all(|row| row.method == lb_common::abi::method::LOCAL));
 }
 
+#[test]
+fn what_fits_into_a_tunnel_is_one_store_and_another_source_waits_for_packets_in_flight() {
+    let config = three("10.0.0.1", "10.0.0.1", "10.0.0.2").replace("listen =", "forwarding = \"tunnel\"\nlisten =");
+    let mut bench = Bench::new(&config);
+    let to: IpAddr = "10.0.0.1".parse().unwrap();
+    let by = |mtu, source: &str| {
+        let Ok(NextHop::Frame(frame)) = hop(1, 5) else { unreachable!("it is a frame") };
+        let source = Some(source.parse().unwrap());
+        Ok(NextHop::Frame(Frame { mtu, source, ..frame }))
+    };
+    let mut change = |hop| {
+        let writes = bench.planner.next_hop(&bench.image, to, hop);
+        writes.iter().for_each(|write| bench.image.apply(write));
+        writes.iter().map(kind).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(change(hop(1, 5)), "", "with no address to send from");
+    assert_eq!(change(by(1500, "10.0.0.100")), "tunnel row mac tunnel row mac");
+    assert_eq!(change(by(1500, "10.0.0.100")), "");
+    assert_eq!(change(by(1400, "10.0.0.100")), "room room");
+    assert_eq!(change(by(1400, "10.0.0.101")), "unknown unknown grace tunnel row mac tunnel row mac");
+    assert_eq!(
+        change(Err(crate::nexthop::Unresolved::NoRoute { destination: to })),
+        "unknown unknown grace row unknown row unknown"
+    );
+    assert_eq!(change(by(1400, "10.0.0.101")), "row mac row mac");
+    let tunnels: Vec<_> =
+        bench.image.tunnels.values().map(|tunnel| (tunnel.room, IpAddr::from(tunnel.source))).collect();
+    assert_eq!(tunnels, [(1380, "10.0.0.101".parse().unwrap()); 2]);
+    let mut rows = bench.image.rows.iter().filter(|row| row.address == to.into());
+    assert!(rows.all(|row| row.method == lb_common::abi::method::TUNNEL));
+}
+
 fn kind(write: &Write) -> &'static str {
     match write {
+        Write::Tunnel(..) => "tunnel",
+        Write::TunnelRoom(..) => "room",
         Write::RowMac(_, 0) => "unknown",
         Write::RowMac(..) => "mac",
         Write::Row(_, row) => {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use lb_common::abi::{Chooser, Displacements, Load, Reverse, Root, Row, Service};
+use lb_common::abi::{Chooser, Displacements, Load, Reverse, Root, Row, Service, Tunnel};
 use lb_common::connection::Counted;
 
 /// One change to the tables.
@@ -12,6 +12,10 @@ use lb_common::connection::Counted;
 pub enum Write {
     /// Writes a row that nothing names.
     Row(u32, Row),
+    /// Writes what packets of a row are put into, while nothing reads it.
+    Tunnel(u32, Tunnel),
+    /// Replaces how much fits into the packets of a row: one 4-byte store.
+    TunnelRoom(u32, u32),
     /// Replaces the destination MAC of a row, or makes its next hop unknown (0): one 8-byte store.
     RowMac(u32, u64),
     /// Replaces the state bits of a row: one 4-byte store.

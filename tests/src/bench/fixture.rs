@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::Context as _;
 use fairway::reconcile::half;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Reverse, Root, Row, Service, method, row_state, service_flags};
+use lb_common::abi::{Reverse, Root, Row, Service, Tunnel, encapsulation, method, row_state, service_flags};
+use lb_common::address::Address;
+use lb_common::path::tunnel::constant_sum;
 use lb_common::slot::Slot;
 
 use super::traffic::{SERVICE_PORT, SERVICE4, SERVICE6};
@@ -32,6 +34,8 @@ pub enum Fixture {
     Unsettled,
     /// The same by `nat`.
     Nat,
+    /// The same by `tunnel`, with these bits of encapsulation.
+    Tunnel(u8),
     /// So many TCP services, `direct`, whose pools are alike and share a lookup table.
     SharedTable(u32),
     /// So many TCP services, `direct`, each with a lookup table of its own.
@@ -44,6 +48,7 @@ pub struct Tables {
     services: Vec<Service>,
     reverse: Vec<Reverse>,
     rows: Vec<Row>,
+    tunnels: Vec<Tunnel>,
     slots: Vec<u32>,
 }
 
@@ -56,6 +61,10 @@ impl Fixture {
             Self::Direct => tables.one_service(method::DIRECT, settled),
             Self::Unsettled => tables.one_service(method::DIRECT, unsettled),
             Self::Nat => tables.one_service(method::NAT, settled),
+            Self::Tunnel(bits) => {
+                tables.one_service(method::TUNNEL, settled);
+                tables.wrap(bits);
+            }
             Self::SharedTable(count) => {
                 tables.table(settled);
                 (0..count).for_each(|i| tables.listener(nth(i), TCP, 0, method::DIRECT));
@@ -87,9 +96,23 @@ impl Tables {
     pub fn writes(self) -> anyhow::Result<Vec<Write>> {
         let half = half::publish(&Root::default(), &self.services, &self.reverse).context("too many services")?;
         let mut writes = vec![Write::Slots(0, self.slots)];
+        writes.extend((0..).zip(self.tunnels).map(|(index, tunnel)| Write::Tunnel(index, tunnel)));
         writes.extend((0..).zip(self.rows).map(|(index, row)| Write::Row(index, row)));
         writes.extend(half);
         Ok(writes)
+    }
+
+    /// Wraps what goes to the rows.
+    fn wrap(&mut self, bits: u8) {
+        let v4 = bits & encapsulation::V4 != 0;
+        let source = Address::from(if v4 { IpAddr::from(Ipv4Addr::new(10, 1, 0, 1)) } else { SERVICE6.into() });
+        for (index, row) in (0..).zip(&mut self.rows) {
+            let inner_v4 = row.address.is_v4();
+            let service = if v4 { IpAddr::from(SERVICE4) } else { SERVICE6.into() };
+            (row.address, row.encapsulation) = (backend_address(service, index % BACKENDS).into(), bits);
+            let sum = constant_sum(bits, inner_v4, source.v4_wire(), row.address.v4_wire());
+            self.tunnels.push(Tunnel { source, spread: 0, room: 1480, sum, port_wire: 6080u16.to_be() });
+        }
     }
 
     fn one_service(&mut self, method: u8, word: fn(u32) -> Slot) {

@@ -91,7 +91,8 @@ struct Trampoline {
 impl Trampoline {
     fn load() -> anyhow::Result<Self> {
         let mut ebpf = EbpfLoader::new().load(&object_bytes()?).context("loading the bench's maps")?;
-        for name in ["trampoline_v4", "trampoline_v6", "floor_tx", "floor_pass", "floor_mac_swap"] {
+        for name in ["trampoline_v4", "trampoline_v6", "floor_tx", "floor_pass", "floor_mac_swap", "floor_encapsulate"]
+        {
             object::program(&mut ebpf, name)?;
         }
         let Some(Map::Array(traffic)) = ebpf.take_map("TRAFFIC") else { bail!("the bench's object has no `TRAFFIC`") };

@@ -1,5 +1,6 @@
 //! What is measured, against what, and what it may cost.
 
+use lb_common::abi::encapsulation::{GRE, GUE, IPIP, V4};
 use lb_common::counters::Reason;
 
 use super::fixture::Fixture;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Row> {
         Row { fate: Fate::Passed(None), ..floor("floor-pass", "floor_pass", ack(1)) },
         floor("floor-mac-swap", "floor_mac_swap", ack(1)),
         floor("floor-mac-swap-6", "floor_mac_swap", ack6(1)),
+        floor("floor-encapsulate", "floor_encapsulate", ack(1)),
         row(hit, Fixture::Direct, ack(1)).at_most("floor-mac-swap", 2.5),
         row("direct-512k-flows", Fixture::Direct, ack(MANY)).at_most(hit, 1.25),
         row("direct-syn", Fixture::Direct, syn(MANY)).at_most(hit, 1.25),
@@ -82,6 +84,13 @@ pub fn all() -> Vec<Row> {
         row("nat-tcp", Fixture::Nat, ack(1)).at_most(hit, 1.5),
         row("nat-udp", Fixture::Nat, udp(1)).against(hit),
         row("nat-tcp6", Fixture::Nat, ack6(1)).against("direct-tcp6-hit"),
+        row("tunnel-ipip", Fixture::Tunnel(IPIP | V4), ack(1)).at_most("floor-encapsulate", 1.6),
+        row("tunnel-gue", Fixture::Tunnel(GUE | V4), ack(1)).at_most("tunnel-ipip", 1.3),
+        row("tunnel-gre", Fixture::Tunnel(GRE | V4), ack(1)).against("tunnel-ipip"),
+        row("tunnel-512k-flows", Fixture::Tunnel(IPIP | V4), ack(MANY)).against("tunnel-ipip"),
+        row("tunnel-4in6", Fixture::Tunnel(IPIP), ack(1)).against("tunnel-ipip"),
+        row("tunnel-6in6", Fixture::Tunnel(IPIP), ack6(1)).against("tunnel-ipip"),
+        row("tunnel-6in4", Fixture::Tunnel(IPIP | V4), ack6(1)).against("tunnel-ipip"),
     ]
 }
 

@@ -37,6 +37,7 @@ mod schedulers;
 mod steering;
 mod supervisor;
 mod takeover;
+mod tunnels;
 mod two_interfaces;
 mod udp;
 mod vrrp_thread;

@@ -46,6 +46,8 @@ pub enum Want {
     Pass(Reason),
     /// It answers a probe: the host gets it as `frame`, by the steering device.
     Answers { frame: Vec<u8> },
+    /// It does not fit into a tunnel: its sender is told so by `frame`.
+    TooBig { frame: Vec<u8> },
     /// It is gone.
     Drop(Reason),
     /// User space gets it as `frame` with the IP header at `network`, and it is gone.
@@ -63,7 +65,9 @@ impl Want {
     pub fn count(self) -> Option<(u32, Counters)> {
         match self {
             Self::Sent { count, .. } => count,
-            Self::Pass(_) | Self::Answers { .. } | Self::Drop(_) | Self::HandedOver { .. } => None,
+            Self::Pass(_) | Self::Answers { .. } | Self::TooBig { .. } | Self::Drop(_) | Self::HandedOver { .. } => {
+                None
+            }
         }
     }
 }
@@ -350,6 +354,7 @@ fn compare(
     let expected = match want {
         Want::Sent { interface, .. } if *interface == came_by => Verdict::Transmit,
         Want::Sent { interface, .. } => Verdict::Redirect(*interface),
+        Want::TooBig { .. } => Verdict::Transmit,
         Want::Pass(reason) => Verdict::Pass(*reason),
         Want::Answers { .. } => Verdict::Redirect(STEERING),
         Want::Drop(reason) => Verdict::Drop(*reason),
@@ -368,6 +373,13 @@ fn compare(
         }
         Want::Answers { frame } => {
             totals.reasons.insert(Reason::ProbeAnswer, 1);
+            same_octets(out, frame, say);
+            if let Some(layer) = wrong_checksum(out) {
+                say(format!("the checksum of {layer} is wrong"));
+            }
+        }
+        Want::TooBig { frame } => {
+            totals.reasons.insert(Reason::TooBigAnswered, 1);
             same_octets(out, frame, say);
             if let Some(layer) = wrong_checksum(out) {
                 say(format!("the checksum of {layer} is wrong"));

@@ -20,10 +20,11 @@ mod state;
 mod stateful;
 mod tags;
 mod torn;
+mod tunnel;
 mod world;
 
 /// Fewer cases than this mean that some were lost.
-const CASES: usize = 350;
+const CASES: usize = 950;
 
 #[test]
 fn there_are_as_many_cases_as_there_should_be() {
@@ -41,6 +42,7 @@ fn there_are_as_many_cases_as_there_should_be() {
         ("signs", signs::cases()),
         ("stateful", stateful::cases()),
         ("tags", tags::cases()),
+        ("tunnel", tunnel::cases()),
     ];
     let packets: usize = subjects.iter().flat_map(|(_, cases)| cases).map(check::Case::packets).sum();
     let counts = subjects.map(|(name, cases)| (name, cases.len()));

@@ -486,7 +486,8 @@ fn row(flavour: Flavour, port: u16, backend: u16, method: u8) -> Row {
         state: if keeps_records && backend == 2 { 0 } else { row_state::ALIVE },
         port_wire: if method == method::NAT && port != port::OTHERS { port::BACKEND.to_be() } else { 0 },
         method,
-        reserved: [0; 17],
+        encapsulation: 0,
+        reserved: [0; 16],
     }
 }
 

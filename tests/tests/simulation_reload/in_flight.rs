@@ -7,7 +7,7 @@ use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use lb_common::abi::{
-    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service,
+    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service, Tunnel,
 };
 use lb_common::address::Address;
 use lb_common::connection::Counted;
@@ -37,6 +37,7 @@ impl Replaced {
             Write::Grace => *self = Self::default(),
             // Whole tables are written where only a later root leads to.
             Write::Slots(..) | Write::Row(..) | Write::RowMac(..) | Write::RowState(..) => {}
+            Write::Tunnel(..) | Write::TunnelRoom(..) => {}
             Write::Half(_) | Write::Exclude(..) | Write::Include(..) | Write::Forget(_) => {}
             Write::Chooser(..) | Write::ChangeChooser(..) | Write::RestartTurns(_) | Write::Recount(..) => {}
             Write::ClearLoads(..) | Write::MoveLoads { .. } | Write::Load(..) => {}
@@ -92,6 +93,14 @@ impl Tables for InFlight<'_> {
 
     fn row(&self, index: u32) -> Option<&Row> {
         self.tables.row(index)
+    }
+
+    fn tunnel(&self, row: u32) -> Option<&Tunnel> {
+        self.tables.tunnel(row)
+    }
+
+    fn may_answer(&self) -> bool {
+        self.tables.may_answer()
     }
 
     fn count(&self, row: u32, bytes: u32, opens: bool) {

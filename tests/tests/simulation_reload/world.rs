@@ -480,6 +480,7 @@ impl World {
             destination_mac: Mac([2, 0xbb, u8::from(v4), number, m0, m1]),
             tags: Vec::new(),
             mtu: 1500,
+            source: None,
         };
         let writes = self.planner.next_hop(&self.tables.image, destination, Ok(NextHop::Frame(frame)));
         self.perform(writes)

@@ -44,6 +44,8 @@ pub struct Interface {
     pub exists: bool,
     /// Whether it is administratively up.
     pub up: Option<bool>,
+    /// Largest IP packet.
+    pub mtu: Option<u32>,
     /// Whether IPv4 packets that come in may leave elsewhere.
     pub forwarding_v4: Option<bool>,
     /// The same for IPv6.
@@ -90,6 +92,7 @@ fn interface(name: &str, links: Option<&Links>) -> Interface {
     Interface {
         exists: links.is_none() || link.is_some(),
         up: link.map(|link| link.enabled),
+        mtu: link.map(|link| link.mtu),
         forwarding_v4: switch(format!("/proc/sys/net/ipv4/conf/{name}/forwarding")),
         forwarding_v6: switch(format!("/proc/sys/net/ipv6/conf/{name}/forwarding")),
         unfinished_checksums_of: link.zip(links).and_then(|(link, links)| unfinished_checksums_of(link, links)),

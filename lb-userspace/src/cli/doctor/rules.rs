@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::host::{Host, Interface};
 use super::host_prefix;
 use crate::config::{Config, Forwarding, OnNoBackend};
+use crate::reconcile::entries;
 
 /// The oldest kernel that Fairway is tested on.
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
@@ -17,6 +18,9 @@ const OLDEST_KERNEL: (u32, u32) = (6, 1);
 const CAP_NET_ADMIN: u64 = 1 << 12;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 const CAP_BPF: u64 = 1 << 39;
+
+/// The largest packet that most networks take, hence that most clients send.
+const ORDINARY_MTU: u32 = 1500;
 
 /// Something to put right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -90,6 +94,15 @@ fn interface_findings(name: &str, interface: &Interface, config: &Config) -> Vec
         );
         all.push(finding("checksums", what, format!("ethtool -K {peer} tx off")));
     }
+    if let (Some(mtu), Some(added)) = (interface.mtu, added_by_tunnels(config))
+        && mtu < ORDINARY_MTU + added
+    {
+        let what = format!(
+            "{name} takes packets of {mtu} octets: full ones of clients, {ORDINARY_MTU} and {added} of a tunnel's headers, are \
+             answered as too big"
+        );
+        all.push(finding("mtu", what, format!("ip link set {name} mtu {}", ORDINARY_MTU + added)));
+    }
     // Replies of nat backends are routed by the kernel's table on behalf of this interface, which the kernel refuses
     // where it would not route itself. The key is written with slashes: VLAN interfaces have a dot in their names.
     let families = [("ipv4", true, interface.forwarding_v4), ("ipv6", false, interface.forwarding_v6)];
@@ -100,6 +113,12 @@ fn interface_findings(name: &str, interface: &Interface, config: &Config) -> Vec
         }
     }
     all
+}
+
+/// The most that any tunnel adds to a packet.
+fn added_by_tunnels(config: &Config) -> Option<u32> {
+    let backends = config.services.iter().flat_map(|service| &service.backends);
+    backends.filter(|backend| backend.forwarding == Forwarding::Tunnel).map(entries::added_by_tunnel).max()
 }
 
 /// Whether any backend of the family is reached by nat.
@@ -146,6 +165,7 @@ mod tests {
         let eth0 = Interface {
             exists: true,
             up: Some(true),
+            mtu: Some(1500),
             forwarding_v4: Some(true),
             forwarding_v6: Some(false),
             unfinished_checksums_of: None,
@@ -186,6 +206,20 @@ mod tests {
         let host = || Host { capabilities: Some(!CAP_BPF & !CAP_SYS_ADMIN), ..healthy() };
         assert_eq!(findings(&host(), Some(&config)), []);
         assert_eq!(findings(&host(), None).len(), 1);
+    }
+
+    #[test]
+    fn tunnels_want_room_for_full_packets_and_their_headers() {
+        let tunnel = NAT.replace("\"nat\"", "\"tunnel\"\nencapsulation = \"gue\"");
+        let (config, _) = crate::config::parse(&tunnel, "lb1").expect("the sample is valid");
+        let at = |mtu| {
+            let mut host = healthy();
+            host.interfaces.get_mut("eth0").expect("it has one").mtu = Some(mtu);
+            findings(&host, Some(&config))
+        };
+        assert_eq!(at(1532), []);
+        let found = at(1531);
+        assert!(found.len() == 1 && found[0].fix == "ip link set eth0 mtu 1532", "{found:?}");
     }
 
     #[test]

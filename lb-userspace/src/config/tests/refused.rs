@@ -60,7 +60,13 @@ fn one_bad_value_is_told_at_its_place() {
         ("$persistence = { timeout = \"5 meters\" }\n$one", "FW0005 5:27"),
         ("$scheduler = \"sh\"\npersistence = {}\n$one", "FW0136 6:15"),
         ("$scheduler = \"dh\"\npersistence = {}\n$one", "FW0136 6:15"),
-        ("$forwarding = \"tunnel\"\n$one", "FW0007 5:14"),
+        ("$forwarding = \"tunnel\"\n$one", ""),
+        ("$forwarding = \"tunnel\"\nencapsulation = \"vxlan\"\n$one", "FW0008 6:17"),
+        ("$forwarding = \"tunnel\"\nencapsulation_port = 6080\n$one", "FW0205 6:22"),
+        ("$forwarding = \"tunnel\"\nencapsulation = \"gue\"\nencapsulation_port = 0\n$one", "FW0006 7:22"),
+        ("$encapsulation = \"gue\"\n$one", "FW0205 5:17"),
+        ("$oneencapsulation = \"gue\"", "FW0205 7:17"),
+        ("$oneforwarding = \"tunnel\"\nport = 80", "FW0107 8:8"),
         ("$udp = \"flow\"\n$one", "FW0008 5:7"),
         ("$on_no_backend = true\n$one", "FW0003 5:17"),
         ("$lookup_table_size = 1000\n$one", "FW0005 5:21"),
@@ -94,6 +100,9 @@ fn a_data_plane_value_is_told_at_its_place() {
         ("interfaces = [\"a name\"]", "FW0009 2:15"),
         ("interfaces = [\"0123456789abcdef\"]", "FW0009 2:15"),
         ("interfaces = \"eth0\"", "FW0003 2:14"),
+        ("tunnel_source_v4 = \"fd00::/64\"", "FW0106 2:20"),
+        ("tunnel_source_v6 = \"10.9.0.0\"", "FW0106 2:20"),
+        ("tunnel_source_v4 = \"10.9.0.1/16\"", "FW0005 2:20"),
         // What follows a bracket left open is not told: it is no mistake of its own.
         ("interfaces = [\"eth0\"\nmode = \"auto\"\n[admin]\nlisten = \"\"", "FW0001 3:1"),
     ];
@@ -138,7 +147,6 @@ fn a_listener_is_refused_for_what_is_wrong_with_it() {
 
 #[test]
 fn keys_of_later_versions_are_refused_and_never_ignored() {
-    check_cases(&[("$oneforwarding = \"tunnel\"", "FW0007 7:14")]);
     check("[dataplane]\npin_path = \"/sys/fs/bpf/fairway\"", "FW0007 2:1");
 }
 

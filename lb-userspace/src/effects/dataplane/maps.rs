@@ -8,7 +8,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use ipnet::IpNet;
 use lb_common::abi::{
-    Counters, Displacements, ExcludeKey, HALF_ENTRIES, ProbeTarget, Reverse, Root, Row, Service, Signs,
+    Counters, Displacements, ExcludeKey, HALF_ENTRIES, ProbeTarget, Reverse, Root, Row, Service, Signs, Tunnel,
 };
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS, Reason, UNRECORDED};
@@ -29,6 +29,7 @@ pub struct Maps {
     slots: MappedArray<[u32; SLOTS_PER_ELEMENT]>,
     refusals: MappedArray<u64>,
     rows: MappedArray<Row>,
+    tunnels: MappedArray<Tunnel>,
     counters: PerCpuArray<MapData, [[u64; 3]; COUNTERS_PER_ELEMENT]>,
     signs: MappedArray<Signs>,
     reasons: PerCpuArray<MapData, u64>,
@@ -73,6 +74,7 @@ impl Maps {
             slots: mapped(ebpf, "SLOTS")?,
             refusals: mapped(ebpf, "REFUSALS")?,
             rows: mapped(ebpf, "ROWS")?,
+            tunnels: mapped(ebpf, "TUNNELS")?,
             counters: take(ebpf, "COUNTERS")?,
             signs: mapped(ebpf, "SIGNS")?,
             reasons: take(ebpf, "REASONS")?,
@@ -98,6 +100,8 @@ impl Maps {
     pub fn apply(&mut self, write: &Write) -> anyhow::Result<()> {
         match write {
             Write::Row(index, row) => self.rows.write(*index as usize, *row),
+            Write::Tunnel(index, tunnel) => self.tunnels.write(*index as usize, *tunnel),
+            Write::TunnelRoom(index, room) => self.tunnels.store_u32(*index as usize, offset_of!(Tunnel, room), *room),
             Write::RowMac(index, mac_head) => {
                 self.rows.store_u64(*index as usize, offset_of!(Row, mac_head), *mac_head)
             }

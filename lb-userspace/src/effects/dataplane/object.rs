@@ -54,6 +54,7 @@ pub fn load(sizes: Sizes) -> anyhow::Result<Ebpf> {
         .map_max_entries("SLOTS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("REFUSALS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("ROWS", sizes.rows)
+        .map_max_entries("TUNNELS", sizes.rows)
         .map_max_entries("SIGNS", sizes.rows)
         .map_max_entries("COUNTERS", sizes.rows.div_ceil(COUNTERS_PER_ELEMENT as u32))
         .map_max_entries("LOADS", sizes.rows)

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lb_common::abi::{ALWAYS_LIVE, Reverse, Row, Service};
+use lb_common::abi::{ALWAYS_LIVE, Reverse, Row, Service, Tunnel, method};
 
 use super::Planner;
-use crate::config::{Backend, Service as ServiceConfig};
+use crate::config::{Backend, Forwarding, Listener, Service as ServiceConfig};
 use crate::reconcile::entries::{self, Place};
 use crate::reconcile::half;
 use crate::reconcile::image::Image;
@@ -16,13 +16,19 @@ use crate::reconcile::rows::{RowIndex, RowOwner};
 use crate::reconcile::write::Write;
 use crate::scheduler::pool::PoolMember;
 
+/// What a row shall hold, and what its packets are put into.
+pub(super) struct Wanted {
+    row: Row,
+    tunnel: Option<Tunnel>,
+}
+
 impl Planner {
     /// What the rows of a service shall hold.
-    pub(super) fn rows_of(&self, placed: &Placed) -> Vec<(u32, Row)> {
+    pub(super) fn rows_of(&self, placed: &Placed) -> Vec<(u32, Wanted)> {
         let members = self.tables.get(placed.table).pool.members();
         let backends = members.filter_map(|(identity, member)| Some((*member, placed.backend(identity)?)));
         let listeners = |(member, backend): (PoolMember, &Backend)| {
-            let row = |listener| entries::row(backend, listener, self.hops.get(&backend.address), member.up);
+            let row = |listener| self.wanted(backend, listener, member.up);
             placed.rows.iter().map(|(at, &(first, _))| (first + u32::from(member.index), row(at))).collect::<Vec<_>>()
         };
         backends.flat_map(listeners).collect()
@@ -33,39 +39,56 @@ impl Planner {
     pub(super) fn store_rows(
         &self,
         image: &Image,
-        rows: impl IntoIterator<Item = (u32, Row)>,
+        rows: impl IntoIterator<Item = (u32, Wanted)>,
         dying: &mut Vec<Write>,
     ) -> Vec<Write> {
         let mut writes = Vec::new();
         let mut moved = Vec::new();
-        for (number, wanted) in rows {
+        for (number, Wanted { row: wanted, tunnel }) in rows {
             let mut present = image.rows[number as usize];
             let is_in_use = self.index.get(number).is_some();
+            let another = tunnel.filter(|tunnel| image.tunnels.get(&number) != Some(tunnel));
             if is_in_use && present.state != wanted.state {
                 let list = if wanted.state == 0 { &mut *dying } else { &mut writes };
                 list.push(Write::RowState(number, wanted.state));
                 present.state = wanted.state;
             }
-            if present == wanted {
+            // A path's MTU changes under traffic, and nothing else with it.
+            let is_known = present.mac_head != 0;
+            let another = match (another, image.tunnels.get(&number)) {
+                (Some(tunnel), Some(known)) if is_known && (Tunnel { room: tunnel.room, ..*known }) == tunnel => {
+                    writes.push(Write::TunnelRoom(number, tunnel.room));
+                    None
+                }
+                (another, _) => another,
+            };
+            if present == wanted && another.is_none() {
                 continue;
             }
             if !is_in_use {
+                writes.extend(another.map(|tunnel| Write::Tunnel(number, tunnel)));
                 writes.push(Write::Row(number, wanted));
+            } else if is_known && another.is_some() {
+                writes.push(Write::RowMac(number, 0));
+                moved.push((number, wanted, another));
             } else if (Row { mac_head: wanted.mac_head, ..present }) == wanted {
+                writes.extend(another.map(|tunnel| Write::Tunnel(number, tunnel)));
                 writes.push(Write::RowMac(number, wanted.mac_head));
             } else if present == without_next_hop(wanted) {
                 // Since a grace period at least no packet has read more of it than that there is none.
+                writes.extend(another.map(|tunnel| Write::Tunnel(number, tunnel)));
                 writes.push(Write::Row(number, Row { mac_head: 0, ..wanted }));
                 writes.push(Write::RowMac(number, wanted.mac_head));
             } else {
                 writes.push(Write::RowMac(number, 0));
-                moved.push((number, wanted));
+                moved.push((number, wanted, another));
             }
         }
         if !moved.is_empty() {
             // More than the MAC address changes: nothing may read the row while it does.
             writes.push(Write::Grace);
-            for (number, wanted) in moved {
+            for (number, wanted, another) in moved {
+                writes.extend(another.map(|tunnel| Write::Tunnel(number, tunnel)));
                 writes.push(Write::Row(number, Row { mac_head: 0, ..wanted }));
                 writes.push(Write::RowMac(number, wanted.mac_head));
             }
@@ -130,11 +153,22 @@ impl Planner {
         PlanError::NoPerfectHash { listeners: services.len(), translated: reverse.len() }
     }
 
-    pub(super) fn row(&self, owner: &RowOwner) -> Option<Row> {
+    fn wanted(&self, backend: &Backend, listener: &Listener, up: bool) -> Wanted {
+        let hop = self.hops.get(&backend.address);
+        let tunnel = entries::tunnel(backend, listener, hop, self.tunnel_sources);
+        let row = entries::row(backend, listener, hop, up);
+        match (backend.forwarding, tunnel) {
+            // There is a way, but no address to send from.
+            (Forwarding::Tunnel, None) if row.method == method::TUNNEL => Wanted { row: without_next_hop(row), tunnel },
+            _ => Wanted { row, tunnel },
+        }
+    }
+
+    pub(super) fn row(&self, owner: &RowOwner) -> Option<Wanted> {
         let placed = self.services.get(&*owner.service)?;
         let backend = placed.backend(&owner.identity)?;
         let up = self.tables.get(placed.table).pool.member(&owner.identity)?.up;
-        Some(entries::row(backend, &owner.listener, self.hops.get(&backend.address), up))
+        Some(self.wanted(backend, &owner.listener, up))
     }
 
     pub(super) fn build_index(&self) -> RowIndex {

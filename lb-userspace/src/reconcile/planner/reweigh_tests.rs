@@ -264,6 +264,7 @@ fn next_hops_that_change_leave_the_dead_dead() {
         destination_mac: crate::nexthop::Mac([4; 6]),
         tags: Vec::new(),
         mtu: 1500,
+        source: None,
     };
     let address: IpAddr = "10.0.0.2".parse().unwrap();
     let writes = bench.planner.next_hop(&bench.image, address, Ok(crate::nexthop::NextHop::Frame(hop)));
