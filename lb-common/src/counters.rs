@@ -92,6 +92,12 @@ reasons! {
     NotMaster => Pass, "not-master";
     /// An answer to one of our probes: the host gets it, by the device that the probe was sent by, its source rewritten.
     ProbeAnswer => Pass, "probe-answer";
+    /// The service's `allow` and `deny` do not let this client in.
+    Denied => Drop, "denied";
+    /// A new connection of a client that has begun as many as its service's `rate_limit` lets it.
+    ClientRate => Drop, "client-rate";
+    /// A new connection to a service to which as many have begun as its `rate_limit` lets in.
+    ServiceRate => Drop, "service-rate";
 }
 
 #[cfg(test)]

@@ -8,6 +8,13 @@ pub const MAX_BACKENDS_PER_SERVICE: usize = 8192;
 pub const MAX_ROWS: usize = 262_144;
 /// Choosers of stateful services: one each, and the first for all others.
 pub const CHOOSERS: usize = MAX_LISTENERS + 1;
+/// Services with access rules, and one place for all others.
+pub const ACCESS_RULES: usize = MAX_LISTENERS + 1;
+/// Prefixes of clients that are let in or refused, in one configuration. The table holds twice as many, since a set that changes is
+/// there twice for a while.
+pub const MAX_ACCESS_PREFIXES: usize = 65_536;
+/// Clients whose new connections are counted at a time, of all services; the least recently used makes room, and begins anew.
+pub const CLIENT_BUCKETS: usize = 65_536;
 /// Datagrams in fragments that are remembered at a time; the least recently used makes room.
 pub const FRAGMENT_ENTRIES: usize = 16_384;
 /// Smallest and largest size of one lookup table, in slots; always a power of two.

@@ -6,8 +6,10 @@
 // For the atomic instructions of this target, which the compiler has no types for.
 #![feature(asm_experimental_arch)]
 
+mod access;
 mod atomic;
 mod packet;
+mod question;
 mod scratch;
 mod stateful;
 mod steer;

@@ -12,16 +12,18 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
-    Chooser, Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, Load,
-    ProbeTarget, Record, Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    Access, Chooser, BucketKey, Counters, Displacements, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES,
+    Load, PrefixKey, ProbeTarget, Record, Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
 };
+use lb_common::access::Limit;
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason, UNRECORDED};
 use lb_common::flow::Flow;
 use lb_common::limits::{
-    CHOOSERS as CHOOSER_COUNT, COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT,
-    PROBE_TARGETS as PROBE_TARGET_COUNT, SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
+    ACCESS_RULES as ACCESS_COUNT, CHOOSERS as CHOOSER_COUNT, CLIENT_BUCKETS as BUCKET_COUNT, COUNTERS_PER_ELEMENT,
+    FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT, MAX_ACCESS_PREFIXES, PROBE_TARGETS as PROBE_TARGET_COUNT,
+    SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
 };
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
@@ -32,6 +34,7 @@ use lb_common::probe::PLACES;
 use lb_common::scheduler::Go;
 use lb_common::slot::Slot;
 
+use crate::access;
 use crate::atomic;
 use crate::packet::context;
 use crate::scratch;
@@ -90,6 +93,14 @@ static CONNECTIONS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(102
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry> = LruHashMap::with_max_entries(FRAGMENT_ENTRIES as u32, 0);
 #[map]
 static NAT_EXCLUDE: LpmTrie<[u8; 20], u32> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
+#[map]
+static ACCESS: Array<Access> = Array::with_max_entries(ACCESS_COUNT as u32, BPF_F_MMAPABLE);
+#[map]
+static ACCESS_PREFIXES: LpmTrie<[u8; 20], u32> =
+    LpmTrie::with_max_entries(2 * MAX_ACCESS_PREFIXES as u32, BPF_F_NO_PREALLOC);
+/// When a client's bucket is full again.
+#[map]
+static BUCKETS: LruHashMap<BucketKey, u64> = LruHashMap::with_max_entries(BUCKET_COUNT as u32, 0);
 #[map]
 static VLANS: HashMap<u32, [u32; 3]> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 #[map]
@@ -224,6 +235,51 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     #[inline(always)]
     fn owner(&self, service: &Service, flow: &Flow, flags: Option<Flags>) -> u32 {
         stateful::ask(service, flow, flags)
+    }
+
+    #[inline(always)]
+    fn admission(&self, service: &Service, flow: &Flow, flags: Option<Flags>) -> u32 {
+        access::ask(service, flow, flags)
+    }
+
+    #[inline(always)]
+    fn access(&self, index: u32) -> Option<Access> {
+        let access = ACCESS.get(index)?;
+        // SAFETY: a reference is valid for reads. Volatile because user space stores these words while packets flow, and a
+        // decision must see each of them once.
+        unsafe {
+            Some(Access {
+                prefixes: core::ptr::read_volatile(&access.prefixes),
+                limit: limit(&access.limit),
+                clients: core::ptr::read_volatile(&access.clients),
+                client_limit: limit(&access.client_limit),
+                ..Access::default()
+            })
+        }
+    }
+
+    #[inline(always)]
+    fn prefix_admission(&self, set: u32, client: Address) -> Option<u32> {
+        ACCESS_PREFIXES.get(prefix_key(set, client)).copied()
+    }
+
+    #[inline(always)]
+    fn take_of_service(&self, access: u32, limit: Limit, now: u64) -> bool {
+        let Some(access) = ACCESS.get_ptr_mut(access) else { return true };
+        // SAFETY: the element is valid while the program runs, and the word is aligned.
+        unsafe { take(&raw mut (*access).due, limit, now) }
+    }
+
+    #[inline(always)]
+    fn take_of_client(&self, client: &BucketKey, limit: Limit, now: u64) -> bool {
+        let Some(word) = BUCKETS.get_ptr_mut(client) else {
+            // One that comes for the first time finds a full bucket. If two CPUs make it at once, one of its tokens is free.
+            let _ = BUCKETS.insert(client, now + limit.interval, 0);
+            return true;
+        };
+        // SAFETY: the element is aligned, and stays memory of this table while the program runs (RCU). If it becomes another
+        // client's at this moment, that one pays.
+        unsafe { take(word, limit, now) }
     }
 
     #[inline(always)]
@@ -364,8 +420,7 @@ impl<T: Tracer> Tables for Maps<'_, T> {
 
     #[inline(always)]
     fn is_excluded(&self, exclude: u32, destination: Address) -> bool {
-        let key = ExcludeKey { exclude: exclude.to_be_bytes(), address: destination.octets() };
-        NAT_EXCLUDE.get(Key::new(160, zerocopy::transmute!(key))).is_some()
+        NAT_EXCLUDE.get(prefix_key(exclude, destination)).is_some()
     }
 
     #[inline(always)]
@@ -447,6 +502,43 @@ unsafe extern "C" fn stepped<F: FnMut(u32) -> Go>(index: u32, step: *mut F) -> i
         Go::On => 0,
         Go::Stop => 1,
     }
+}
+
+#[inline(always)]
+fn prefix_key(set: u32, address: Address) -> Key<[u8; 20]> {
+    let key = PrefixKey { set: set.to_be_bytes(), address: address.octets() };
+    Key::new(160, zerocopy::transmute!(key))
+}
+
+/// Reads a limit that user space may be replacing: each word once.
+#[inline(always)]
+fn limit(limit: &Limit) -> Limit {
+    // SAFETY: references are valid for reads. Volatile because user space stores these words while packets flow.
+    unsafe {
+        let interval = core::ptr::read_volatile(&limit.interval);
+        Limit { interval, tolerance: core::ptr::read_volatile(&limit.tolerance) }
+    }
+}
+
+/// Attempts to take a token before it is free: CPUs that were faster each took one, so there are plenty.
+const ATTEMPTS: u32 = 4;
+
+/// Takes a token out of the bucket that a word is; whether there was one.
+///
+/// # Safety
+/// `word` is aligned, and valid for reads and writes by all CPUs.
+#[inline(always)]
+unsafe fn take(word: *mut u64, limit: Limit, now: u64) -> bool {
+    for _ in 0..ATTEMPTS {
+        // SAFETY: by this function's contract. Volatile because other CPUs replace the word.
+        let due = unsafe { core::ptr::read_volatile(word) };
+        let Some(after) = limit.take(due, now) else { return false };
+        // SAFETY: by this function's contract.
+        if unsafe { atomic::replace(word, due, after) } {
+            return true;
+        }
+    }
+    true
 }
 
 #[inline(always)]

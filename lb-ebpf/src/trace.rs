@@ -137,8 +137,8 @@ impl Tracer for Notebook {
             }
             Step::Quote(flow) => notes.flow(flow, seen::QUOTE),
             Step::Flow(flow) => notes.flow(flow, seen::FLOW),
-            // Only the verdict tells of it: names of virtual routers are known to `explain`.
-            Step::Live(..) => {}
+            // Only the verdict tells of these: names of virtual routers are known to `explain`.
+            Step::Live(..) | Step::Admission(_) => {}
             Step::Service(service) => notes.first_row = service.first_row,
             Step::Slot(index, Slot(word)) => {
                 (notes.slot, notes.slot_word) = (index, word);

@@ -1,6 +1,7 @@
 //! The path of one packet: classify → live? → select → forward → count. A packet that is not for a service is passed on before
 //! anything else can touch it; whatever is addressed to a service and not understood is dropped under a reason.
 
+pub mod access;
 mod classify;
 mod direct;
 mod fragment;
@@ -13,9 +14,10 @@ pub mod signs;
 pub mod stateful;
 
 use crate::abi::{
-    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service, method,
-    root_flags, row_state,
+    Access, BucketKey, Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root,
+    Row, Service, method, root_flags, row_state,
 };
+use crate::access::Limit;
 use crate::address::Address;
 use crate::connection::Counted;
 use crate::counters::{Fate, Reason};
@@ -66,6 +68,22 @@ pub trait Tables {
     {
         stateful::owner(self, service, flow, flags)
     }
+    /// Whether a service lets a packet in: what [`access::admission`] says. Asked through here so that the kernel may do it apart.
+    #[inline(always)]
+    fn admission(&self, service: &Service, flow: &Flow, flags: Option<Flags>) -> u32
+    where
+        Self: Sized,
+    {
+        access::admission(self, service, flow, flags)
+    }
+    /// Which clients may come to a service, but for when its bucket is full again.
+    fn access(&self, index: u32) -> Option<Access>;
+    /// What the longest prefix of a set says that holds `client`: one of [`crate::abi::admission`]; `None` if none does.
+    fn prefix_admission(&self, set: u32, client: Address) -> Option<u32>;
+    /// Takes a token out of the bucket of a service, by its access rules; whether there was one.
+    fn take_of_service(&self, access: u32, limit: Limit, now: u64) -> bool;
+    /// Takes a token out of the bucket of a client; whether there was one.
+    fn take_of_client(&self, client: &BucketKey, limit: Limit, now: u64) -> bool;
     /// Who chooses backends in a stateful service, but for whose turn it is.
     fn chooser(&self, index: u32) -> Option<Chooser>;
     /// Whose turn it is in a stateful service, for all CPUs; 0 if there is no such one.
@@ -183,6 +201,8 @@ pub enum Step<'a> {
     Flow(&'a Flow),
     /// It follows the virtual router of this live word, and whether this node is live for it.
     Live(u32, bool),
+    /// The service has access rules, which say this: one of the numbers of [`access`].
+    Admission(u32),
     /// The service is this one.
     Service(&'a Service),
     /// The flow falls on this slot, whose word this is.
@@ -287,6 +307,7 @@ fn request<P: Packet, T: Tables>(
     tables.trace(Step::Flow(flow));
     live_word::check(tables, service.live)?;
     let flags = transport::flags(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
+    access::check(tables, service, flow, flags)?;
     let row = select::row(tables, service, flow, flags)?;
     if datagram.part == Part::First {
         fragment::remember_request(tables, datagram, service, row);

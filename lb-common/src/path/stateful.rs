@@ -11,10 +11,11 @@
 //! path before has been ([`Tables::owner`]), and in parts that follow one another: a program has 512 octets of stack, of which
 //! the path before has taken most.
 
-use super::{Inserted, Step, Tables, is_alive};
+use super::{Inserted, Step, Tables, access, is_alive};
 use crate::abi::{Chooser, Load, Record, Service};
 use crate::address::Address;
 use crate::connection::{self, Counted, Timeouts};
+use crate::counters::Reason;
 use crate::flow::Flow;
 use crate::packet::protocol;
 use crate::packet::transport::{Flags, Signal};
@@ -29,6 +30,8 @@ use crate::slot::NONE;
 pub const BY_TABLE: u32 = u32::MAX;
 /// The same, since there was no room for a record.
 pub const UNRECORDED: u32 = u32::MAX - 1;
+/// The client may not come to the service.
+pub const DENIED: u32 = u32::MAX - 2;
 /// Added to the index of a backend: it was recorded just now.
 const NEW: u32 = 1 << 16;
 /// A backend is to be chosen by a rule, whose number is added to this.
@@ -36,8 +39,8 @@ const BY_RULE: u32 = 1 << 17;
 
 /// The index of the backend that a packet goes to, [`NONE`] if there is none that takes it; or `None`: the lookup table says.
 #[inline(always)]
-pub fn backend<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Option<Flags>) -> Option<u16> {
-    let owner = tables.owner(service, flow, flags);
+pub fn backend<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Flags) -> Option<u16> {
+    let owner = tables.owner(service, flow, Some(flags));
     let backend = owner as u16;
     match owner {
         BY_TABLE => return None,
@@ -52,10 +55,28 @@ pub fn backend<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Opt
     Some(backend)
 }
 
+/// The same of the flow that an ICMP error quotes, if its client may come to the service at all; a service without state is asked too.
+#[inline(always)]
+pub fn backend_of_quoted<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<Option<u16>, Reason> {
+    match tables.owner(service, flow, None) {
+        DENIED => {
+            tables.trace(Step::Admission(access::DENIED));
+            Err(Reason::Denied)
+        }
+        BY_TABLE => Ok(None),
+        owner => {
+            tables.trace(Step::Recorded(owner as u16));
+            Ok(Some(owner as u16))
+        }
+    }
+}
+
 /// See [`backend`]; as a number. `flags` are `None` for the packet that an ICMP error quotes: looked up, never changed.
 #[inline(always)]
 pub fn owner<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Option<Flags>) -> u32 {
-    let Some(flags) = flags else { return recorded(tables, service, flow) };
+    let Some(flags) = flags else {
+        return if access::admits_quoted(tables, service, flow) { recorded(tables, service, flow) } else { DENIED };
+    };
     let known = known(tables, service, flow, flags.signal());
     if !(BY_RULE..UNRECORDED).contains(&known) {
         return known;
@@ -120,6 +141,9 @@ fn choose<T: Tables>(tables: &T, service: &Service, rule: Rule) -> u32 {
 /// The index of the backend of the flow that an ICMP error quotes, or [`BY_TABLE`]: looked up, never changed.
 #[inline(never)]
 fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> u32 {
+    if service.chooser == 0 {
+        return BY_TABLE;
+    }
     let Some(chooser) = &tables.chooser(service.chooser) else { return BY_TABLE };
     let now = tables.now();
     let known = tables.with_connection(flow, |it| holds(tables, service, chooser, it, now).then_some(it.backend));

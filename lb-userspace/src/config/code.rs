@@ -80,6 +80,9 @@ codes! {
     QuorumTooLarge = "FW0135", "A service needs more backends for its quorum than it has.";
     PersistenceByHash = "FW0136", "Persistence beside a scheduler that it cannot go with.";
     LowerAboveUpper = "FW0137", "A lower threshold that is not below the upper one.";
+    DuplicatePrefix = "FW0142", "A network is listed twice among those that may come to a service or not.";
+    EmptyLimit = "FW0143", "A rate limit without a rate.";
+    LimitWithoutFlows = "FW0144", "A limit of new connections where nothing tells which are new.";
     FewSlots = "FW0201", "So few slots a backend that the shares become uneven.";
     NoBackends = "FW0202", "A service has no backends.";
     AllWeightsZero = "FW0203", "Every backend of a service has weight 0.";

@@ -1,10 +1,12 @@
 //! What could be read of a file, with the place of everything: the rules compare drafts, so that one bad value hides no
 //! other problem and raises no false one. A part that could not be read is [`Field::Bad`], and the rules leave it out.
 
+mod access;
 mod check;
 mod scheduling;
 mod vrrp;
 
+pub(super) use access::{DraftAccess, DraftRate, DraftRateLimit};
 pub(super) use check::{DraftCheck, DraftOutlier, DraftSorry};
 pub(super) use scheduling::{DraftPersistence, DraftPrefixes};
 pub(super) use vrrp::{DraftHook, DraftPeer, DraftRoute, DraftRouter, DraftRule, DraftTrack};
@@ -123,6 +125,7 @@ pub(super) struct DraftService {
     pub udp: Field<UdpMode>,
     pub on_no_backend: Field<OnNoBackend>,
     pub nat_exclude: Vec<At<IpNet>>,
+    pub access: DraftAccess,
     pub lookup_table_size: Field<u32>,
     pub checks: Vec<DraftCheck>,
     pub quorum: Field<u32>,
@@ -208,6 +211,7 @@ impl DraftService {
             udp: self.udp.take()?,
             on_no_backend: self.on_no_backend.take()?,
             nat_exclude: self.nat_exclude.into_iter().map(|network| network.value).collect(),
+            access: self.access.into_access()?,
             lookup_table_size: self.lookup_table_size.take()?,
             checks: checks(self.checks)?,
             quorum: self.quorum.take()?,

@@ -1,5 +1,6 @@
 //! The whole file, table by table: which key becomes which field. The only place that knows both.
 
+mod access;
 mod check;
 mod scheduling;
 mod vrrp;
@@ -126,6 +127,7 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
         udp: table.choice("udp", problems),
         on_no_backend: table.choice("on_no_backend", problems),
         nat_exclude: table.list("nat_exclude", value::network, problems),
+        access: access::access(&mut table, problems),
         lookup_table_size: table.number("lookup_table_size", problems),
         checks: table.tables("check", problems).into_iter().map(|table| check::check(table, problems)).collect(),
         quorum: table.number("quorum", problems),

@@ -3,6 +3,7 @@
 //! here and a line in `file`; a row without its line fails every test (`TableReader::finish`), a line without its row
 //! too.
 
+mod access;
 mod check;
 mod scheduling;
 mod vrrp;
@@ -371,6 +372,19 @@ static SERVICE: Table = Table {
             Default("[]"),
             "Under `nat`: networks whose members get a backend's replies untranslated, being its own clients and not the service's.",
         ),
+        key(
+            "allow",
+            Kind::Networks,
+            Default("[]"),
+            "Networks whose members may come. If there are any, all others may not. Of several that hold a client the longest counts, here and in `deny`. Packets of others are dropped, counted as `denied`.",
+        ),
+        key(
+            "deny",
+            Kind::Networks,
+            Default("[]"),
+            "Networks whose members may not come, also in the midst of a connection.",
+        ),
+        key("rate_limit", Kind::Table(&access::RATE_LIMIT), Absent("off"), access::RATE_LIMIT.about),
         key(
             "on_no_backend",
             choice::<OnNoBackend>(&[], &[]),

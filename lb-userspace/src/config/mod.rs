@@ -13,6 +13,7 @@
 //! Nothing here reads a file, a clock or the host (the host name is an argument): called by `check`, `run`, `reload`
 //! and `diff`.
 
+mod access;
 pub mod check;
 mod check_kind;
 mod code;
@@ -35,6 +36,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, Rate, RateLimit};
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Note, Severity, Span};
 pub use model::{

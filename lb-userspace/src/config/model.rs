@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::access::Access;
 use super::check::{Check, OnDown, Outlier, Sorry};
 use super::scheduling::{Persistence, Prefixes, Scheduler};
 use super::virtual_router::{Hook, Peer, VirtualRouter};
@@ -107,6 +108,8 @@ pub struct Service {
     pub on_no_backend: OnNoBackend,
     /// Under nat: destinations whose replies are left alone.
     pub nat_exclude: Vec<IpNet>,
+    /// Which clients may come, and how often.
+    pub access: Access,
     /// Slots of the lookup table, a power of two.
     pub lookup_table_size: u32,
     /// How its backends are probed; none: they are unchecked, and get traffic.
@@ -209,6 +212,8 @@ fn canonical(services: &[Service]) -> Vec<Service> {
     for service in &mut services {
         service.listeners.sort_unstable();
         service.nat_exclude.sort_unstable();
+        service.access.allow.sort_unstable();
+        service.access.deny.sort_unstable();
         service.backends.sort_by(|a, b| a.name.cmp(&b.name));
     }
     services

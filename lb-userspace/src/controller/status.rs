@@ -166,6 +166,7 @@ impl Controller {
             listeners: config.listeners.iter().map(ToString::to_string).collect(),
             forwarding: config.forwarding.name().to_owned(),
             scheduler: config.scheduler.name().to_owned(),
+            access: config.access.to_string(),
             lookup_table_size: config.lookup_table_size,
             lookup_table_hash: format!("{:016x}", table.pool.lookup_table_hash()),
             unsettled_slots: u32::try_from(slots.unsettled()).unwrap_or(u32::MAX),

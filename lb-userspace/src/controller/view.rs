@@ -111,6 +111,9 @@ pub struct ServiceStatus {
     pub forwarding: String,
     /// `maglev`, …
     pub scheduler: String,
+    /// Which clients may come, and how often, in words; empty: all, always.
+    #[serde(default)]
+    pub access: String,
     /// Slots of the lookup table.
     pub lookup_table_size: u32,
     /// Hash of the lookup table, by backends' identities: equal on nodes that agree.

@@ -4,10 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv4Net};
 use lb_common::abi::{
-    ALWAYS_LIVE, Chooser, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load, ProbeTarget, Record,
-    Reverse, Root, Row, Service, Signs,
+    ALWAYS_LIVE, Access, BucketKey, Chooser, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load,
+    ProbeTarget, Record, Reverse, Root, Row, Service, Signs, admission,
 };
+use lb_common::access::Limit;
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
@@ -50,6 +52,10 @@ pub struct NativeTables {
     pub loads: RefCell<BTreeMap<u32, (Counted, bool)>>,
     /// Whose turn it is, by chooser.
     pub turns: RefCell<BTreeMap<u32, u64>>,
+    /// When the buckets of services are full again, by their access rules.
+    pub service_buckets: RefCell<BTreeMap<u32, u64>>,
+    /// When those of clients are.
+    pub client_buckets: RefCell<BTreeMap<BucketKey, u64>>,
     /// Where the random numbers have come to.
     pub random: Cell<u64>,
     /// Flows of stateful services that could not be recorded.
@@ -99,6 +105,8 @@ impl NativeTables {
             connection_capacity: flow_capacity,
             loads: RefCell::default(),
             turns: RefCell::default(),
+            service_buckets: RefCell::default(),
+            client_buckets: RefCell::default(),
             random: Cell::new(1),
             unrecorded: Cell::new(0),
             counters: RefCell::default(),
@@ -121,6 +129,11 @@ impl NativeTables {
 
     /// Carries out one write, also on the records of flows.
     pub fn apply(&mut self, write: &Write) {
+        if let Write::ChangeAccess(index, access) = write
+            && self.image.access[*index as usize].limit != access.limit
+        {
+            self.service_buckets.get_mut().remove(index);
+        }
         self.image.apply(write);
         let loads = self.loads.get_mut();
         match write {
@@ -143,6 +156,7 @@ impl NativeTables {
             }
             Write::Load(load, _) => self.judge(*load),
             Write::Chooser(chooser, _) => drop(self.turns.get_mut().remove(chooser)),
+            Write::Access(index, _) => drop(self.service_buckets.get_mut().remove(index)),
             Write::RestartTurns(chooser) => {
                 let settings = self.image.choosers[*chooser as usize];
                 let passes = Passes { step: settings.step(), top: settings.top(), level: false };
@@ -158,6 +172,9 @@ impl NativeTables {
             | Write::Flip(_)
             | Write::Exclude(..)
             | Write::Include(..)
+            | Write::Admit(..)
+            | Write::Unadmit(..)
+            | Write::ChangeAccess(..)
             | Write::ChangeChooser(..)
             | Write::Grace => {}
         }
@@ -252,6 +269,27 @@ impl Tables for NativeTables {
 
     fn note_refusal(&self, slot: u32, now: u64) {
         self.refusals.borrow_mut().insert(slot / SLOTS_PER_ELEMENT as u32, now);
+    }
+
+    fn access(&self, index: u32) -> Option<Access> {
+        self.image.access.get(index as usize).copied()
+    }
+
+    fn prefix_admission(&self, set: u32, client: Address) -> Option<u32> {
+        let client = IpAddr::from(client);
+        let least = IpNet::V4(Ipv4Net::default());
+        let of_set = self.image.admissions.range((set, least)..).take_while(|((number, _), _)| *number == set);
+        let holding = of_set.filter(|((_, prefix), _)| prefix.contains(&client));
+        let (_, allowed) = holding.max_by_key(|((_, prefix), _)| prefix.prefix_len())?;
+        Some(if *allowed { admission::ALLOWED } else { admission::DENIED })
+    }
+
+    fn take_of_service(&self, access: u32, limit: Limit, now: u64) -> bool {
+        take(self.service_buckets.borrow_mut().entry(access).or_default(), limit, now)
+    }
+
+    fn take_of_client(&self, client: &BucketKey, limit: Limit, now: u64) -> bool {
+        take(self.client_buckets.borrow_mut().entry(*client).or_default(), limit, now)
     }
 
     fn chooser(&self, index: u32) -> Option<Chooser> {
@@ -359,6 +397,13 @@ impl Tables for NativeTables {
             self.steps.borrow_mut().extend(words(&step, &self.routers));
         }
     }
+}
+
+/// Takes a token out of a bucket that is full again when `due`.
+fn take(due: &mut u64, limit: Limit, now: u64) -> bool {
+    let after = limit.take(*due, now);
+    *due = after.unwrap_or(*due);
+    after.is_some()
 }
 
 fn add(loads: &mut BTreeMap<u32, (Counted, bool)>, load: u32, change: Counted) {

@@ -51,6 +51,7 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
     setting("on_no_backend", old.on_no_backend.name().into(), new.on_no_backend.name().into());
     setting("idle_timeout", timeout(old), timeout(new));
     setting("fin_timeout", time(Some(old.fin_timeout), ""), time(Some(new.fin_timeout), ""));
+    setting("access", access(old), access(new));
     setting("nat_exclude", prefixes(old), prefixes(new));
     setting("quorum", old.quorum.to_string(), new.quorum.to_string());
     setting("quorum_hysteresis", old.quorum_hysteresis.to_string(), new.quorum_hysteresis.to_string());
@@ -59,6 +60,9 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
     setting("slow_start", time(Some(old.slow_start), "0s"), time(Some(new.slow_start), "0s"));
     setting("drain_timeout", time(old.drain_timeout, "none"), time(new.drain_timeout, "none"));
     setting("sorry", sorry(old), sorry(new));
+    if old.access != new.access && access(old) == access(new) {
+        found.push("which clients may come, or how often".to_owned());
+    }
     if old.checks != new.checks {
         found.push("its checks".to_owned());
     }
@@ -111,6 +115,10 @@ fn sorry(service: &Service) -> String {
 fn prefixes(service: &Service) -> String {
     let prefixes: Vec<String> = service.nat_exclude.iter().map(ToString::to_string).collect();
     format!("[{}]", prefixes.join(", "))
+}
+
+fn access(service: &Service) -> String {
+    if service.access.is_open() { "open to all".to_owned() } else { service.access.to_string() }
 }
 
 fn backends(old: &[Backend], new: &[Backend], found: &mut Vec<String>) {

@@ -50,7 +50,7 @@ pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: 
         live: place.live,
         key,
         key_prefix,
-        reserved0: [0; 2],
+        access: place.access.unwrap_or(0),
         chooser: place.chooser.unwrap_or(0),
         reserved: [0; 4],
     }
@@ -90,6 +90,8 @@ pub struct Place {
     pub live: u32,
     /// Who chooses, if its service keeps state.
     pub chooser: Option<u32>,
+    /// Its access rules, if it has any.
+    pub access: Option<u16>,
 }
 
 /// The row of a backend for a listener. `up`: whether the backend is up to the flows that it has.

@@ -1,13 +1,15 @@
 //! The tables as plain memory: what user space knows the maps to hold. The reconciler compares against it, `explain` and
 //! the simulator look things up in it, and the tests hold it against the kernel.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 use lb_common::abi::{
-    Chooser, Displacements, HALF_ENTRIES, Load, Reverse, Root, Row, Service, root_flags, service_flags,
+    Access, Chooser, Displacements, HALF_ENTRIES, Load, Reverse, Root, Row, Service, root_flags, service_flags,
 };
 use lb_common::address::Address;
 use lb_common::hash;
-use lb_common::limits::CHOOSERS;
+use lb_common::limits::{ACCESS_RULES, CHOOSERS};
 use zerocopy::FromZeros;
 
 use super::write::{Half, Write};
@@ -33,6 +35,10 @@ pub struct Image {
     pub loads: Vec<Load>,
     /// Excluded destinations, by number.
     pub excluded: Vec<(u32, IpNet)>,
+    /// Which clients may come to services; when buckets are full again is the packet path's to say.
+    pub access: Vec<Access>,
+    /// Prefixes of clients by the number of their set, and whether they may come.
+    pub admissions: BTreeMap<(u32, IpNet), bool>,
 }
 
 impl Image {
@@ -48,6 +54,8 @@ impl Image {
             choosers: vec![Chooser::default(); CHOOSERS],
             loads: vec![Load::default(); rows],
             excluded: Vec::new(),
+            access: vec![Access::default(); ACCESS_RULES],
+            admissions: BTreeMap::new(),
         }
     }
 
@@ -68,6 +76,11 @@ impl Image {
             Write::Flip(root) => self.root = *root,
             Write::Exclude(number, prefix) => self.excluded.push((*number, *prefix)),
             Write::Include(number, prefix) => self.excluded.retain(|entry| entry != &(*number, *prefix)),
+            Write::Admit(set, prefix, allowed) => drop(self.admissions.insert((*set, *prefix), *allowed)),
+            Write::Unadmit(set, prefix) => drop(self.admissions.remove(&(*set, *prefix))),
+            Write::Access(index, access) | Write::ChangeAccess(index, access) => {
+                self.access[*index as usize] = *access;
+            }
             Write::Chooser(index, chooser) | Write::ChangeChooser(index, chooser) => {
                 self.choosers[*index as usize] = *chooser;
             }

@@ -51,6 +51,14 @@ pub enum PlanError {
         /// What was asked for.
         loads: u32,
     },
+    /// The table of access rules is full, counting those that this change takes away.
+    #[error(
+        "service `{service}`: no room for its access rules, counting those that this change takes away: take them away first"
+    )]
+    NoAccessRules {
+        /// The service.
+        service: String,
+    },
     /// There are too many virtual routers.
     #[error(transparent)]
     NoLiveWord(#[from] NoLiveWord),

@@ -11,6 +11,7 @@
 //!    backends there that they do not have.
 //! 4. rows of backends that died, and then, after another grace period, the records that name them.
 
+mod access;
 mod layout;
 mod reweigh;
 mod seats;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::abi::{Reverse, Service};
-use lb_common::limits::CHOOSERS;
+use lb_common::limits::{ACCESS_RULES, CHOOSERS};
 
 use super::census::Census;
 use super::changes;
@@ -51,6 +52,10 @@ pub struct Planner {
     row_ranges: Ranges,
     chooser_ranges: Ranges,
     load_ranges: Ranges,
+    access_ranges: Ranges,
+    access_given_up: Vec<u32>,
+    /// The number given last to a set of access rules.
+    next_set: u32,
     /// Places of stateful services that none has any more, while packets in flight may know of them.
     given_up: Vec<GivenUp>,
     hops: BTreeMap<IpAddr, Hop>,
@@ -83,6 +88,9 @@ impl Planner {
             row_ranges: Ranges::new(rows, ROW_GRAIN),
             chooser_ranges: all_but_the_first(CHOOSERS as u32),
             load_ranges: Ranges::new(rows, seats::LOAD_GRAIN),
+            access_ranges: all_but_the_first(ACCESS_RULES as u32),
+            access_given_up: Vec::new(),
+            next_set: 0,
             given_up: Vec::new(),
             hops: BTreeMap::new(),
             next_pool: 0,
@@ -222,6 +230,7 @@ impl Planner {
         standings: &BTreeMap<String, Standings>,
     ) -> Result<Plan, PlanError> {
         self.give_back();
+        self.give_back_access();
         let mut plan = Plan { changes: changes::between(&self.services, config), ..Plan::default() };
         let before = std::mem::take(&mut self.services);
         let excluded_before = excluded(&before);
@@ -244,6 +253,9 @@ impl Planner {
             let seat_before = before.get(&service.name).filter(|it| it.pool == placed.pool).and_then(|it| it.seat);
             let list = if seat_before.is_some() { &mut live } else { &mut plan.writes };
             list.extend(self.store_loads(image, &placed, seat_before));
+            let access_before = before.get(&service.name).and_then(|it| it.access);
+            let list = if access_before.is_some() { &mut live } else { &mut plan.writes };
+            list.extend(self.store_access(image, &placed, access_before));
             let seat = placed.seat.into_iter();
             emptied
                 .extend(seat.flat_map(|seat| died.clone().map(move |&index| Write::ClearLoads(seat.load(index), 1))));
@@ -252,11 +264,18 @@ impl Planner {
         let excluded_after = excluded(&self.services);
         let exclude = excluded_after.difference(&excluded_before).map(|&(pool, prefix)| Write::Exclude(pool, prefix));
         plan.writes.extend(exclude);
+        let (admitted, unadmitted) = access::sets(&before, &self.services);
+        plan.writes.extend(admitted);
         plan.writes.extend(self.publish(image).ok_or_else(|| self.no_perfect_hash())?);
         plan.writes.extend(live);
         plan.writes.extend(bury(dying, forget));
         plan.writes.append(&mut emptied);
         self.give_up(&before);
+        self.give_up_access(&before);
+        if !unadmitted.is_empty() {
+            plan.writes.push(Write::Grace);
+            plan.writes.extend(unadmitted);
+        }
         let include = excluded_before.difference(&excluded_after).map(|&(pool, prefix)| Write::Include(pool, prefix));
         plan.writes.extend(include);
 
@@ -355,6 +374,7 @@ impl Planner {
         let leaving = kept.map_or_else(BTreeMap::new, |placed| self.leaving(placed, table));
         let mut placed = Placed::new(service, table, pool, leaving);
         let needed = self.tables.get(table).rows();
+        placed.access = self.access_place(before, service)?;
         placed.seat = self.seat(kept.and_then(|placed| placed.seat), service, needed)?;
         for listener in &service.listeners {
             let present = kept.and_then(|placed| placed.rows.get(listener)).copied();
@@ -410,9 +430,9 @@ impl Planner {
     }
 }
 
-/// Places of choosers: 0 says that there is none.
-fn all_but_the_first(choosers: u32) -> Ranges {
-    let mut ranges = Ranges::new(choosers, 1);
+/// Places of choosers, and of access rules: 0 says that there is none.
+fn all_but_the_first(places: u32) -> Ranges {
+    let mut ranges = Ranges::new(places, 1);
     ranges.take(1).expect("there are some");
     ranges
 }

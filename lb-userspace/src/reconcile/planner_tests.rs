@@ -450,3 +450,90 @@ fn replies_follow_the_router_of_their_service_also_of_backends_that_leave() {
     let used = bench.image.reverse[half * HALF_ENTRIES..][..HALF_ENTRIES].iter().filter(|entry| entry.flags != 0);
     assert_eq!(used.map(|entry| entry.live).collect::<Vec<_>>(), [word, word], "the one that drains too");
 }
+
+/// A service with these keys, and its access rules as the packet path finds them.
+fn with_access(keys: &str) -> String {
+    file(&[("red", "192.0.2.1:80", keys, "10.0.0.1")])
+}
+
+impl Bench {
+    fn access(&self) -> Option<(u32, lb_common::abi::Access)> {
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let index = self.image.listener(address.into(), 80u16.to_be(), TCP).unwrap().access;
+        (index != 0).then(|| (index.into(), self.image.access[usize::from(index)]))
+    }
+
+    fn admissions(&self) -> Vec<(u32, String, bool)> {
+        let of_set = self.image.admissions.iter();
+        of_set.map(|((set, prefix), allowed)| (*set, prefix.to_string(), *allowed)).collect()
+    }
+}
+
+#[test]
+fn access_rules_are_there_before_the_entry_that_names_them_and_are_forgotten_after() {
+    let mut bench = Bench::new(&with_access(""));
+    assert_eq!(bench.access(), None);
+    let plan = bench.reload(&with_access("allow = [\"10.0.0.0/8\"]\ndeny = [\"10.6.0.0/16\"]"));
+    let flip = position(&plan.writes, |write| matches!(write, Write::Flip(_)));
+    let last = |what: fn(&Write) -> bool| plan.writes.iter().rposition(what).unwrap();
+    assert!(last(|write| matches!(write, Write::Admit(..))) < flip);
+    assert!(last(|write| matches!(write, Write::Access(..))) < flip);
+    assert_eq!(plan.changes, ["~ service red: access open to all → allow 1, deny 1"]);
+    let (_, entry) = bench.access().unwrap();
+    assert!(entry.refuses_others());
+    let set = entry.set();
+    assert_eq!(bench.admissions(), [(set, "10.0.0.0/8".into(), true), (set, "10.6.0.0/16".into(), false)]);
+
+    let plan = bench.reload(&with_access(""));
+    let flip = position(&plan.writes, |write| matches!(write, Write::Flip(_)));
+    let first = position(&plan.writes, |write| matches!(write, Write::Unadmit(..)));
+    assert!(plan.writes[flip..first].iter().any(|write| matches!(write, Write::Grace)));
+    assert_eq!((bench.access(), bench.admissions()), (None, vec![]));
+}
+
+#[test]
+fn another_list_of_clients_is_another_set_which_one_store_puts_in_force() {
+    let mut bench = Bench::new(&with_access("deny = [\"10.6.0.0/16\"]"));
+    let (index, before) = bench.access().unwrap();
+    let plan = bench.reload(&with_access("allow = [\"10.6.0.0/16\"]"));
+    let (same, after) = bench.access().unwrap();
+    assert_eq!(same, index);
+    assert_ne!(after.set(), before.set());
+    let change = position(&plan.writes, |write| matches!(write, Write::ChangeAccess(..)));
+    assert!(position(&plan.writes, |write| matches!(write, Write::Admit(..))) < change);
+    let gone = position(&plan.writes, |write| matches!(write, Write::Unadmit(..)));
+    assert!(plan.writes[change..gone].iter().any(|write| matches!(write, Write::Grace)));
+    assert_eq!(bench.admissions(), [(after.set(), "10.6.0.0/16".into(), true)]);
+    assert!(!plan.writes.iter().any(|write| matches!(write, Write::Half(_))), "no entry of the service changed");
+}
+
+#[test]
+fn the_buckets_of_clients_stay_until_the_limit_is_another() {
+    let limit = |rate: u32, deny: &str| {
+        with_access(&format!("rate_limit = {{ client_connections = {rate}, client_burst = 3 }}\ndeny = [{deny}]"))
+    };
+    let mut bench = Bench::new(&limit(5, ""));
+    let (_, before) = bench.access().unwrap();
+    assert_eq!((before.set(), before.client_limit), (0, lb_common::access::Limit::new(5, 3)));
+    bench.reload(&limit(5, "\"10.0.0.0/8\""));
+    let (_, denying) = bench.access().unwrap();
+    assert_eq!(denying.clients, before.clients);
+    bench.reload(&limit(6, "\"10.0.0.0/8\""));
+    let (_, after) = bench.access().unwrap();
+    assert_ne!(after.clients, before.clients);
+    assert_eq!((after.set(), after.clients >> 32), (denying.set(), 128));
+}
+
+#[test]
+fn a_place_for_access_rules_is_not_given_on_by_the_plan_that_takes_it_away() {
+    let two = |red: &str, green: &str| {
+        file(&[("red", "192.0.2.1:80", red, "10.0.0.1"), ("green", "192.0.2.2:80", green, "10.0.0.1")])
+    };
+    let rule = "deny = [\"10.6.0.0/16\"]";
+    let mut bench = Bench::new(&two(rule, ""));
+    let (first, _) = bench.access().unwrap();
+    bench.reload(&two("", rule));
+    assert_ne!(u32::from(bench.placed("green").access.unwrap().index), first);
+    bench.reload(&two(rule, rule));
+    assert_eq!(u32::from(bench.placed("red").access.unwrap().index), first);
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use lb_common::abi::{Chooser, Displacements, Load, Reverse, Root, Row, Service};
+use lb_common::abi::{Access, Chooser, Displacements, Load, Reverse, Root, Row, Service};
 use lb_common::connection::Counted;
 
 /// One change to the tables.
@@ -28,6 +28,14 @@ pub enum Write {
     Exclude(u32, IpNet),
     /// Takes that back.
     Include(u32, IpNet),
+    /// Says whether the clients of a prefix may come, in a set that no packet asks yet.
+    Admit(u32, IpNet, bool),
+    /// Forgets what a set that no packet asks any more says of a prefix.
+    Unadmit(u32, IpNet),
+    /// Writes which clients may come to a service that no packet asks yet.
+    Access(u32, Access),
+    /// Replaces which clients may come to one that packets ask: one store a word. When its bucket is full again stays.
+    ChangeAccess(u32, Access),
     /// Writes who chooses in a stateful service that no packet can reach yet.
     Chooser(u32, Chooser),
     /// Replaces who chooses in one that packets reach: one store a word. Whose turn it is stays.

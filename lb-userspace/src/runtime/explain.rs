@@ -47,6 +47,14 @@ pub fn explain(
             let counted = Counted { active: active_count, inactive: inactive_count };
             tables.loads.get_mut().insert(load, (counted, full != 0));
         }
+        for place in controller.planner().services().values().filter_map(|placed| placed.access) {
+            let due = dataplane.service_bucket(place.index).unwrap_or(0);
+            tables.service_buckets.get_mut().insert(place.index.into(), due);
+        }
+        tables.client_buckets.get_mut().extend(controller.image().access.iter().filter_map(|access| {
+            let client = access.client_key(query.from.ip().into());
+            (!access.client_limit.is_none()).then_some((client, dataplane.client_bucket(&client)?))
+        }));
         for seat in controller.planner().services().values().filter_map(|placed| placed.seat) {
             let turn = dataplane.choosers().turn(seat.chooser).unwrap_or(0);
             tables.turns.get_mut().insert(seat.chooser, turn);

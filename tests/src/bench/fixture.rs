@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::Context as _;
 use fairway::reconcile::half;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Reverse, Root, Row, Service, method, row_state, service_flags};
+use ipnet::{IpNet, Ipv4Net};
+use lb_common::abi::{Access, Reverse, Root, Row, Service, method, row_state, service_flags};
+use lb_common::access::Limit;
 use lb_common::slot::Slot;
 
 use super::traffic::{SERVICE_PORT, SERVICE4, SERVICE6};
@@ -32,6 +34,10 @@ pub enum Fixture {
     Unsettled,
     /// The same by `nat`.
     Nat,
+    /// As `Direct`, and the service lets clients of a thousand networks in, the bench's among them.
+    Allowing,
+    /// As `Direct`, and the service lets in more new connections of all and of each client than the bench has.
+    Limited,
     /// So many TCP services, `direct`, whose pools are alike and share a lookup table.
     SharedTable(u32),
     /// So many TCP services, `direct`, each with a lookup table of its own.
@@ -45,6 +51,7 @@ pub struct Tables {
     reverse: Vec<Reverse>,
     rows: Vec<Row>,
     slots: Vec<u32>,
+    access: Vec<Write>,
 }
 
 impl Fixture {
@@ -55,6 +62,11 @@ impl Fixture {
             Self::Floor(_) => {}
             Self::Direct => tables.one_service(method::DIRECT, settled),
             Self::Unsettled => tables.one_service(method::DIRECT, unsettled),
+            Self::Allowing | Self::Limited => {
+                tables.one_service(method::DIRECT, settled);
+                tables.services.iter_mut().for_each(|service| service.access = 1);
+                tables.access = if self == Self::Allowing { allowing() } else { limited() };
+            }
             Self::Nat => tables.one_service(method::NAT, settled),
             Self::SharedTable(count) => {
                 tables.table(settled);
@@ -88,6 +100,7 @@ impl Tables {
         let half = half::publish(&Root::default(), &self.services, &self.reverse).context("too many services")?;
         let mut writes = vec![Write::Slots(0, self.slots)];
         writes.extend((0..).zip(self.rows).map(|(index, row)| Write::Row(index, row)));
+        writes.extend(self.access);
         writes.extend(half);
         Ok(writes)
     }
@@ -152,6 +165,23 @@ impl Tables {
             });
         }
     }
+}
+
+/// Access rules that let in whom the bench sends, whose address many networks share bits with.
+fn allowing() -> Vec<Write> {
+    let network =
+        |n: u32| IpNet::from(Ipv4Net::new(Ipv4Addr::from(0xc612_0000 + n * 64), 26).expect("26 is no more than 32"));
+    let entry = Access { prefixes: Access::pair(1, 1), ..Access::default() };
+    let everybody = IpNet::from(Ipv4Net::default());
+    let admitted = (1..1000).map(network).chain([everybody]).map(|network| Write::Admit(1, network, true));
+    admitted.chain([Write::Access(1, entry)]).collect()
+}
+
+fn limited() -> Vec<Write> {
+    // A token a nanosecond: what is measured is the taking.
+    let limit = Limit { interval: 1, tolerance: u64::MAX / 2 };
+    let clients = Access::pair(1, 128);
+    vec![Write::Access(1, Access { limit, clients, client_limit: limit, ..Access::default() })]
 }
 
 fn nth(service: u32) -> IpAddr {

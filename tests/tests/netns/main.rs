@@ -6,6 +6,7 @@
 
 use fairway_tests::harness;
 
+mod access;
 mod attachment;
 mod check_promise;
 mod checks;

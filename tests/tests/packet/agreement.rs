@@ -45,6 +45,7 @@ fn both_homes_agree_on_random_packets() {
         native.handed_over.borrow_mut().clear();
         forget(&mut kernel);
         native.connections.borrow_mut().clear();
+        native.client_buckets.borrow_mut().clear();
         for write in world::resting() {
             native.apply(&write);
             kernel.maps.apply(&write).expect("a write");

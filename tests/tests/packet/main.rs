@@ -1,5 +1,6 @@
 //! The packet path, packet by packet, in both homes: natively and in the kernel by test runs, from the same cases.
 
+mod access;
 mod agreement;
 mod build;
 mod check;
@@ -28,6 +29,7 @@ const CASES: usize = 350;
 #[test]
 fn there_are_as_many_cases_as_there_should_be() {
     let subjects = [
+        ("access", access::cases()),
         ("clients", clients::cases()),
         ("cuts", cuts::cases()),
         ("direct", direct::cases()),

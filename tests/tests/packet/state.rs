@@ -193,6 +193,8 @@ pub fn forget(kernel: &mut Kernel) {
     clear(&mut maps.udp_flows_v6);
     clear(&mut maps.connections_v4);
     clear(&mut maps.connections_v6);
+    let clients: Vec<_> = maps.buckets.keys().collect::<Result<_, _>>().expect("nobody else writes");
+    clients.iter().for_each(|key| maps.buckets.remove(key).expect("it was there"));
     let fragments: Vec<_> = kernel.fragments.keys().collect::<Result<_, _>>().expect("nobody else writes");
     for key in fragments {
         kernel.fragments.remove(&key).expect("it was there");

@@ -7,10 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fairway::reconcile::half::publish;
 use fairway::reconcile::write::Write;
+use ipnet::IpNet;
 use lb_common::abi::{
-    ALWAYS_LIVE, Chooser, Load, ProbeTarget, Reverse, Root, Row, Service, method, root_flags, row_state, selection_key,
-    service_flags,
+    ALWAYS_LIVE, Access, Chooser, Load, ProbeTarget, Reverse, Root, Row, Service, method, root_flags, row_state,
+    selection_key, service_flags,
 };
+use lb_common::access::Limit;
+use lb_common::flow::SECOND;
 use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::ethernet::Exit;
 use lb_common::path::Route;
@@ -79,21 +82,31 @@ pub mod port {
     pub const BY_CLIENT_TOO: u16 = 107;
     /// Sixteen slots, each with a backend of its own; asked for the client's address and port.
     pub const BY_CLIENT_AND_PORT: u16 = 110;
+    /// Clients of `198.51.100.0/24` or `2001:db8:1::/64` may come, but not [`super::client::SAME_SIDE`], and no others.
+    pub const ALLOWS: u16 = 114;
+    /// Translated to [`BACKEND`]; all but clients of these networks may come, and of these [`super::client::FAR`].
+    pub const DENIES: u16 = 115;
+    /// Two connections may begin, and no more for hours.
+    pub const LIMITED: u16 = 116;
+    /// The same, of each client, which is a network as above.
+    pub const CLIENT_LIMITED: u16 = 117;
     /// Those from here on choose by a rule; their lookup tables say backend 1, and backend 2 is dead.
-    pub const STATEFUL: u16 = 114;
-    pub const TURNS: u16 = 114;
-    pub const WEIGHTED_TURNS: u16 = 115;
-    pub const LEAST: u16 = 116;
-    pub const WEIGHTED_LEAST: u16 = 117;
-    pub const DELAY: u16 = 118;
-    pub const NEVER_QUEUE: u16 = 119;
-    pub const FAILOVER: u16 = 120;
-    pub const OVERFLOW: u16 = 121;
+    pub const STATEFUL: u16 = 118;
+    pub const TURNS: u16 = 118;
+    pub const WEIGHTED_TURNS: u16 = 119;
+    pub const LEAST: u16 = 120;
+    pub const WEIGHTED_LEAST: u16 = 121;
+    pub const DELAY: u16 = 122;
+    pub const NEVER_QUEUE: u16 = 123;
+    pub const FAILOVER: u16 = 124;
+    pub const OVERFLOW: u16 = 125;
     /// It had a rule and has none any more.
-    pub const NO_RULE: u16 = 122;
+    pub const NO_RULE: u16 = 126;
     /// Translated to [`BACKEND`].
-    pub const NAT_TURNS: u16 = 123;
-    pub const END: u16 = 124;
+    pub const NAT_TURNS: u16 = 127;
+    /// By turns; two connections of a client may begin, three of all.
+    pub const LIMITED_TURNS: u16 = 128;
+    pub const END: u16 = 129;
     /// The exact port of an address that has a wildcard listener too.
     pub const EXACT: u16 = 443;
     /// What translated backends listen on.
@@ -196,6 +209,22 @@ impl Flavour {
         self.chooser(port) * WEIGHTS.len() as u32 + u32::from(backend)
     }
 
+    /// The access rules of the service at `port`; none, 0, for others.
+    pub fn access(self, port: u16) -> u16 {
+        let copy = u16::from(!self.v4) * 2 + u16::from(!self.tcp);
+        match port {
+            port::ALLOWS..=port::CLIENT_LIMITED => copy * 5 + 1 + (port - port::ALLOWS),
+            port::LIMITED_TURNS => copy * 5 + 5,
+            _ => 0,
+        }
+    }
+
+    /// The network of all clients but a few.
+    pub fn clients(self) -> IpNet {
+        let prefix = if self.v4 { 24 } else { 64 };
+        IpNet::new(self.client(0), prefix).expect("a length of the family")
+    }
+
     /// The row of a backend of the service at `port`.
     pub fn row(self, port: u16, backend: u16) -> u32 {
         let copy = u32::from(!self.v4) * 2 + u32::from(!self.tcp);
@@ -289,8 +318,8 @@ pub fn probes() -> Vec<(Kind, u16, u32, ProbeTarget)> {
 /// Rows and slots as they are between cases.
 pub fn resting() -> Vec<Write> {
     let rests = |write: &Write| {
-        use Write::{Chooser, ClearLoads, Load, Row, Slots};
-        matches!(write, Row(..) | Slots(..) | Chooser(..) | ClearLoads(..) | Load(..))
+        use Write::{Access, Chooser, ClearLoads, Load, Row, Slots};
+        matches!(write, Row(..) | Slots(..) | Access(..) | Chooser(..) | ClearLoads(..) | Load(..))
     };
     writes().into_iter().filter(rests).collect()
 }
@@ -342,6 +371,7 @@ impl Builder {
         let (key, key_prefix) = selection_key(flavour, port);
         let keyed = if key_prefix == 0 { 0 } else { service_flags::KEYED };
         self.chooser(flavour, port);
+        self.access(flavour, port);
         let drop = if port == port::EMPTY_DROP { service_flags::DROP_WITHOUT_BACKEND } else { 0 };
         self.services.push(Service {
             address: address.into(),
@@ -358,8 +388,39 @@ impl Builder {
             key,
             key_prefix,
             chooser: flavour.chooser(port),
+            access: flavour.access(port),
             ..Service::default()
         });
+    }
+
+    /// Writes which clients may come, and how often.
+    fn access(&mut self, flavour: Flavour, port: u16) {
+        let index = u32::from(flavour.access(port));
+        if index == 0 {
+            return;
+        }
+        let one = |n| IpNet::from(flavour.client(n));
+        let admissions = match port {
+            port::ALLOWS => vec![(flavour.clients(), true), (one(client::SAME_SIDE), false)],
+            port::DENIES => vec![(flavour.clients(), false), (one(client::FAR), true)],
+            _ => vec![],
+        };
+        let [limit, client_limit] = match port {
+            port::LIMITED => [tokens(2), Limit::default()],
+            port::CLIENT_LIMITED => [Limit::default(), tokens(2)],
+            port::LIMITED_TURNS => [tokens(3), tokens(2)],
+            _ => [Limit::default(); 2],
+        };
+        let set = if admissions.is_empty() { 0 } else { index };
+        let access = Access {
+            prefixes: Access::pair(set, u32::from(port == port::ALLOWS)),
+            limit,
+            clients: Access::pair(index, if flavour.v4 { 96 + 24 } else { 64 }),
+            client_limit,
+            ..Access::default()
+        };
+        self.writes.extend(admissions.into_iter().map(|(prefix, allowed)| Write::Admit(set, prefix, allowed)));
+        self.writes.push(Write::Access(index, access));
     }
 
     /// Writes who chooses, and what backends may take.
@@ -411,9 +472,15 @@ impl Builder {
     }
 }
 
+/// So many at once, and then one an hour.
+fn tokens(count: u64) -> Limit {
+    const HOUR: u64 = 3600 * SECOND;
+    Limit { interval: HOUR, tolerance: HOUR * (count - 1) }
+}
+
 fn rule_of(port: u16) -> Option<Rule> {
     Some(match port {
-        port::TURNS | port::NAT_TURNS => Rule::RoundRobin,
+        port::TURNS | port::NAT_TURNS | port::LIMITED_TURNS => Rule::RoundRobin,
         port::WEIGHTED_TURNS => Rule::WeightedRoundRobin,
         port::LEAST => Rule::LeastConnection,
         port::WEIGHTED_LEAST => Rule::WeightedLeastConnection,
@@ -427,7 +494,7 @@ fn rule_of(port: u16) -> Option<Rule> {
 
 /// What is not one slot's word and four rows.
 fn is_special(port: u16) -> bool {
-    (port::OTHERS..port::DRAINED).contains(&port) || (port::BY_CLIENT..port::STATEFUL).contains(&port)
+    (port::OTHERS..port::DRAINED).contains(&port) || (port::BY_CLIENT..port::ALLOWS).contains(&port)
 }
 
 fn selection_key(flavour: Flavour, port: u16) -> (u8, u8) {
@@ -460,7 +527,8 @@ fn method_of(port: u16, backend: u16) -> u8 {
         | port::NAT_EXCLUDED
         | port::NAT_UNSETTLED
         | port::FOLLOWS_NAT
-        | port::NAT_TURNS => method::NAT,
+        | port::NAT_TURNS
+        | port::DENIES => method::NAT,
         port::OTHERS if backend == 2 => method::NAT,
         port::LOCAL => method::LOCAL,
         port::NO_METHOD => method::NONE,

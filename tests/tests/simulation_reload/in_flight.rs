@@ -7,8 +7,10 @@ use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use lb_common::abi::{
-    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service,
+    Access, BucketKey, Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root,
+    Row, Service,
 };
+use lb_common::access::Limit;
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
@@ -39,6 +41,8 @@ impl Replaced {
             Write::Slots(..) | Write::Row(..) | Write::RowMac(..) | Write::RowState(..) => {}
             Write::Half(_) | Write::Exclude(..) | Write::Include(..) | Write::Forget(_) => {}
             Write::Chooser(..) | Write::ChangeChooser(..) | Write::RestartTurns(_) | Write::Recount(..) => {}
+            // Sets of prefixes have a number of their own each, and the simulated services have no rules.
+            Write::Admit(..) | Write::Unadmit(..) | Write::Access(..) | Write::ChangeAccess(..) => {}
             Write::ClearLoads(..) | Write::MoveLoads { .. } | Write::Load(..) => {}
         }
     }
@@ -124,6 +128,22 @@ impl Tables for InFlight<'_> {
 
     fn note_refusal(&self, slot: u32, now: u64) {
         self.tables.note_refusal(slot, now);
+    }
+
+    fn access(&self, index: u32) -> Option<Access> {
+        self.tables.access(index)
+    }
+
+    fn prefix_admission(&self, set: u32, client: Address) -> Option<u32> {
+        self.tables.prefix_admission(set, client)
+    }
+
+    fn take_of_service(&self, access: u32, limit: Limit, now: u64) -> bool {
+        self.tables.take_of_service(access, limit, now)
+    }
+
+    fn take_of_client(&self, client: &BucketKey, limit: Limit, now: u64) -> bool {
+        self.tables.take_of_client(client, limit, now)
     }
 
     fn chooser(&self, index: u32) -> Option<Chooser> {

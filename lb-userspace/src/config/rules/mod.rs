@@ -2,6 +2,7 @@
 //! draft that reports all of its violations. Here those over the whole file; `service` has those within one service,
 //! `nat` the one that keeps replies unambiguous, `vrrp` those over virtual routers.
 
+mod access;
 mod check;
 mod nat;
 mod scheduling;
@@ -29,7 +30,9 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems) {
         service::check(service, problems);
         check::check(service, problems);
         scheduling::check(service, problems);
+        access::check(service, problems);
     }
+    access::within_table(&draft.services, problems);
     vrrp::check(draft, problems);
 }
 

@@ -278,6 +278,7 @@ fn default_service() -> Service {
         udp: UdpMode::Stateless,
         on_no_backend: OnNoBackend::Pass,
         nat_exclude: vec![],
+        access: Access::default(),
         lookup_table_size: 16_384,
         checks: vec![],
         quorum: 1,

@@ -172,6 +172,30 @@ fn values_that_do_not_go_together_are_told_with_both_places() {
         ("$lookup_table_size = 64\n$one", "FW0201 5:21"),
         ("$nat_exclude = [\"10.0.0.0/8\"]\n$one", "FW0205 5:16"),
         ("$udp = \"flows\"\n$one", "FW0205 5:7"),
+        // Access rules.
+        ("$allow = [\"10.0.0.0/8\"]\ndeny = [\"10.6.0.0/16\", \"0.0.0.0/0\"]\n$one", ""),
+        ("$allow = [\"10.0.0.0/8\"]\ndeny = [\"10.0.0.0/8\"]\n$one", "FW0142 6:9"),
+        ("$deny = [\"10.0.0.1\", \"10.0.0.1/32\"]\n$one", "FW0142 5:21"),
+        ("$allow = [\"2001:db8::/32\"]\n$one", "FW0106 5:10"),
+        ("$deny = [\"10.0.0.0/8\", \"2001:db8::/32\"]\n$one", "FW0106 5:23"),
+        ("$deny = [\"10.0.0.1/8\"]\n$one", "FW0005 5:9"),
+        ("$deny = \"10.0.0.0/8\"\n$one", "FW0003 5:8"),
+        ("$rate_limit = { connections = 10, client_connections = 5, client_burst = 7, prefix_v4 = 24 }\n$one", ""),
+        ("$rate_limit = {}\n$one", "FW0143 5:14"),
+        ("$rate_limit = { burst = 10 }\n$one", "FW0143 5:14"),
+        ("$rate_limit = { connections = 0 }\n$one", "FW0006 5:30"),
+        ("$rate_limit = { connections = 5, client_burst = 10 }\n$one", "FW0205 5:48"),
+        ("$rate_limit = { connections = 5, prefix_v6 = 56 }\n$one", "FW0205 5:45"),
+        ("$rate_limit = { client_connections = 5, burst = 10 }\n$one", "FW0205 5:48"),
+        ("$rate_limit = { rate = 5 }\n$one", "FW0143 5:14 FW0002 5:16"),
+        (
+            "[[service]]\nname = \"a\"\nlisten = [\"udp://203.0.113.10:53\"]\nrate_limit = { connections = 5 }\n$one",
+            "FW0144 5:14",
+        ),
+        (
+            "[[service]]\nname = \"a\"\nlisten = [\"udp://203.0.113.10:53\"]\nrate_limit = { connections = 5 }\nscheduler = \"rr\"\n$one",
+            "",
+        ),
     ]);
     check(&format!("{WEB}{ONE}"), "FW0101 1:1");
     check(&format!("[dataplane]\ninterfaces = []\n{WEB}{ONE}"), "FW0101 2:14");

@@ -87,6 +87,7 @@ fn service() -> ServiceStatus {
         listeners: vec!["tcp://203.0.113.10:80".to_owned(), "tcp://203.0.113.10:443".to_owned()],
         forwarding: "direct".to_owned(),
         scheduler: "maglev".to_owned(),
+        access: "deny 1".to_owned(),
         lookup_table_size: 16_384,
         lookup_table_hash: "ffffffffffffffff".to_owned(),
         unsettled_slots: 12,

@@ -8,8 +8,10 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use ipnet::IpNet;
 use lb_common::abi::{
-    Counters, Displacements, ExcludeKey, HALF_ENTRIES, ProbeTarget, Reverse, Root, Row, Service, Signs,
+    Access, BucketKey, Counters, Displacements, HALF_ENTRIES, PrefixKey, ProbeTarget, Reverse, Root, Row, Service,
+    Signs, admission,
 };
+use lb_common::access::Limit;
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS, Reason, UNRECORDED};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
@@ -33,6 +35,8 @@ pub struct Maps {
     signs: MappedArray<Signs>,
     reasons: PerCpuArray<MapData, u64>,
     exclude: LpmTrie<MapData, [u8; 20], u32>,
+    access: MappedArray<Access>,
+    admissions: LpmTrie<MapData, [u8; 20], u32>,
     vlans: HashMap<MapData, u32, [u32; 3]>,
     /// Whether this node is live, by virtual router. No [`Write`] changes them.
     pub live_words: LiveWords,
@@ -50,6 +54,8 @@ pub struct Maps {
     pub connections_v4: FlowTable<16>,
     /// Flows of stateful services, IPv6.
     pub connections_v6: FlowTable<40>,
+    /// When the buckets of clients are full again. No [`Write`] changes them.
+    pub buckets: HashMap<MapData, [u8; 24], u64>,
     /// Whom probes ask, and from where: taken by who steers them.
     pub probes: Option<ProbeTables>,
     /// Frames that wait for a neighbour; taken by who sends them.
@@ -77,6 +83,9 @@ impl Maps {
             signs: mapped(ebpf, "SIGNS")?,
             reasons: take(ebpf, "REASONS")?,
             exclude: take(ebpf, "NAT_EXCLUDE")?,
+            access: mapped(ebpf, "ACCESS")?,
+            admissions: take(ebpf, "ACCESS_PREFIXES")?,
+            buckets: take(ebpf, "BUCKETS")?,
             vlans: take(ebpf, "VLANS")?,
             live_words: LiveWords::of_object(array(ebpf, "LIVE_WORDS")?)?,
             flows_v4: FlowTable::new(raw(ebpf, "FLOWS_V4")?)?,
@@ -107,11 +116,21 @@ impl Maps {
             Write::Half(half) => self.half(half),
             Write::Flip(root) => self.flip(root),
             Write::Exclude(number, prefix) => {
-                self.exclude.insert(&exclude_key(*number, *prefix), 1, 0).context("excluding a prefix from translation")
+                self.exclude.insert(&prefix_key(*number, *prefix), 1, 0).context("excluding a prefix from translation")
             }
             Write::Include(number, prefix) => {
-                self.exclude.remove(&exclude_key(*number, *prefix)).context("including a prefix in translation")
+                self.exclude.remove(&prefix_key(*number, *prefix)).context("including a prefix in translation")
             }
+            Write::Admit(set, prefix, allowed) => {
+                let admission = if *allowed { admission::ALLOWED } else { admission::DENIED };
+                let key = prefix_key(*set, *prefix);
+                self.admissions.insert(&key, admission, 0).context("noting whether clients of a prefix may come")
+            }
+            Write::Unadmit(set, prefix) => {
+                self.admissions.remove(&prefix_key(*set, *prefix)).context("forgetting a prefix of clients")
+            }
+            Write::Access(index, access) => self.access.write(*index as usize, *access),
+            Write::ChangeAccess(index, access) => self.change_access(*index as usize, access),
             Write::Chooser(index, chooser) => self.choosers.write(*index, *chooser),
             Write::ChangeChooser(index, chooser) => self.choosers.change(*index, chooser),
             Write::RestartTurns(index) => self.choosers.restart_turns(*index),
@@ -206,6 +225,36 @@ impl Maps {
         self.vlans.insert(interface, [below, tags_wire[0], tags_wire[1]], 0).context("noting a VLAN interface")
     }
 
+    fn change_access(&self, at: usize, access: &Access) -> anyhow::Result<()> {
+        const LIMIT: usize = offset_of!(Access, limit);
+        const CLIENT_LIMIT: usize = offset_of!(Access, client_limit);
+        let Access { prefixes, limit, clients, client_limit, .. } = access;
+        if self.access.read(at)?.limit != *limit {
+            // Under another limit it says nothing.
+            self.access.store_u64(at, offset_of!(Access, due), 0)?;
+        }
+        // The one's rate with the other's burst, for a moment, is a limit too.
+        self.access.store_u64(at, LIMIT + offset_of!(Limit, tolerance), limit.tolerance)?;
+        self.access.store_u64(at, LIMIT + offset_of!(Limit, interval), limit.interval)?;
+        self.access.store_u64(at, offset_of!(Access, clients), *clients)?;
+        self.access.store_u64(at, CLIENT_LIMIT + offset_of!(Limit, tolerance), client_limit.tolerance)?;
+        self.access.store_u64(at, CLIENT_LIMIT + offset_of!(Limit, interval), client_limit.interval)?;
+        self.access.store_u64(at, offset_of!(Access, prefixes), *prefixes)
+    }
+
+    /// When the bucket of a client is full again; `None` if nothing is known of it.
+    pub fn client_bucket(&self, client: &BucketKey) -> Option<u64> {
+        self.buckets.get(&zerocopy::transmute!(*client), 0).ok()
+    }
+
+    /// When the bucket of a service is full again, by its access rules, in coarse monotonic nanoseconds.
+    ///
+    /// # Errors
+    /// When there are no such rules.
+    pub fn service_bucket(&self, access: u32) -> anyhow::Result<u64> {
+        self.access.load_u64(access as usize, offset_of!(Access, due))
+    }
+
     fn slot(&self, index: u32, word: u32) -> anyhow::Result<()> {
         let (element, offset) = slot_place(index);
         self.slots.store_u32(element, offset, word)
@@ -239,12 +288,12 @@ fn slot_place(index: u32) -> (usize, usize) {
 }
 
 /// The key of a prefix: its number in front, so that prefixes of different services never meet.
-fn exclude_key(number: u32, prefix: IpNet) -> Key<[u8; 20]> {
+fn prefix_key(number: u32, prefix: IpNet) -> Key<[u8; 20]> {
     let length = match prefix {
         IpNet::V4(v4) => 96 + u32::from(v4.prefix_len()),
         IpNet::V6(v6) => u32::from(v6.prefix_len()),
     };
-    let key = ExcludeKey { exclude: number.to_be_bytes(), address: Address::from(prefix.network()).octets() };
+    let key = PrefixKey { set: number.to_be_bytes(), address: Address::from(prefix.network()).octets() };
     Key::new(32 + length, zerocopy::transmute!(key))
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
-use lb_common::abi::{FlowKey6, Record};
+use lb_common::abi::{BucketKey, FlowKey6, Record};
 use lb_common::counters::{Fate, Reason};
 use tokio::sync::mpsc;
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -178,6 +178,19 @@ impl Dataplane {
     /// Who chooses in stateful services, and what their backends have.
     pub fn choosers(&self) -> &Choosers {
         &self.maps.choosers
+    }
+
+    /// When the bucket of a service is full again, by its access rules, in coarse monotonic nanoseconds.
+    ///
+    /// # Errors
+    /// When there are no such rules.
+    pub fn service_bucket(&self, access: u16) -> anyhow::Result<u64> {
+        self.maps.service_bucket(access.into())
+    }
+
+    /// When the bucket of a client is; `None` if nothing is known of it.
+    pub fn client_bucket(&self, client: &BucketKey) -> Option<u64> {
+        self.maps.client_bucket(client)
     }
 
     /// The record of a flow of a stateful service, if there is one.

@@ -94,7 +94,8 @@ impl Planner {
             let live = self.live_word(&placed.config);
             for (listener, &(first_row, _)) in &placed.rows {
                 let chooser = placed.seat.map(|seat| seat.chooser);
-                let place = Place { first_slot: table.first_slot, first_row, pool: placed.pool, live, chooser };
+                let access = placed.access.map(|it| it.index);
+                let place = Place { first_slot: table.first_slot, first_row, pool: placed.pool, live, chooser, access };
                 services.push(entries::service(&placed.config, listener, place, &self.seed));
                 // A backend of which the table knows nothing has no row, and no signs are counted for it.
                 let row = |backend: &Backend| {
