@@ -5,8 +5,9 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::access::Limit;
 use crate::address::Address;
-use crate::limits::{LIVE_WORDS, PROBE_TARGETS};
+use crate::limits::{LIVE_WORDS, PROBE_TARGETS, SOURCE_ADDRESSES};
 
 /// Where a look-up starts: which half of the service tables is live, and what it holds. One element.
 #[repr(C)]
@@ -87,8 +88,8 @@ pub struct Service {
     pub key: u8,
     /// Leading bits of the hashed address that count, of its sixteen octets: 96 more than an IPv4 prefix has.
     pub key_prefix: u8,
-    /// Reserved, zero.
-    pub reserved0: [u8; 2],
+    /// Which clients may come, and how often: the index of an [`Access`]; 0: all, always.
+    pub access: u16,
     /// Who chooses backends for new flows, which are recorded: the index of a [`Chooser`]; 0: the lookup table says.
     pub chooser: u32,
     /// Reserved, zero.
@@ -110,6 +111,8 @@ pub mod service_flags {
     pub const ADDRESS: u8 = 1 << 3;
     /// Not the whole flow is hashed: see [`super::Service::key`].
     pub const KEYED: u8 = 1 << 4;
+    /// A backend is chosen for each UDP datagram by itself, and nothing recorded.
+    pub const ONE_PACKET: u8 = 1 << 5;
 }
 
 /// Bits of [`Service::key`].
@@ -143,8 +146,10 @@ pub struct Row {
     pub port_wire: u16,
     /// One of [`method`].
     pub method: u8,
+    /// What `tunnel` puts in front of packets: bits of [`encapsulation`].
+    pub encapsulation: u8,
     /// Reserved, zero.
-    pub reserved: [u8; 17],
+    pub reserved: [u8; 16],
 }
 
 /// Bits of [`Row::state`].
@@ -163,6 +168,46 @@ pub mod method {
     pub const NAT: u8 = 2;
     /// The backend is this host: pass the packet up.
     pub const LOCAL: u8 = 3;
+    /// As `NAT`, and the translation of each flow is recorded: replies do not tell by their source alone whose they are.
+    pub const RECORDED_NAT: u8 = 5;
+    /// Rewrite both ends, and record it: replies come back whatever the backend's routes are.
+    pub const FULL_NAT: u8 = 6;
+    /// Put the packet into another (LVS: tunnelling): see [`super::Tunnel`].
+    pub const TUNNEL: u8 = 4;
+}
+
+/// What a `tunnel` row's packets are put into: half a cache line, at the row's index. The outer destination is the row's address.
+///
+/// `room` is stored by itself when the path's MTU changes. Everything else is written before the row is published.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Tunnel {
+    /// The outer source address; bits that flows differ in are zero.
+    pub source: Address,
+    /// Bits of the source address's low half that differ from flow to flow.
+    pub spread: u64,
+    /// Octets of the longest IP packet that fits.
+    pub room: u32,
+    /// The sum of what is always the same in an outer IPv4 header, folded.
+    pub sum: u16,
+    /// The outer UDP destination port, of encapsulations that have one.
+    pub port_wire: u16,
+}
+
+/// Bits of [`Row::encapsulation`].
+pub mod encapsulation {
+    /// IP in IP: nothing between the headers.
+    pub const IPIP: u8 = 0;
+    /// UDP, and a GUE header.
+    pub const GUE: u8 = 1;
+    /// UDP.
+    pub const FOU: u8 = 2;
+    /// A GRE header.
+    pub const GRE: u8 = 3;
+    /// Those that say what is between the headers.
+    pub const KIND: u8 = 3;
+    /// The outer header is IPv4.
+    pub const V4: u8 = 1 << 2;
 }
 
 /// What a reply from a translated backend is turned back into.
@@ -179,7 +224,7 @@ pub struct Reverse {
     pub service_port_wire: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Bits of [`service_flags`]; only `USED`.
+    /// Bits of [`reverse_flags`].
     pub flags: u8,
     /// Reserved, zero.
     pub reserved0: [u8; 2],
@@ -191,6 +236,53 @@ pub struct Reverse {
     pub row: u32,
     /// Reserved, zero.
     pub reserved: [u32; 3],
+}
+
+/// Bits of [`Reverse::flags`].
+pub mod reverse_flags {
+    /// The entry is in use.
+    pub const USED: u8 = 1;
+    /// Whose a reply is, its flow's [`super::Translation`] says.
+    pub const RECORDED: u8 = 1 << 1;
+    /// What has none is not translated. Without it that is turned back into `service`.
+    pub const RECORDED_ONLY: u8 = 1 << 2;
+}
+
+/// What the packets of a translated flow become, of one direction; each flow has two, and the other's key is what the packets of
+/// this one turned round become.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Translation {
+    /// Coarse monotonic time of the last packet of this direction, in nanoseconds.
+    pub last_seen: u64,
+    /// The source address that they get.
+    pub source: Address,
+    /// The destination address that they get.
+    pub destination: Address,
+    /// The ports that they get, source first, as they lie in a packet.
+    pub ports_wire: u32,
+    /// The live word of the service; see [`Service::live`].
+    pub live: u16,
+    /// One of [`connection_state`], as the client's packets say; 0: this is the way back to the client.
+    pub state: u16,
+}
+
+/// The addresses and ports that full NAT gives flows as their source. Two elements: one for each half of the service tables.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Sources {
+    /// Addresses in use of `v4`.
+    pub v4_count: u32,
+    /// Addresses in use of `v6`.
+    pub v6_count: u32,
+    /// The first port that may be given, in host order.
+    pub first_port: u32,
+    /// How many there are.
+    pub ports: u32,
+    /// IPv4 addresses.
+    pub v4: [Address; SOURCE_ADDRESSES],
+    /// IPv6 addresses.
+    pub v6: [Address; SOURCE_ADDRESSES],
 }
 
 /// What one CPU has counted for one row.
@@ -324,8 +416,12 @@ pub struct Chooser {
     pub rule: u32,
     /// For how long a connection is remembered that the client has ended, in seconds.
     pub fin_timeout: u32,
+    /// For how long a client is remembered that has no connection any more, in seconds; 0: clients are not.
+    pub persistence: u32,
     /// Reserved, zero.
-    pub reserved: [u64; 4],
+    pub reserved0: u32,
+    /// Reserved, zero.
+    pub reserved: [u64; 3],
 }
 
 impl Chooser {
@@ -414,6 +510,34 @@ impl Load {
     }
 }
 
+/// A destination of a pool, for which rules of locality remember backends ([`crate::scheduler::locality::Servers`]).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Destination {
+    /// The service's address that flows go to.
+    pub address: Address,
+    /// The pool whose backends these are.
+    pub pool: u64,
+}
+
+/// A client of a pool, for which a backend is remembered: one address, or the network that counts as one client.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ClientKey {
+    /// The leading bits of its address, the others zero.
+    pub address: Address,
+    /// The pool whose backend this is.
+    pub pool: u64,
+}
+
+impl ClientKey {
+    /// Of a client of a service.
+    #[inline(always)]
+    pub fn of(service: &Service, address: Address) -> Self {
+        Self { address: address.prefix(service.key_prefix), pool: service.pool as u64 }
+    }
+}
+
 /// The fragment table's key: what all fragments of one datagram share (RFC 791, RFC 8200 section 4.5).
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -432,9 +556,11 @@ pub struct FragmentKey {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct FragmentEntry {
-    /// The address that a reply's source becomes (`REPLY`).
+    /// The address that its source becomes (all but `REQUEST`).
     pub address: Address,
-    /// The row that a request goes to (`REQUEST`).
+    /// The address that its destination becomes (`RECORDED_…`).
+    pub destination: Address,
+    /// The row that a request goes to (`REQUEST`, `RECORDED_REQUEST`).
     pub row: u32,
     /// One of [`fragment_kind`].
     pub kind: u16,
@@ -450,16 +576,87 @@ pub mod fragment_kind {
     pub const REQUEST: u16 = 2;
     /// The datagram is a translated backend's reply.
     pub const REPLY: u16 = 3;
+    /// As `REQUEST`, and both ends are rewritten.
+    pub const RECORDED_REQUEST: u16 = 4;
+    /// As `REPLY`, and both ends are rewritten.
+    pub const RECORDED_REPLY: u16 = 5;
 }
 
-/// The key of the longest-prefix table of destinations whose replies are left alone.
+/// The key of the longest-prefix tables: of destinations whose replies are left alone, and of clients that may come or not.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct ExcludeKey {
-    /// [`Reverse::exclude`], big-endian so that the prefix starts with it.
-    pub exclude: [u8; 4],
-    /// The destination's octets.
+pub struct PrefixKey {
+    /// Whose prefixes: [`Reverse::exclude`], or [`Access::set`]. Big-endian, since the prefix starts with it.
+    pub set: [u8; 4],
+    /// The octets of the address.
     pub address: [u8; 16],
+}
+
+/// Which clients may come to a service, and how often, for all of its listeners. One cache line.
+///
+/// Each field is stored by itself, while packets flow. A new set of prefixes, or of buckets of clients, has a new number, so that
+/// one store replaces the whole of it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Access {
+    /// When the bucket of the whole service is full again: see [`crate::access::Limit`]. Written by the packet path.
+    pub due: u64,
+    /// The number of its set of prefixes, 0 = none (low half), and whether clients that none names are refused (high half).
+    pub prefixes: u64,
+    /// The limit of new connections of the whole service.
+    pub limit: Limit,
+    /// The number of its set of clients' buckets (low half), and the leading bits of a client's sixteen octets that make it one
+    /// client (high half).
+    pub clients: u64,
+    /// The limit of new connections of each client.
+    pub client_limit: Limit,
+    /// Reserved, zero.
+    pub reserved: u64,
+}
+
+impl Access {
+    /// A word of two halves, as `prefixes` and `clients` are.
+    pub const fn pair(low: u32, high: u32) -> u64 {
+        (high as u64) << 32 | low as u64
+    }
+
+    /// The number of its set of prefixes; 0: it has none.
+    #[inline(always)]
+    pub const fn set(&self) -> u32 {
+        self.prefixes as u32
+    }
+
+    /// Whether a client is refused that no prefix names.
+    #[inline(always)]
+    pub const fn refuses_others(&self) -> bool {
+        self.prefixes >> 32 != 0
+    }
+
+    /// What the bucket of a client is found by.
+    #[inline(always)]
+    pub fn client_key(&self, address: Address) -> BucketKey {
+        BucketKey { address: address.prefix((self.clients >> 32) as u8), clients: self.clients as u32, reserved: 0 }
+    }
+}
+
+/// Values of the longest-prefix table of clients.
+pub mod admission {
+    /// They may come.
+    pub const ALLOWED: u32 = 1;
+    /// They are refused.
+    pub const DENIED: u32 = 2;
+}
+
+/// The key of a client's bucket.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct BucketKey {
+    /// The leading bits of its address.
+    pub address: Address,
+    /// The number of the set.
+    pub clients: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
 }
 
 /// A reply frame, already translated, for which the kernel had no neighbour: user space sends it.
@@ -482,8 +679,11 @@ const _: () = {
     assert!(size_of::<Root>() == 64);
     assert!(size_of::<Service>() == 64);
     assert!(size_of::<Row>() == 64);
+    assert!(size_of::<Tunnel>() == 32);
     assert!(size_of::<Chooser>() == 64);
     assert!(size_of::<Load>() == 32);
+    assert!(size_of::<Destination>() == 24);
+    assert!(size_of::<ClientKey>() == 24);
     assert!(size_of::<Reverse>() == 64);
     assert!(size_of::<Counters>() == 24);
     assert!(size_of::<Signs>() == 24);
@@ -493,8 +693,11 @@ const _: () = {
     assert!(size_of::<FlowKey6>() == 40);
     assert!(size_of::<Record>() == 16);
     assert!(size_of::<FragmentKey>() == 40);
-    assert!(size_of::<FragmentEntry>() == 24);
-    assert!(size_of::<ExcludeKey>() == 20);
+    assert!(size_of::<FragmentEntry>() == 40);
+    assert!(size_of::<Translation>() == 48);
+    assert!(size_of::<PrefixKey>() == 20);
+    assert!(size_of::<Access>() == 64);
+    assert!(size_of::<BucketKey>() == 24);
     assert!(size_of::<UnresolvedFrame>() == 2056);
     assert!(UNRESOLVED_FRAME_MAX.is_power_of_two());
     assert!(LIVE_WORDS <= 1 << 16, "FragmentEntry::live holds every index");

@@ -16,6 +16,9 @@ pub const SYN_TIMEOUT: u32 = 60;
 /// A connection that the client has reset is forgotten after this long, in seconds.
 pub const CLOSED_TIMEOUT: u32 = 10;
 
+/// One that the client has ended is forgotten after this long where the service does not say, in seconds.
+pub const FIN_TIMEOUT: u32 = 120;
+
 /// Connections, by what they count as; or by how much these numbers change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counted {

@@ -11,6 +11,12 @@ macro_rules! reasons {
             /// Every reason, in the order of its counter.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
+            /// The reason of a counter.
+            #[inline(always)]
+            pub fn from_number(number: u32) -> Option<Self> {
+                Self::ALL.get(number as usize).copied()
+            }
+
             /// The name in metrics and output.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -92,6 +98,21 @@ reasons! {
     NotMaster => Pass, "not-master";
     /// An answer to one of our probes: the host gets it, by the device that the probe was sent by, its source rewritten.
     ProbeAnswer => Pass, "probe-answer";
+    /// A new flow whose translation must be recorded, and the table is full.
+    TranslationsFull => Drop, "translations-full";
+    /// A new flow that must get a source of its own, and none of those tried was free.
+    NoSourcePort => Drop, "no-source-port";
+    /// A packet that does not fit into its backend's tunnel, once it is wrapped, and is not answered: a later fragment, an ICMP
+    /// message, or one of too many at a time.
+    TooBigForTunnel => Drop, "too-big-for-tunnel";
+    /// The same, and its sender was told how much fits.
+    TooBigAnswered => Drop, "too-big-answered";
+    /// The service's `allow` and `deny` do not let this client in.
+    Denied => Drop, "denied";
+    /// A new connection of a client that has begun as many as its service's `rate_limit` lets it.
+    ClientRate => Drop, "client-rate";
+    /// A new connection to a service to which as many have begun as its `rate_limit` lets in.
+    ServiceRate => Drop, "service-rate";
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 #![no_std]
 
 pub mod abi;
+pub mod access;
 pub mod address;
 pub mod checksum;
 pub mod connection;

@@ -273,6 +273,10 @@ impl Candidates for Memory {
             }
         }
     }
+
+    fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F) {
+        (0..times).map(step).find(|go| *go == Go::Stop);
+    }
 }
 
 impl Pool for Memory {

@@ -12,7 +12,7 @@ use core::ptr;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_action};
 use aya_ebpf::helpers::generated::bpf_xdp_adjust_head;
 use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::{Array, ProgramArray};
+use aya_ebpf::maps::{Array, LruHashMap, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 
 /// What the packets are, written by the harness: `Traffic` of its `traffic` module, word for word.
@@ -107,7 +107,12 @@ pub fn floor_pass(_context: XdpContext) -> u32 {
 /// The least that sends a packet to somebody: swap the MAC addresses.
 #[xdp(frags)]
 pub fn floor_mac_swap(context: XdpContext) -> u32 {
-    let Some(packet) = front::<14>(&context) else { return xdp_action::XDP_ABORTED };
+    swap(&context)
+}
+
+#[inline(always)]
+fn swap(context: &XdpContext) -> u32 {
+    let Some(packet) = front::<14>(context) else { return xdp_action::XDP_ABORTED };
     // SAFETY: `front` has checked 14 octets.
     unsafe {
         let head = ptr::read_unaligned(packet.cast::<u64>());
@@ -115,6 +120,53 @@ pub fn floor_mac_swap(context: XdpContext) -> u32 {
         ptr::write_unaligned(packet.cast::<u64>(), head >> 48 | u64::from(tail) << 16 | head << 48);
         ptr::write_unaligned(packet.add(8).cast::<u32>(), (head >> 16) as u32);
     }
+    xdp_action::XDP_TX
+}
+
+/// Entries of the LRU table: fewer than the flows of a row that makes a new one for each packet.
+const LRU_ENTRIES: u32 = 1 << 16;
+
+#[map]
+static LRU: LruHashMap<[u32; 4], [u64; 2]> = LruHashMap::with_max_entries(LRU_ENTRIES, 0);
+
+/// The least that remembers each flow: an LRU hash table is asked for it, and told if it knows nothing, and the MAC addresses are
+/// swapped.
+#[xdp(frags)]
+pub fn floor_lru(context: XdpContext) -> u32 {
+    let Some(packet) = front::<38>(&context) else { return xdp_action::XDP_ABORTED };
+    // SAFETY: `front` has checked 38 octets: addresses from 26 on, ports from 34 on.
+    let key = unsafe { [26, 30, 34].map(|offset| ptr::read_unaligned(packet.add(offset).cast::<u32>())) };
+    let key = [key[0], key[1], key[2], 0];
+    match LRU.get_ptr_mut(&key) {
+        // SAFETY: the element stays valid while the program runs, and one CPU runs one test at a time.
+        Some(value) => unsafe { (*value)[0] += 1 },
+        None => drop(LRU.insert(&key, &[1, 0], 0)),
+    }
+    swap(&context)
+}
+
+/// The least that puts an IPv4 packet into another: room in front, and a header that is always the same but for its length.
+#[xdp(frags)]
+pub fn floor_encapsulate(context: XdpContext) -> u32 {
+    const OUTER: usize = 20;
+    const ADDRESSES: [u32; 2] = [u32::from_ne_bytes([10, 1, 0, 1]), u32::from_ne_bytes([10, 0, 0, 1])];
+    let Some(packet) = front::<34>(&context) else { return xdp_action::XDP_ABORTED };
+    // SAFETY: `front` has checked 34 octets.
+    let inner = unsafe { u16::from_be(ptr::read_unaligned(packet.add(16).cast())) };
+    // SAFETY: the context is this program's; pointers into the frame are made after the move.
+    if unsafe { bpf_xdp_adjust_head(context.ctx, -(OUTER as i32)) } != 0 {
+        return xdp_action::XDP_ABORTED;
+    }
+    let Some(packet) = front::<34>(&context) else { return xdp_action::XDP_ABORTED };
+    let length = u32::from((inner + OUTER as u16).to_be());
+    let sum = 0x45 + length + 0x40 + 0x0440 + ADDRESSES.map(halves).iter().sum::<u32>();
+    store(packet, 0, 0x0002_0200_0000_0002_u64);
+    store(packet, 8, 0x0200_0000_u32);
+    store(packet, 12, 0x0800_u16.to_be());
+    store(packet, 14, 0x45 | length << 16);
+    store(packet, 18, 0x0040_0000_u32);
+    store(packet, 22, 0x0440 | u32::from(!fold(sum)) << 16);
+    store(packet, 26, ADDRESSES);
     xdp_action::XDP_TX
 }
 

@@ -6,13 +6,17 @@
 // For the atomic instructions of this target, which the compiler has no types for.
 #![feature(asm_experimental_arch)]
 
+mod access;
 mod atomic;
 mod packet;
+mod question;
 mod scratch;
 mod stateful;
 mod steer;
 mod tables;
 mod trace;
+mod translation;
+mod tunnel;
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, xdp_action, xdp_md};
 use aya_ebpf::helpers::bpf_redirect;

@@ -5,7 +5,7 @@
 use core::ptr;
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::generated::bpf_xdp_adjust_head;
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use lb_common::packet::{FARTHEST, Packet};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -39,6 +39,19 @@ impl Packet for Frame<'_> {
         // SAFETY: the context is the one that this program was called with. Pointers into the frame are made anew for
         // every access, so none outlives the move.
         let result = unsafe { bpf_xdp_adjust_head(self.0.ctx, delta) };
+        (result == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, length: usize) -> Option<()> {
+        // SAFETY: as for `adjust_head`.
+        let result = unsafe {
+            let present = bpf_xdp_get_buff_len(self.0.ctx);
+            if present <= length as u64 {
+                return None;
+            }
+            bpf_xdp_adjust_tail(self.0.ctx, (length as u64).wrapping_sub(present) as i32)
+        };
         (result == 0).then_some(())
     }
 

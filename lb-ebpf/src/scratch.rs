@@ -4,7 +4,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
-use lb_common::abi::{FlowKey4, FlowKey6, FragmentEntry, FragmentKey, Record};
+use lb_common::abi::{ClientKey, Destination, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, Record};
 
 /// What is written to it holds until the next helper is told something.
 #[repr(C)]
@@ -19,6 +19,10 @@ pub struct Scratch {
     pub fragment_key: FragmentKey,
     /// What its first fragment decided.
     pub fragment: FragmentEntry,
+    /// A client that is remembered.
+    pub client: ClientKey,
+    /// Where flows go that rules of locality keep together.
+    pub destination: Destination,
     /// `struct bpf_fib_lookup`.
     pub fib: [u64; 8],
 }

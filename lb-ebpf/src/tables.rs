@@ -12,31 +12,39 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
-    Chooser, Counters, Displacements, ExcludeKey, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, HALF_ENTRIES, Load,
-    ProbeTarget, Record, Reverse, Root, Row, Service, Signs, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey4, FlowKey6, FragmentEntry,
+    FragmentKey, HALF_ENTRIES, Load, PrefixKey, ProbeTarget, Record, Reverse, Root, Row, Service, Signs, Sources,
+    Translation, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame, root_flags,
 };
+use lb_common::access::Limit;
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason, UNRECORDED};
-use lb_common::flow::Flow;
+use lb_common::flow::{Flow, SECOND};
 use lb_common::limits::{
-    CHOOSERS as CHOOSER_COUNT, COUNTERS_PER_ELEMENT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT,
-    PROBE_TARGETS as PROBE_TARGET_COUNT, SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
+    ACCESS_RULES as ACCESS_COUNT, ANSWERS_PER_SECOND, CHOOSERS as CHOOSER_COUNT, CLIENT_BUCKETS as BUCKET_COUNT,
+    COUNTERS_PER_ELEMENT, DESTINATIONS as DESTINATION_COUNT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT,
+    MAX_ACCESS_PREFIXES, PROBE_TARGETS as PROBE_TARGET_COUNT, SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
 };
 use lb_common::packet::ethernet::Exit;
-use lb_common::packet::protocol;
 use lb_common::packet::transport::Flags;
+use lb_common::packet::{Packet, protocol};
 use lb_common::path::signs::Sign;
+use lb_common::path::translation::Work;
+use lb_common::path::tunnel::Question;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::probe::PLACES;
 use lb_common::scheduler::Go;
+use lb_common::scheduler::locality::Servers;
 use lb_common::slot::Slot;
 
+use crate::access;
 use crate::atomic;
 use crate::packet::context;
 use crate::scratch;
 use crate::stateful;
 use crate::trace::Tracer;
+use crate::{translation, tunnel};
 
 /// Sixteen slots: BPF arrays round each value up to 8 octets, so a bare `u32` would waste half the cache.
 #[repr(C)]
@@ -63,6 +71,11 @@ static REFUSALS: Array<u64> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 #[map]
 static ROWS: Array<Row> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 #[map]
+static TUNNELS: Array<Tunnel> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+/// The second that answers are counted in, and how many there were.
+#[map]
+static ANSWERS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+#[map]
 static COUNTERS: PerCpuArray<CountersElement> = PerCpuArray::with_max_entries(64, 0);
 #[map]
 static SIGNS: Array<Signs> = Array::with_max_entries(64, BPF_F_MMAPABLE);
@@ -87,9 +100,27 @@ static CONNECTIONS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(102
 #[map]
 static CONNECTIONS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
+static CLIENTS: HashMap<ClientKey, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+static DESTINATIONS: LruHashMap<Destination, Servers> = LruHashMap::with_max_entries(DESTINATION_COUNT as u32, 0);
+#[map]
+static SOURCES: Array<Sources> = Array::with_max_entries(2, BPF_F_MMAPABLE);
+#[map]
+static TRANSLATIONS_V4: HashMap<FlowKey4, Translation> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+static TRANSLATIONS_V6: HashMap<FlowKey6, Translation> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry> = LruHashMap::with_max_entries(FRAGMENT_ENTRIES as u32, 0);
 #[map]
 static NAT_EXCLUDE: LpmTrie<[u8; 20], u32> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
+#[map]
+static ACCESS: Array<Access> = Array::with_max_entries(ACCESS_COUNT as u32, BPF_F_MMAPABLE);
+#[map]
+static ACCESS_PREFIXES: LpmTrie<[u8; 20], u32> =
+    LpmTrie::with_max_entries(2 * MAX_ACCESS_PREFIXES as u32, BPF_F_NO_PREALLOC);
+/// When a client's bucket is full again.
+#[map]
+static BUCKETS: LruHashMap<BucketKey, u64> = LruHashMap::with_max_entries(BUCKET_COUNT as u32, 0);
 #[map]
 static VLANS: HashMap<u32, [u32; 3]> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 #[map]
@@ -99,6 +130,9 @@ static PROBE_TARGETS: Array<ProbeTarget> = Array::with_max_entries(PROBE_TARGET_
 static PROBES: Array<SlotElement> = Array::with_max_entries((PLACES / SLOTS_PER_ELEMENT) as u32, BPF_F_MMAPABLE);
 #[map]
 static UNRESOLVED: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
+
+/// Who is remembered at first.
+static NOBODY: Servers = Servers::NOBODY;
 
 /// The maps, as one packet sees them, and who is told what happens to it.
 pub struct Maps<'a, T>(pub &'a XdpContext, pub T);
@@ -141,6 +175,30 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     #[inline(always)]
     fn row(&self, index: u32) -> Option<&Row> {
         ROWS.get(index)
+    }
+
+    #[inline(always)]
+    fn tunnel(&self, row: u32) -> Option<&Tunnel> {
+        TUNNELS.get(row)
+    }
+
+    #[inline(always)]
+    fn wrap<P: Packet>(&self, packet: &mut P, question: Question) -> Result<u32, Reason> {
+        let _ = packet;
+        tunnel::ask(self.0.ctx, question)
+    }
+
+    #[inline(always)]
+    fn may_answer(&self) -> bool {
+        let Some(answers) = ANSWERS.get_ptr_mut(0) else { return false };
+        let now = self.now() / SECOND;
+        // SAFETY: the element is this CPU's own, and XDP programs of one CPU do not interrupt each other.
+        let [second, count] = unsafe { &mut *answers };
+        if *second != now {
+            (*second, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= u64::from(ANSWERS_PER_SECOND)
     }
 
     #[inline(always)]
@@ -227,6 +285,51 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     }
 
     #[inline(always)]
+    fn admission(&self, service: &Service, flow: &Flow, flags: Option<Flags>) -> u32 {
+        access::ask(service, flow, flags)
+    }
+
+    #[inline(always)]
+    fn access(&self, index: u32) -> Option<Access> {
+        let access = ACCESS.get(index)?;
+        // SAFETY: a reference is valid for reads. Volatile because user space stores these words while packets flow, and a
+        // decision must see each of them once.
+        unsafe {
+            Some(Access {
+                prefixes: core::ptr::read_volatile(&access.prefixes),
+                limit: limit(&access.limit),
+                clients: core::ptr::read_volatile(&access.clients),
+                client_limit: limit(&access.client_limit),
+                ..Access::default()
+            })
+        }
+    }
+
+    #[inline(always)]
+    fn prefix_admission(&self, set: u32, client: Address) -> Option<u32> {
+        ACCESS_PREFIXES.get(prefix_key(set, client)).copied()
+    }
+
+    #[inline(always)]
+    fn take_of_service(&self, access: u32, limit: Limit, now: u64) -> bool {
+        let Some(access) = ACCESS.get_ptr_mut(access) else { return true };
+        // SAFETY: the element is valid while the program runs, and the word is aligned.
+        unsafe { take(&raw mut (*access).due, limit, now) }
+    }
+
+    #[inline(always)]
+    fn take_of_client(&self, client: &BucketKey, limit: Limit, now: u64) -> bool {
+        let Some(word) = BUCKETS.get_ptr_mut(client) else {
+            // One that comes for the first time finds a full bucket. If two CPUs make it at once, one of its tokens is free.
+            let _ = BUCKETS.insert(client, now + limit.interval, 0);
+            return true;
+        };
+        // SAFETY: the element is aligned, and stays memory of this table while the program runs (RCU). If it becomes another
+        // client's at this moment, that one pays.
+        unsafe { take(word, limit, now) }
+    }
+
+    #[inline(always)]
     fn chooser(&self, index: u32) -> Option<Chooser> {
         let chooser = CHOOSERS.get(index)?;
         // SAFETY: a reference is valid for reads. Volatile because user space stores these words while packets flow, and a
@@ -237,6 +340,7 @@ impl<T: Tracer> Tables for Maps<'_, T> {
                 passes: core::ptr::read_volatile(&chooser.passes),
                 rule: core::ptr::read_volatile(&chooser.rule),
                 fin_timeout: core::ptr::read_volatile(&chooser.fin_timeout),
+                persistence: core::ptr::read_volatile(&chooser.persistence),
                 ..Chooser::default()
             })
         }
@@ -330,6 +434,36 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     }
 
     #[inline(always)]
+    fn with_client<R>(&self, client: &ClientKey, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        let scratch = scratch::get()?;
+        scratch.client = *client;
+        let record = CLIENTS.get_ptr_mut(&scratch.client);
+        // SAFETY: as for the records of flows.
+        record.map(|record| act(unsafe { &mut *record }))
+    }
+
+    #[inline(always)]
+    fn insert_client(&self, client: &ClientKey, record: Record) -> Inserted {
+        let Some(scratch) = scratch::get() else { return Inserted::Full };
+        (scratch.client, scratch.record) = (*client, record);
+        inserted(CLIENTS.insert(&scratch.client, &scratch.record, u64::from(BPF_NOEXIST)))
+    }
+
+    #[inline(always)]
+    fn with_servers<R>(&self, destination: &Destination, act: impl FnOnce(&mut Servers) -> R) -> Option<R> {
+        let scratch = scratch::get()?;
+        scratch.destination = *destination;
+        if DESTINATIONS.get_ptr(&scratch.destination).is_none() {
+            // Another CPU may be first.
+            let _ = DESTINATIONS.insert(&scratch.destination, &NOBODY, u64::from(BPF_NOEXIST));
+        }
+        let servers = DESTINATIONS.get_ptr_mut(&scratch.destination)?;
+        // SAFETY: the element stays valid while the program runs (RCU). CPUs that race remember one of two backends, or one twice;
+        // an element that is given to another destination meanwhile has a backend of this one, until that is crowded.
+        Some(act(unsafe { &mut *servers }))
+    }
+
+    #[inline(always)]
     fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, mut step: F) {
         // SAFETY: the helper calls `stepped` with the address of `step`, which outlives the call.
         unsafe { bpf_loop(times, stepped::<F> as *mut c_void, (&raw mut step).cast(), 0) };
@@ -342,6 +476,60 @@ impl<T: Tracer> Tables for Maps<'_, T> {
             // SAFETY: the element is an aligned word; CPUs that race write times a moment apart, either of which is right.
             unsafe { core::ptr::write_volatile(time, now) };
         }
+    }
+
+    #[inline(always)]
+    fn sources(&self) -> Option<&Sources> {
+        // SAFETY: a reference is valid for reads. Volatile because user space flips the word while packets flow.
+        let word = unsafe { core::ptr::read_volatile(&ROOT.get(0)?.word) };
+        SOURCES.get((word & root_flags::HALF) as u32)
+    }
+
+    #[inline(always)]
+    fn with_translation<R>(&self, key: &FlowKey6, act: impl FnOnce(&mut Translation) -> R) -> Option<R> {
+        let translation = if key.source.is_v4() {
+            let scratch = scratch::get()?;
+            scratch.key4 = narrow(key);
+            TRANSLATIONS_V4.get_ptr_mut(&scratch.key4)
+        } else {
+            TRANSLATIONS_V6.get_ptr_mut(key)
+        };
+        // SAFETY: as for the records of other flows. Its addresses and ports are never changed.
+        translation.map(|translation| act(unsafe { &mut *translation }))
+    }
+
+    #[inline(always)]
+    fn insert_translation(&self, key: &FlowKey6, translation: &Translation) -> Inserted {
+        let Some(scratch) = scratch::get() else { return Inserted::Full };
+        let flags = u64::from(BPF_NOEXIST);
+        inserted(if key.source.is_v4() {
+            scratch.key4 = narrow(key);
+            TRANSLATIONS_V4.insert(&scratch.key4, translation, flags)
+        } else {
+            TRANSLATIONS_V6.insert(key, translation, flags)
+        })
+    }
+
+    #[inline(always)]
+    fn remove_translation(&self, key: &FlowKey6) {
+        let Some(scratch) = scratch::get() else { return };
+        // It may have been removed by another CPU, or by user space, a moment ago.
+        let _ = if key.source.is_v4() {
+            scratch.key4 = narrow(key);
+            TRANSLATIONS_V4.remove(&scratch.key4)
+        } else {
+            TRANSLATIONS_V6.remove(key)
+        };
+    }
+
+    #[inline(always)]
+    fn prepare(&self, note: impl FnOnce(&mut Work)) -> Option<()> {
+        translation::prepare(note)
+    }
+
+    #[inline(always)]
+    fn carry_out<P: Packet>(&self, _packet: &mut P) -> Result<u32, Reason> {
+        translation::carry_out(self.0, &self.1)
     }
 
     #[inline(always)]
@@ -364,8 +552,7 @@ impl<T: Tracer> Tables for Maps<'_, T> {
 
     #[inline(always)]
     fn is_excluded(&self, exclude: u32, destination: Address) -> bool {
-        let key = ExcludeKey { exclude: exclude.to_be_bytes(), address: destination.octets() };
-        NAT_EXCLUDE.get(Key::new(160, zerocopy::transmute!(key))).is_some()
+        NAT_EXCLUDE.get(prefix_key(exclude, destination)).is_some()
     }
 
     #[inline(always)]
@@ -447,6 +634,54 @@ unsafe extern "C" fn stepped<F: FnMut(u32) -> Go>(index: u32, step: *mut F) -> i
         Go::On => 0,
         Go::Stop => 1,
     }
+}
+
+/// The key of an IPv4 flow.
+#[inline(always)]
+fn narrow(key: &FlowKey6) -> FlowKey4 {
+    FlowKey4 {
+        source_wire: key.source.v4_wire(),
+        destination_wire: key.destination.v4_wire(),
+        ports_wire: key.ports_wire,
+        protocol: key.protocol,
+    }
+}
+
+#[inline(always)]
+fn prefix_key(set: u32, address: Address) -> Key<[u8; 20]> {
+    let key = PrefixKey { set: set.to_be_bytes(), address: address.octets() };
+    Key::new(160, zerocopy::transmute!(key))
+}
+
+/// Reads a limit that user space may be replacing: each word once.
+#[inline(always)]
+fn limit(limit: &Limit) -> Limit {
+    // SAFETY: references are valid for reads. Volatile because user space stores these words while packets flow.
+    unsafe {
+        let interval = core::ptr::read_volatile(&limit.interval);
+        Limit { interval, tolerance: core::ptr::read_volatile(&limit.tolerance) }
+    }
+}
+
+/// Attempts to take a token before it is free: CPUs that were faster each took one, so there are plenty.
+const ATTEMPTS: u32 = 4;
+
+/// Takes a token out of the bucket that a word is; whether there was one.
+///
+/// # Safety
+/// `word` is aligned, and valid for reads and writes by all CPUs.
+#[inline(always)]
+unsafe fn take(word: *mut u64, limit: Limit, now: u64) -> bool {
+    for _ in 0..ATTEMPTS {
+        // SAFETY: by this function's contract. Volatile because other CPUs replace the word.
+        let due = unsafe { core::ptr::read_volatile(word) };
+        let Some(after) = limit.take(due, now) else { return false };
+        // SAFETY: by this function's contract.
+        if unsafe { atomic::replace(word, due, after) } {
+            return true;
+        }
+    }
+    true
 }
 
 #[inline(always)]

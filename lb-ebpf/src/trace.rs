@@ -26,6 +26,7 @@ use lb_common::address::Address;
 use lb_common::flow::{Flow, SECOND};
 use lb_common::packet::Datagram;
 use lb_common::packet::transport::{destination_port_wire, source_port_wire};
+use lb_common::path::translation::Ends;
 use lb_common::path::{Step, Verdict};
 use lb_common::slot::Slot;
 use lb_common::trace::{CAPTURE_MAX, Capture, CaptureHeader, TraceBudget, TraceFilter, direction, terms};
@@ -74,6 +75,7 @@ pub struct Notes {
     flow_destination: Address,
     backend: Address,
     service: Address,
+    becomes: Ends,
     seen: u32,
     ports_wire: u32,
     flow_ports_wire: u32,
@@ -106,6 +108,7 @@ mod seen {
     pub const REFUSED: u32 = 1 << 7;
     pub const ROW: u32 = 1 << 8;
     pub const REPLY: u32 = 1 << 9;
+    pub const TRANSLATED: u32 = 1 << 10;
 }
 
 mod fate {
@@ -137,8 +140,10 @@ impl Tracer for Notebook {
             }
             Step::Quote(flow) => notes.flow(flow, seen::QUOTE),
             Step::Flow(flow) => notes.flow(flow, seen::FLOW),
-            // Only the verdict tells of it: names of virtual routers are known to `explain`.
-            Step::Live(..) => {}
+            // The row says it.
+            Step::Chosen(_) => {}
+            // Only the verdict tells of these: names of virtual routers are known to `explain`.
+            Step::Live(..) | Step::Admission(_) => {}
             Step::Service(service) => notes.first_row = service.first_row,
             Step::Slot(index, Slot(word)) => {
                 (notes.slot, notes.slot_word) = (index, word);
@@ -158,6 +163,10 @@ impl Tracer for Notebook {
                 notes.seen |= seen::ROW;
             }
             Step::Reply(reverse) => notes.reply(reverse),
+            Step::Translated(ends) => {
+                notes.becomes = *ends;
+                notes.seen |= seen::TRANSLATED;
+            }
             Step::Verdict(verdict) => {
                 (notes.verdict, notes.verdict_number) = match verdict {
                     Verdict::Transmit => (fate::TRANSMIT, notes.interface),
@@ -221,6 +230,7 @@ impl Notes {
             || self.has(seen::QUOTE | seen::FLOW) && (self.flow_source == address || self.flow_destination == address)
             || self.has(seen::REPLY) && self.service == address
             || self.has(seen::ROW) && tables::row(self.row).is_some_and(|row| row.address == address)
+            || self.has(seen::TRANSLATED) && (self.becomes.source == address || self.becomes.destination == address)
     }
 
     #[inline(always)]
@@ -229,6 +239,7 @@ impl Notes {
             || self.has(seen::QUOTE | seen::FLOW) && has_port(self.flow_ports_wire, port_wire)
             || self.has(seen::REPLY) && self.service_port_wire == port_wire
             || self.has(seen::ROW) && tables::row(self.row).is_some_and(|row| row.port_wire == port_wire)
+            || self.has(seen::TRANSLATED) && has_port(self.becomes.ports_wire, port_wire)
     }
 }
 
@@ -347,7 +358,17 @@ fn log_fate(context: Context, notes: &Notes, number: u64) {
     if notes.has(seen::ROW) {
         info!(context, "{} row {}", number, notes.row);
     }
+    if notes.has(seen::TRANSLATED) {
+        log_translation(context, &notes.becomes, number);
+    }
     info!(context, "{} verdict {} {}", number, notes.verdict, notes.verdict_number);
+}
+
+#[inline(never)]
+fn log_translation(context: Context, becomes: &Ends, number: u64) {
+    let (source_octets, destination_octets) = (becomes.source.octets(), becomes.destination.octets());
+    let (from, to) = (source(becomes.ports_wire), destination(becomes.ports_wire));
+    info!(context, "{} becomes {:i} {} {:i} {}", number, source_octets, from, destination_octets, to);
 }
 
 /// The program's context, as a function of its own can take it.

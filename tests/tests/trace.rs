@@ -45,7 +45,7 @@ forwarding = "nat"
 address = "10.0.0.2"
 port = 40000
 "#;
-const SIZES: Sizes = Sizes { slots: 1 << 16, rows: 64, flows: 1024, connections: 1024 };
+const SIZES: Sizes = Sizes { slots: 1 << 16, rows: 64, flows: 1024, connections: 1024, translations: 1024 };
 const BACKEND_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x11];
 /// Long enough for anything that happens at all, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -246,6 +246,7 @@ fn forward() -> (Dataplane, Planner) {
         destination_mac: Mac(BACKEND_MAC),
         tags: Vec::new(),
         mtu: 1500,
+        source: None,
     };
     writes.extend(planner.next_hop(&image, "10.0.0.11".parse().expect("an address"), Ok(NextHop::Frame(frame))));
     let mut dataplane = Dataplane::open(SIZES).expect("the object loads");

@@ -128,7 +128,7 @@ impl Chain {
 }
 
 /// The binaries of lb-ebpf.
-const PROGRAMS: &[&str] = &["fairway", "bench"];
+const PROGRAMS: &[&str] = &["fairway", "bench", "lab"];
 
 const TARGET: &str = "bpfel-unknown-none";
 

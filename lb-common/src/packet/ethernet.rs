@@ -77,6 +77,33 @@ pub fn rewrite<P: Packet>(packet: &mut P, frame: &Frame, exit: &Exit) -> Option<
     packet.store(8, exit.mac_tail)
 }
 
+/// Takes away what lies in front of `network`, and puts the link layer of `exit` there and `room` octets behind it. Where these
+/// begin; `None` as for [`rewrite`].
+#[inline(always)]
+pub fn wrap<P: Packet>(packet: &mut P, network: usize, room: usize, ethertype_wire: u16, exit: &Exit) -> Option<usize> {
+    let tags = usize::from(exit.tags_wire[0] != 0) + usize::from(exit.tags_wire[1] != 0);
+    let start = HEADER + TAG * tags;
+    packet.adjust_head(network as i32 - (start + room) as i32)?;
+    packet.store(0, exit.mac_head)?;
+    packet.store(8, exit.mac_tail)?;
+    tagged(packet, ethertype_wire, exit)?;
+    Some(start)
+}
+
+/// Writes tags and EtherType.
+#[inline(always)]
+fn tagged<P: Packet>(packet: &mut P, ethertype_wire: u16, exit: &Exit) -> Option<()> {
+    if exit.tags_wire[0] == 0 {
+        return packet.store(12, ethertype_wire);
+    }
+    packet.store(12, exit.tags_wire[0])?;
+    if exit.tags_wire[1] == 0 {
+        return packet.store(16, ethertype_wire);
+    }
+    packet.store(16, exit.tags_wire[1])?;
+    packet.store(20, ethertype_wire)
+}
+
 #[inline(always)]
 fn resize<P: Packet>(packet: &mut P, frame: &Frame, exit: &Exit) -> Option<()> {
     let length = HEADER as i32 + TAG as i32 * (i32::from(exit.tags_wire[0] != 0) + i32::from(exit.tags_wire[1] != 0));
@@ -84,13 +111,5 @@ fn resize<P: Packet>(packet: &mut P, frame: &Frame, exit: &Exit) -> Option<()> {
     if delta != 0 {
         packet.adjust_head(delta)?;
     }
-    if exit.tags_wire[0] == 0 {
-        return packet.store(12, frame.ethertype_wire);
-    }
-    packet.store(12, exit.tags_wire[0])?;
-    if exit.tags_wire[1] == 0 {
-        return packet.store(16, frame.ethertype_wire);
-    }
-    packet.store(16, exit.tags_wire[1])?;
-    packet.store(20, frame.ethertype_wire)
+    tagged(packet, frame.ethertype_wire, exit)
 }

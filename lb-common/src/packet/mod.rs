@@ -18,6 +18,8 @@ pub trait Packet {
     fn store<T: IntoBytes + Immutable + Copy>(&mut self, offset: usize, value: T) -> Option<()>;
     /// Takes `delta` octets from the front of the frame, or adds as many when negative. Contents in front are undefined.
     fn adjust_head(&mut self, delta: i32) -> Option<()>;
+    /// Shortens the frame to `length` octets; `None` if it is no longer than that.
+    fn truncate(&mut self, length: usize) -> Option<()>;
     /// The interface that the frame came in by.
     fn interface(&self) -> u32;
     /// `offset`, or `None` beyond [`FARTHEST`]. The kernel's verifier walks every path to the end and remembers how each
@@ -38,8 +40,14 @@ pub mod protocol {
     pub const ICMP: u8 = 1;
     /// TCP.
     pub const TCP: u8 = 6;
+    /// IPv4 in an IP packet (RFC 2003).
+    pub const IPIP: u8 = 4;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// IPv6 in an IP packet (RFC 2473, RFC 4213).
+    pub const IPV6: u8 = 41;
+    /// GRE (RFC 2784).
+    pub const GRE: u8 = 47;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
     /// Not a protocol (255 is reserved): the chain of extension headers could not be read to its end.

@@ -6,9 +6,9 @@
 //! of service addresses take entries.
 
 use super::nat::{self, End};
+use super::translation::{self, Ends, Task, Work};
 use super::{Tables, classify, forward, live_word};
 use crate::abi::{ALWAYS_LIVE, FragmentEntry, FragmentKey, Reverse, Service, fragment_kind};
-use crate::address::Address;
 use crate::counters::Reason;
 use crate::packet::ethernet::Frame;
 use crate::packet::{Datagram, Packet};
@@ -27,7 +27,9 @@ pub fn later<P: Packet, T: Tables>(
     match entry.kind {
         fragment_kind::REQUEST => {
             live_word::check(tables, entry.live.into())?;
-            let interface = forward(packet, tables, frame, datagram, entry.row, None)?;
+            // Recorded after the first fragment went: the rest is as if it had been forgotten.
+            let no_translation = |_: &mut P| Err(Reason::UnknownFragment);
+            let interface = forward(packet, tables, frame, datagram, entry.row, None, no_translation)?;
             tables.count(entry.row, datagram.length, false);
             Ok(interface)
         }
@@ -38,6 +40,16 @@ pub fn later<P: Packet, T: Tables>(
             nat::translate(packet, datagram, End::Source, entry.address, None).ok_or(Reason::Malformed)?;
             nat::leave(packet, tables, &live, frame, datagram, way)
         }
+        fragment_kind::RECORDED_REQUEST => {
+            live_word::check(tables, entry.live.into())?;
+            let interface = translation::later(packet, tables, frame, datagram, &entry)?;
+            tables.count(entry.row, datagram.length, false);
+            Ok(interface)
+        }
+        fragment_kind::RECORDED_REPLY => {
+            live_word::check(tables, entry.live.into())?;
+            translation::later(packet, tables, frame, datagram, &entry)
+        }
         _ => Err(Reason::HostFragment),
     }
 }
@@ -45,8 +57,8 @@ pub fn later<P: Packet, T: Tables>(
 /// Remembers that the datagram goes to a backend.
 #[inline(always)]
 pub fn remember_request<T: Tables>(tables: &T, datagram: &Datagram, service: &Service, row: u32) {
-    let (address, live) = (Address::default(), service.live as u16);
-    let entry = FragmentEntry { address, row, kind: fragment_kind::REQUEST, live };
+    let entry =
+        FragmentEntry { row, kind: fragment_kind::REQUEST, live: service.live as u16, ..FragmentEntry::default() };
     tables.remember_fragment(&key(datagram), entry);
 }
 
@@ -54,7 +66,17 @@ pub fn remember_request<T: Tables>(tables: &T, datagram: &Datagram, service: &Se
 #[inline(always)]
 pub fn remember_reply<T: Tables>(tables: &T, datagram: &Datagram, reverse: &Reverse) {
     let (address, live) = (reverse.service, reverse.live as u16);
-    let entry = FragmentEntry { address, row: 0, kind: fragment_kind::REPLY, live };
+    let entry = FragmentEntry { address, kind: fragment_kind::REPLY, live, ..FragmentEntry::default() };
+    tables.remember_fragment(&key(datagram), entry);
+}
+
+/// Remembers what a datagram's ends become under a translation that is recorded.
+#[inline(always)]
+pub fn remember_translation<T: Tables>(tables: &T, datagram: &Datagram, work: &Work) {
+    use fragment_kind::{RECORDED_REPLY, RECORDED_REQUEST};
+    let Ends { source, destination, .. } = work.becomes;
+    let kind = if work.task == Task::Request { RECORDED_REQUEST } else { RECORDED_REPLY };
+    let entry = FragmentEntry { address: source, destination, row: work.row, kind, live: work.live as u16 };
     tables.remember_fragment(&key(datagram), entry);
 }
 
@@ -65,8 +87,7 @@ pub fn remember_host<T: Tables>(tables: &T, datagram: &Datagram) {
     if let Ok(live) = classify::live(tables)
         && live.address(tables, datagram.destination).is_some()
     {
-        let (address, live) = (Address::default(), ALWAYS_LIVE as u16);
-        let entry = FragmentEntry { address, row: 0, kind: fragment_kind::PASS, live };
+        let entry = FragmentEntry { kind: fragment_kind::PASS, live: ALWAYS_LIVE as u16, ..FragmentEntry::default() };
         tables.remember_fragment(&key(datagram), entry);
     }
 }

@@ -5,8 +5,8 @@
 //! of our own probes (see [`probe`]).
 
 use super::nat::{self, End};
-use super::{Step, Tables, classify, forward, live_word, probe, select, signs};
-use crate::abi::{Reverse, Row, method, root_flags};
+use super::{Step, Tables, classify, forward, live_word, probe, select, signs, translation};
+use crate::abi::{Reverse, Row, method, reverse_flags, root_flags};
 use crate::address::Address;
 use crate::checksum::Difference;
 use crate::counters::Reason;
@@ -62,9 +62,12 @@ pub fn steer<P: Packet, T: Tables>(
     {
         live_word::check(tables, service.live)?;
         let row = select::row_of_quoted(tables, service, &flow)?;
-        return to_backend(packet, tables, frame, datagram, &quote, row);
+        return to_backend(packet, tables, frame, datagram, &quote, &flow, row);
     }
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
+        if reverse.flags & reverse_flags::RECORDED != 0 && about.source == datagram.destination {
+            return translation::error_for_client(packet, tables, frame, datagram, &about, reverse, &flow);
+        }
         live_word::check(tables, reverse.live)?;
         return to_client(packet, tables, &live, frame, datagram, &quote, reverse);
     }
@@ -167,13 +170,20 @@ fn to_backend<P: Packet, T: Tables>(
     frame: &Frame,
     datagram: &Datagram,
     quote: &Quote,
+    flow: &Flow,
     index: u32,
 ) -> Result<u32, Reason> {
     let row = tables.row(index).ok_or(Reason::Inconsistent)?;
+    if matches!(row.method, method::RECORDED_NAT | method::FULL_NAT) {
+        tables.trace(Step::Row(index));
+        let interface = translation::error_for_backend(packet, tables, frame, datagram, &quote.datagram, flow, index)?;
+        tables.count(index, datagram.length, false);
+        return Ok(interface);
+    }
     if row.method == method::NAT {
         translate_for_backend(packet, datagram, quote, row).ok_or(Reason::QuoteTruncated)?;
     }
-    let interface = forward(packet, tables, frame, datagram, index, None)?;
+    let interface = forward(packet, tables, frame, datagram, index, None, |_| Err(Reason::Inconsistent))?;
     tables.count(index, datagram.length, false);
     Ok(interface)
 }

@@ -1,21 +1,27 @@
 //! The path of one packet: classify → live? → select → forward → count. A packet that is not for a service is passed on before
 //! anything else can touch it; whatever is addressed to a service and not understood is dropped under a reason.
 
+pub mod access;
 mod classify;
 mod direct;
 mod fragment;
 mod icmp;
 mod live_word;
-mod nat;
+pub mod nat;
+pub mod oversize;
 mod probe;
 mod select;
 pub mod signs;
 pub mod stateful;
+pub mod translation;
+pub mod tunnel;
 
 use crate::abi::{
-    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service, method,
-    root_flags, row_state,
+    Access, BucketKey, Chooser, ClientKey, Destination, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load,
+    ProbeTarget, Record, Reverse, Root, Row, Service, Sources, Translation, Tunnel, method, reverse_flags, root_flags,
+    row_state,
 };
+use crate::access::Limit;
 use crate::address::Address;
 use crate::connection::Counted;
 use crate::counters::{Fate, Reason};
@@ -24,7 +30,9 @@ use crate::packet::ethernet::{self, Exit, Frame, ethertype};
 use crate::packet::transport::{self, Flags};
 use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
 use crate::scheduler::Go;
+use crate::scheduler::locality::Servers;
 use crate::slot::Slot;
+use translation::{Ends, Work};
 
 /// What the packet path asks of the maps and the kernel. Every method is one look-up; none decides anything.
 pub trait Tables {
@@ -42,6 +50,18 @@ pub trait Tables {
     fn slot(&self, index: u32) -> Option<Slot>;
     /// How to reach a backend.
     fn row(&self, index: u32) -> Option<&Row>;
+    /// What packets of a `tunnel` row are put into.
+    fn tunnel(&self, row: u32) -> Option<&Tunnel>;
+    /// Puts a packet into another: what [`tunnel::wrap`] does. Asked through here so that the kernel may do it apart.
+    #[inline(always)]
+    fn wrap<P: Packet>(&self, packet: &mut P, question: tunnel::Question) -> Result<u32, Reason>
+    where
+        Self: Sized,
+    {
+        tunnel::wrap(packet, self, question)
+    }
+    /// Whether one more packet that does not fit may be answered now.
+    fn may_answer(&self) -> bool;
     /// Counts a packet of `bytes` forwarded by a row.
     fn count(&self, row: u32, bytes: u32, opens: bool);
     /// Counts a sign that the backend of a row does not do well; none beyond all rows.
@@ -66,6 +86,22 @@ pub trait Tables {
     {
         stateful::owner(self, service, flow, flags)
     }
+    /// Whether a service lets a packet in: what [`access::admission`] says. Asked through here so that the kernel may do it apart.
+    #[inline(always)]
+    fn admission(&self, service: &Service, flow: &Flow, flags: Option<Flags>) -> u32
+    where
+        Self: Sized,
+    {
+        access::admission(self, service, flow, flags)
+    }
+    /// Which clients may come to a service, but for when its bucket is full again.
+    fn access(&self, index: u32) -> Option<Access>;
+    /// What the longest prefix of a set says that holds `client`: one of [`crate::abi::admission`]; `None` if none does.
+    fn prefix_admission(&self, set: u32, client: Address) -> Option<u32>;
+    /// Takes a token out of the bucket of a service, by its access rules; whether there was one.
+    fn take_of_service(&self, access: u32, limit: Limit, now: u64) -> bool;
+    /// Takes a token out of the bucket of a client; whether there was one.
+    fn take_of_client(&self, client: &BucketKey, limit: Limit, now: u64) -> bool;
     /// Who chooses backends in a stateful service, but for whose turn it is.
     fn chooser(&self, index: u32) -> Option<Chooser>;
     /// Whose turn it is in a stateful service, for all CPUs; 0 if there is no such one.
@@ -86,8 +122,27 @@ pub trait Tables {
     fn insert_connection(&self, flow: &Flow, record: Record) -> Inserted;
     /// Counts a flow of a stateful service that could not be recorded.
     fn note_unrecorded(&self);
+    /// Runs `act` on what is remembered of a client, if anything is.
+    fn with_client<R>(&self, client: &ClientKey, act: impl FnOnce(&mut Record) -> R) -> Option<R>;
+    /// Remembers a client of whom nothing is.
+    fn insert_client(&self, client: &ClientKey, record: Record) -> Inserted;
+    /// Runs `act` on who is remembered for a destination, at first on [`Servers::default`]; `None` if nobody can be.
+    fn with_servers<R>(&self, destination: &Destination, act: impl FnOnce(&mut Servers) -> R) -> Option<R>;
     /// Runs `step` with 0, 1, … up to below `times`, until it says to stop.
     fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F);
+    /// The sources that full NAT gives flows, of the live half.
+    fn sources(&self) -> Option<&Sources>;
+    /// Runs `act` on what the packets of a translated flow become, if it is recorded.
+    fn with_translation<R>(&self, key: &FlowKey6, act: impl FnOnce(&mut Translation) -> R) -> Option<R>;
+    /// Records what they become, if nothing is.
+    fn insert_translation(&self, key: &FlowKey6, translation: &Translation) -> Inserted;
+    /// Forgets it.
+    fn remove_translation(&self, key: &FlowKey6);
+    /// Notes what is to be translated by a record.
+    fn prepare(&self, note: impl FnOnce(&mut Work)) -> Option<()>;
+    /// Translates what was noted just now: what [`translation::carry_out`] does, in the kernel by functions of their own. The
+    /// interface that the packet leaves by.
+    fn carry_out<P: Packet>(&self, packet: &mut P) -> Result<u32, Reason>;
     /// What the first fragment of a datagram decided.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry>;
     /// Remembers what the first fragment of a datagram decided.
@@ -183,6 +238,8 @@ pub enum Step<'a> {
     Flow(&'a Flow),
     /// It follows the virtual router of this live word, and whether this node is live for it.
     Live(u32, bool),
+    /// The service has access rules, which say this: one of the numbers of [`access`].
+    Admission(u32),
     /// The service is this one.
     Service(&'a Service),
     /// The flow falls on this slot, whose word this is.
@@ -191,12 +248,16 @@ pub enum Step<'a> {
     Recorded(u16),
     /// No record says so; one was made for this backend.
     NewRecord(u16),
+    /// This datagram goes to this backend of the pool; nothing is recorded.
+    Chosen(u16),
     /// A record was due and could not be made.
     Refused,
     /// The packet goes to this row.
     Row(u32),
     /// It is a reply that is turned back.
     Reply(&'a Reverse),
+    /// Its flow's translation is recorded: addresses and ports become these.
+    Translated(&'a Ends),
     /// What became of it.
     Verdict(Verdict),
 }
@@ -211,6 +272,8 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
             tables.count_reason(reason);
             match reason.fate() {
                 Fate::Pass => Verdict::Pass(reason),
+                // The packet is gone, and its frame holds the answer.
+                Fate::Drop if reason as u32 == Reason::TooBigAnswered as u32 => Verdict::Transmit,
                 Fate::Drop => Verdict::Drop(reason),
             }
         }
@@ -266,6 +329,9 @@ fn tcp_or_udp<P: Packet, T: Tables>(
         return request(packet, tables, frame, datagram, service, &flow);
     }
     if let Some(reverse) = live.reverse_of_source(tables, &flow) {
+        if reverse.flags & reverse_flags::RECORDED != 0 {
+            return translation::reply(packet, tables, frame, datagram, reverse, &flow);
+        }
         return nat::reply(packet, tables, &live, frame, datagram, reverse, ports_wire);
     }
     if live.has(root_flags::PROBES) {
@@ -287,6 +353,7 @@ fn request<P: Packet, T: Tables>(
     tables.trace(Step::Flow(flow));
     live_word::check(tables, service.live)?;
     let flags = transport::flags(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
+    access::check(tables, service, flow, flags)?;
     let row = select::row(tables, service, flow, flags)?;
     if datagram.part == Part::First {
         fragment::remember_request(tables, datagram, service, row);
@@ -294,12 +361,15 @@ fn request<P: Packet, T: Tables>(
     if flags.opens() {
         signs::syn(packet, tables, service, flow, datagram.transport, row);
     }
-    let interface = forward(packet, tables, frame, datagram, row, Some(flow.ports_wire))?;
+    let interface = forward(packet, tables, frame, datagram, row, Some(flow.ports_wire), |packet| {
+        translation::request(packet, tables, frame, datagram, service, flow, flags, row)
+    })?;
     tables.count(row, datagram.length, flags.opens());
     Ok(interface)
 }
 
-/// Sends a packet to the backend of a row. `ports_wire` is `None` for a later fragment, which has none to translate.
+/// Sends a packet to the backend of a row. `ports_wire` is `None` for a later fragment, which has none to translate. `recorded` does
+/// so if translations of the row are recorded.
 #[inline(always)]
 fn forward<P: Packet, T: Tables>(
     packet: &mut P,
@@ -308,12 +378,15 @@ fn forward<P: Packet, T: Tables>(
     datagram: &Datagram,
     index: u32,
     ports_wire: Option<u32>,
+    recorded: impl FnOnce(&mut P) -> Result<u32, Reason>,
 ) -> Result<u32, Reason> {
     tables.trace(Step::Row(index));
     let row = tables.row(index).ok_or(Reason::Inconsistent)?;
     match row.method {
         method::DIRECT => direct::forward(packet, frame, datagram, row),
         method::NAT => nat::request(packet, frame, datagram, row, ports_wire),
+        method::RECORDED_NAT | method::FULL_NAT => recorded(packet),
+        method::TUNNEL => tunnel::forward(packet, tables, datagram, index, ports_wire),
         method::LOCAL => Err(Reason::LocalBackend),
         _ => Err(Reason::Inconsistent),
     }

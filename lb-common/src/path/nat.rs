@@ -2,6 +2,8 @@
 //! replies becomes the service again. Neither needs a record of the flow: the backend of a request is selected like any
 //! other, and a reply names its backend, which only one service may translate (the configuration check sees to that).
 //!
+//! Where neither suffices, the translation of each flow is recorded: see [`super::translation`].
+//!
 //! Replies pass through the balancer because it is the backends' default gateway. They are left alone when their
 //! destination is this host (its own connections to a backend) or one of the service's excluded prefixes.
 
@@ -25,11 +27,12 @@ pub enum End {
 }
 
 /// How a reply leaves. Not an `Option<Exit>`: the kernel's verifier refuses to copy what one variant leaves undefined.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct WayBack {
     /// The link layer; all zero while the neighbour is unknown.
-    exit: Exit,
-    neighbour_known: bool,
+    pub exit: Exit,
+    /// Whether the neighbour is known.
+    pub neighbour_known: bool,
 }
 
 /// Sends a request to the backend of `row`; the interface it leaves by.
@@ -123,6 +126,12 @@ pub fn route<P: Packet, T: Tables>(
         v4: datagram.v4,
         interface: packet.interface(),
     });
+    judge(route, datagram)
+}
+
+/// What the host's route means for a datagram.
+#[inline(always)]
+pub fn judge(route: Route, datagram: &Datagram) -> Result<WayBack, Reason> {
     match route {
         Route::Local => Err(Reason::NotTranslated),
         Route::None => Err(Reason::NoRoute),

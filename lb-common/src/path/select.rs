@@ -21,7 +21,7 @@ use crate::slot::{NONE, Slot, SlotState};
 /// The row that a packet of a flow goes to.
 #[inline(always)]
 pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Flags) -> Result<u32, Reason> {
-    let owner = match stateful_backend(tables, service, flow, Some(flags)) {
+    let owner = match stateful_backend(tables, service, flow, flags) {
         Some(backend) => backend,
         None => by_slot(tables, service, flow, flags)?,
     };
@@ -31,16 +31,20 @@ pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Flags) 
 /// The row of the flow that an ICMP error quotes: looked up, never recorded.
 #[inline(always)]
 pub fn row_of_quoted<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Result<u32, Reason> {
-    let owner = match stateful_backend(tables, service, flow, None) {
-        Some(backend) => backend,
-        None => quoted_by_slot(tables, service, flow)?,
+    // One question for all that a service has besides its lookup table, since errors are rare and the verifier walks far from here.
+    let owner = match service.chooser | service.access as u32 {
+        0 => quoted_by_slot(tables, service, flow)?,
+        _ => match stateful::backend_of_quoted(tables, service, flow)? {
+            Some(backend) => backend,
+            None => quoted_by_slot(tables, service, flow)?,
+        },
     };
     row_of(service, owner)
 }
 
 /// What [`stateful`] says, of a service that it is asked about.
 #[inline(always)]
-fn stateful_backend<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Option<Flags>) -> Option<u16> {
+fn stateful_backend<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Flags) -> Option<u16> {
     // Not a flag: what the verifier learns of the flags by asking for one would keep apart what meets again after this.
     match service.chooser {
         0 => None,

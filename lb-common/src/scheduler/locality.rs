@@ -11,7 +11,8 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::least::Least;
-use super::{Candidate, Candidates, Cost, Go, Visitor};
+use super::{Candidate, Candidates, Cost, Go, Pool, Visitor};
+use crate::address::Address;
 
 /// How many backends are remembered for one destination; IPVS knows no limit. The one longest there makes room.
 pub const MEMBERS: usize = 16;
@@ -32,47 +33,124 @@ pub struct Servers {
 /// No member.
 pub const NONE: u16 = u16::MAX;
 
+impl Servers {
+    /// Nobody.
+    pub const NOBODY: Self = Self { changed: 0, members: [NONE; MEMBERS] };
+}
+
 impl Default for Servers {
     fn default() -> Self {
-        Self { changed: 0, members: [NONE; MEMBERS] }
+        Self::NOBODY
     }
 }
 
-/// The backend for a new flow by lblc; `None` if all are full or without weight.
+/// What the rules do, step by step. The kernel does each in a function of its own: together they need more stack than there is.
+pub trait Steps {
+    /// Of the remembered ones: under lblc the one, if it has weight; under lblcr the one that costs least of those that may have
+    /// a flow.
+    fn remembered(&self) -> Option<u32>;
+    /// lblcr: forgets the most loaded of several, if nothing has changed for long enough.
+    fn shrink(&self);
+    /// See [`is_crowded`].
+    fn is_crowded(&self, index: u32) -> bool;
+    /// Whom the rule of wlc names.
+    fn lightest(&self) -> Option<u32>;
+    /// Remembers one: under lblc in the place of the other, under lblcr beside the others.
+    fn remember(&self, index: u32);
+}
+
+/// The backend for a new flow; `None` if all are full or without weight.
 #[inline(always)]
-pub fn single<C: Candidates>(candidates: &C, servers: &mut Servers, now: u64) -> Option<u32> {
-    let own = servers.members[0];
-    if own != NONE
-        && let Some(candidate) = candidates.candidate(own as u32)
-        && candidate.weight > 0
-        && !is_crowded(candidates, &candidate)
-    {
-        return Some(own as u32);
+pub fn pick<S: Steps>(steps: &S, replicated: bool) -> Option<u32> {
+    let own = steps.remembered();
+    if replicated {
+        steps.shrink();
     }
-    let found = Least::WeightedConnections.pick(candidates)?;
-    servers.members[0] = found as u16;
-    servers.changed = now;
+    if let Some(own) = own
+        && !steps.is_crowded(own)
+    {
+        return Some(own);
+    }
+    let found = steps.lightest()?;
+    steps.remember(found);
     Some(found)
 }
 
-/// The backend for a new flow by lblcr; `None` if all are full or without weight. `expiration` is [`EXPIRATION`] but in tests.
-#[inline(always)]
-pub fn replicated<C: Candidates>(candidates: &C, servers: &mut Servers, now: u64, expiration: u64) -> Option<u32> {
-    let least = servers.least(candidates);
-    if servers.is_several() && now.saturating_sub(servers.changed) > expiration {
-        servers.forget_most_loaded(candidates, now);
+/// The steps, for a pool and a destination of it.
+pub struct Plain<'a, P> {
+    /// Whose backends these are.
+    pub pool: &'a P,
+    /// Where the flow goes.
+    pub destination: Address,
+    /// lblcr.
+    pub replicated: bool,
+}
+
+impl<P: Pool> Steps for Plain<'_, P> {
+    #[inline(always)]
+    fn remembered(&self) -> Option<u32> {
+        let (pool, replicated) = (self.pool, self.replicated);
+        let find = |servers: &mut Servers| if replicated { servers.least(pool) } else { servers.first(pool) };
+        pool.with_servers(self.destination, find)
     }
-    if let Some((index, candidate)) = least
-        && !is_crowded(candidates, &candidate)
-    {
-        return Some(index);
+
+    #[inline(always)]
+    fn shrink(&self) {
+        self.pool.with_servers(self.destination, |servers| {
+            servers.shrink(self.pool, self.pool.now(), self.pool.expiration());
+            None
+        });
     }
-    let found = Least::WeightedConnections.pick(candidates)?;
-    servers.add(found as u16, now);
-    Some(found)
+
+    #[inline(always)]
+    fn is_crowded(&self, index: u32) -> bool {
+        is_crowded(self.pool, index)
+    }
+
+    #[inline(always)]
+    fn lightest(&self) -> Option<u32> {
+        Least::WeightedConnections.pick(self.pool)
+    }
+
+    #[inline(always)]
+    fn remember(&self, index: u32) {
+        let (now, replicated) = (self.pool.now(), self.replicated);
+        self.pool.with_servers(self.destination, |servers| {
+            servers.remember(index as u16, replicated, now);
+            None
+        });
+    }
 }
 
 impl Servers {
+    /// The newest, if it has weight.
+    #[inline(always)]
+    fn first<C: Candidates>(&self, candidates: &C) -> Option<u32> {
+        let own = self.members[0];
+        if own == NONE {
+            return None;
+        }
+        let candidate = candidates.candidate(own as u32)?;
+        if candidate.weight > 0 { Some(own as u32) } else { None }
+    }
+
+    #[inline(always)]
+    fn shrink<C: Candidates>(&mut self, candidates: &C, now: u64, expiration: u64) {
+        if self.is_several() && now.saturating_sub(self.changed) > expiration {
+            self.forget_most_loaded(candidates, now);
+        }
+    }
+
+    #[inline(always)]
+    fn remember(&mut self, index: u16, replicated: bool, now: u64) {
+        if replicated {
+            self.add(index, now);
+        } else {
+            self.members[0] = index;
+            self.changed = now;
+        }
+    }
+
     #[inline(always)]
     const fn is_several(&self) -> bool {
         self.members[1] != NONE
@@ -80,39 +158,43 @@ impl Servers {
 
     /// The one that costs least of those that may have a flow.
     #[inline(always)]
-    fn least<C: Candidates>(&self, candidates: &C) -> Option<(u32, Candidate)> {
-        let mut best: Option<(u32, Candidate)> = None;
-        for member in self.members {
+    fn least<C: Candidates>(&self, candidates: &C) -> Option<u32> {
+        let found = self.extreme(candidates, |candidate| candidate.is_open(), |best, other| best.is_above(other))?;
+        Some(self.members[found as usize % MEMBERS] as u32)
+    }
+
+    /// The place of the first of the eligible members that no later one beats.
+    #[inline(always)]
+    fn extreme<C: Candidates>(
+        &self,
+        candidates: &C,
+        is_eligible: impl Fn(&Candidate) -> bool,
+        is_beaten: impl Fn(Cost, Cost) -> bool,
+    ) -> Option<u32> {
+        let mut best = Best { cost: Cost { load: 0, weight: 0 }, place: NOWHERE };
+        candidates.repeat(MEMBERS as u32, |place| {
+            let Some(&member) = self.members.get(place as usize) else { return Go::Stop };
             if member == NONE {
-                break;
+                return Go::Stop;
             }
             if let Some(candidate) = candidates.candidate(member as u32)
-                && candidate.is_open()
-                && best.is_none_or(|(_, other)| load(&other).is_above(load(&candidate)))
+                && is_eligible(&candidate)
+                && (best.place == NOWHERE || is_beaten(best.cost, load(&candidate)))
             {
-                best = Some((member as u32, candidate));
+                best.cost = load(&candidate);
+                best.place = place;
             }
-        }
-        best
+            Go::On
+        });
+        if best.place == NOWHERE { None } else { Some(best.place) }
     }
 
     #[inline(always)]
     fn forget_most_loaded<C: Candidates>(&mut self, candidates: &C, now: u64) {
-        let mut most: Option<(usize, Cost)> = None;
-        for (place, &member) in self.members.iter().enumerate() {
-            if member == NONE {
-                break;
-            }
-            if let Some(candidate) = candidates.candidate(member as u32)
-                && candidate.weight > 0
-                && most.is_none_or(|(_, cost)| load(&candidate).is_above(cost))
-            {
-                most = Some((place, load(&candidate)));
-            }
-        }
-        if let Some((forgotten, _)) = most {
+        let most = self.extreme(candidates, |candidate| candidate.weight > 0, |best, other| other.is_above(best));
+        if let Some(forgotten) = most {
             for place in 0..MEMBERS {
-                if place >= forgotten {
+                if place as u32 >= forgotten {
                     self.members[place] = if place + 1 < MEMBERS { self.members[place + 1] } else { NONE };
                 }
             }
@@ -136,14 +218,25 @@ impl Servers {
     }
 }
 
+/// The best so far of a walk over the members.
+#[repr(C, align(8))]
+struct Best {
+    cost: Cost,
+    place: u32,
+}
+
+/// No place of a member.
+const NOWHERE: u32 = u32::MAX;
+
 #[inline(always)]
 const fn load(candidate: &Candidate) -> Cost {
     Cost { load: candidate.overhead(), weight: candidate.weight }
 }
 
-/// Whether it has more than its share while another has much room.
+/// Whether a backend has more than its share while another has much room, or is gone.
 #[inline(always)]
-fn is_crowded<C: Candidates>(candidates: &C, candidate: &Candidate) -> bool {
+fn is_crowded<C: Candidates>(candidates: &C, index: u32) -> bool {
+    let Some(candidate) = candidates.candidate(index) else { return true };
     if candidate.active <= candidate.weight {
         return false;
     }

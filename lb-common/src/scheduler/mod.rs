@@ -33,7 +33,7 @@ pub mod twos;
 
 use crate::address::Address;
 use least::Least;
-use locality::Servers;
+use locality::{Plain, Servers};
 use turns::Passes;
 
 /// The backend's index for a new flow to `destination`; `None` if the rule finds nobody.
@@ -49,10 +49,8 @@ pub fn pick<P: Pool>(rule: Rule, pool: &P, destination: Address) -> Option<u32> 
         Rule::WeightedFailover => Least::Failover.pick(pool),
         Rule::WeightedOverflow => Least::Overflow.pick(pool),
         Rule::WeightedRandomTwos => twos::pick(pool, [pool.random(), pool.random()]),
-        Rule::Locality => pool.with_servers(destination, |servers| locality::single(pool, servers, pool.now())),
-        Rule::ReplicatedLocality => {
-            pool.with_servers(destination, |servers| locality::replicated(pool, servers, pool.now(), pool.expiration()))
-        }
+        Rule::Locality => locality::pick(&Plain { pool, destination, replicated: false }, false),
+        Rule::ReplicatedLocality => locality::pick(&Plain { pool, destination, replicated: true }, true),
         Rule::DestinationHash => destination::pick(pool, destination),
     }
 }
@@ -185,6 +183,8 @@ pub trait Candidates {
     /// Shows `visitor` every backend once, from `first` up, then from 0 up to `first`, until it has seen enough.
     /// The kernel does this in `bpf_loop`, whose callback calls [`show`].
     fn walk<V: Visitor>(&self, first: u32, visitor: &mut V);
+    /// Runs `step` with 0, 1, … up to below `times`, until it says to stop. In the kernel this is `bpf_loop` too.
+    fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F);
 }
 
 /// One step of a rule that looks at many candidates.

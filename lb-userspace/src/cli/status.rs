@@ -88,6 +88,10 @@ fn flows(flows: &FlowsStatus, at_risk: u64) -> String {
             "         {stateful} of stateful schedulers, of {stateful_capacity} a family; {unrecorded} found no room\n"
         ));
     }
+    if flows.translations > 0 {
+        let FlowsStatus { translations, translation_capacity, .. } = flows;
+        out.push_str(&format!("         {translations} translations recorded, of {translation_capacity} a family\n"));
+    }
     if flows.refusals > 0 {
         out.push_str(&format!("         {} refusals: the table was full\n", flows.refusals));
     }
@@ -182,6 +186,7 @@ node     lb1, up 2h 46m, ready (fairway 0.1.0, kernel 6.12.0, pid 4242)
 config   /etc/fairway/fairway.toml, in force for 2h 30m (hash 00112233aabbccdd)
 flows    12 TCP and 0 UDP recorded, of 1048576 each; 12 at risk on failover
          13 of stateful schedulers, of 4096 a family; 2 found no room
+         7 translations recorded, of 2048 a family
          3 refusals: the table was full
 {VRRP}
 INTERFACE  MODE      MTU  SINCE   WHY

@@ -51,7 +51,6 @@ codes! {
     FamilyMismatch = "FW0106", "IPv4 and IPv6 are mixed within a service.";
     PortWithoutNat = "FW0107", "A backend has a port although its forwarding method cannot change ports.";
     PortUnderWildcard = "FW0108", "A nat backend has a port although a listener takes every port.";
-    AmbiguousReply = "FW0109", "A reply of a nat backend could belong to two listeners.";
     BackendIsListener = "FW0110", "The address of a nat backend is the address of a service.";
     MoreBackendsThanSlots = "FW0111", "A lookup table has fewer slots than backends.";
     TooManyListeners = "FW0112", "More listeners than the tables hold.";
@@ -80,6 +79,11 @@ codes! {
     QuorumTooLarge = "FW0135", "A service needs more backends for its quorum than it has.";
     PersistenceByHash = "FW0136", "Persistence beside a scheduler that it cannot go with.";
     LowerAboveUpper = "FW0137", "A lower threshold that is not below the upper one.";
+    NoSource = "FW0140", "A backend of full NAT, and no source address of its family.";
+    SourceIsListener = "FW0141", "A source address of full NAT is the address of a service.";
+    DuplicatePrefix = "FW0142", "A network is listed twice among those that may come to a service or not.";
+    EmptyLimit = "FW0143", "A rate limit without a rate.";
+    LimitWithoutFlows = "FW0144", "A limit of new connections where nothing tells which are new.";
     FewSlots = "FW0201", "So few slots a backend that the shares become uneven.";
     NoBackends = "FW0202", "A service has no backends.";
     AllWeightsZero = "FW0203", "Every backend of a service has weight 0.";

@@ -1,17 +1,22 @@
 //! What could be read of a file, with the place of everything: the rules compare drafts, so that one bad value hides no
 //! other problem and raises no false one. A part that could not be read is [`Field::Bad`], and the rules leave it out.
 
+mod access;
 mod check;
 mod scheduling;
 mod vrrp;
 
+pub(super) use access::{DraftAccess, DraftRate, DraftRateLimit};
 pub(super) use check::{DraftCheck, DraftOutlier, DraftSorry};
 pub(super) use scheduling::{DraftPersistence, DraftPrefixes};
 pub(super) use vrrp::{DraftHook, DraftPeer, DraftRoute, DraftRouter, DraftRule, DraftTrack};
 
 use super::check::{Check, OnDown};
 use super::diagnostic::Span;
-use super::model::{Admin, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Service, UdpMode};
+use super::model::{
+    Admin, Backend, Config, Dataplane, Encapsulation, Forwarding, Listener, Node, OnNoBackend, Service, UdpMode,
+    Wrapping,
+};
 use super::scheduling::Scheduler;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -88,6 +93,8 @@ impl<T> List<T> {
 pub(super) struct Draft {
     pub node: Option<Node>,
     pub dataplane: Option<Dataplane>,
+    /// `dataplane.source_nat_addresses`
+    pub sources: List<IpAddr>,
     pub admin: Option<Admin>,
     /// Readable entries of `dataplane.interfaces`.
     pub interfaces: Vec<At<String>>,
@@ -113,6 +120,7 @@ pub(super) struct DraftService {
     /// The place of `listen` when it is there and empty.
     pub empty_listen: Option<Span>,
     pub forwarding: Field<Forwarding>,
+    pub wrapping: DraftWrapping,
     pub scheduler: Field<Scheduler>,
     pub source_prefix: DraftPrefixes,
     pub source_port: Field<bool>,
@@ -123,6 +131,7 @@ pub(super) struct DraftService {
     pub udp: Field<UdpMode>,
     pub on_no_backend: Field<OnNoBackend>,
     pub nat_exclude: Vec<At<IpNet>>,
+    pub access: DraftAccess,
     pub lookup_table_size: Field<u32>,
     pub checks: Vec<DraftCheck>,
     pub quorum: Field<u32>,
@@ -149,6 +158,26 @@ pub(super) struct DraftBackend {
     pub priority: Field<u8>,
     /// The service's where it sets none.
     pub forwarding: Field<Forwarding>,
+    /// The same.
+    pub wrapping: DraftWrapping,
+}
+
+/// `encapsulation` and `encapsulation_port`, of a service or a backend.
+#[derive(Clone, Debug)]
+pub(super) struct DraftWrapping {
+    pub encapsulation: Field<Encapsulation>,
+    pub port: Field<u16>,
+    /// The place of whichever is written here.
+    pub written: Option<Span>,
+}
+
+impl DraftWrapping {
+    fn wrapping(&self) -> Option<Wrapping> {
+        if matches!(self.port, Field::Bad) {
+            return None;
+        }
+        Some(Wrapping { encapsulation: *self.encapsulation.get()?, port: self.port.get().copied() })
+    }
 }
 
 impl Draft {
@@ -198,6 +227,7 @@ impl DraftService {
             name: self.name.take()?,
             listeners: self.listeners.into_iter().map(|listener| listener.value).collect(),
             forwarding: self.forwarding.take()?,
+            wrapping: self.wrapping.wrapping()?,
             scheduler: self.scheduler.take()?,
             source_prefix: self.source_prefix.into_prefixes()?,
             source_port: self.source_port.take()?,
@@ -208,6 +238,7 @@ impl DraftService {
             udp: self.udp.take()?,
             on_no_backend: self.on_no_backend.take()?,
             nat_exclude: self.nat_exclude.into_iter().map(|network| network.value).collect(),
+            access: self.access.into_access()?,
             lookup_table_size: self.lookup_table_size.take()?,
             checks: checks(self.checks)?,
             quorum: self.quorum.take()?,
@@ -238,6 +269,7 @@ impl DraftBackend {
             lower_threshold: self.lower_threshold.get().copied().unwrap_or_default(),
             priority: self.priority.get().copied().unwrap_or_default(),
             forwarding: *self.forwarding.get()?,
+            wrapping: self.wrapping.wrapping()?,
         })
     }
 

@@ -1,16 +1,19 @@
 //! The whole file, table by table: which key becomes which field. The only place that knows both.
 
+mod access;
 mod check;
 mod scheduling;
 mod vrrp;
 
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Problems, Span};
-use super::draft::{At, Draft, DraftBackend, DraftService, Field};
+use super::draft::{At, Draft, DraftBackend, DraftService, DraftWrapping, Field, List};
 use super::keys;
-use super::model::{Admin, Dataplane, Forwarding, Node};
+use super::model::{Admin, Dataplane, Encapsulation, Forwarding, Node, TunnelSources};
 use super::reader::TableReader;
 use super::value;
+use ipnet::IpNet;
+use std::net::IpAddr;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -28,7 +31,7 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, host_name: &str, problems: &
     let interfaces_written = !interfaces.is_empty() || problems.count() > before;
     let names = interfaces.iter().map(|interface| interface.value.clone()).collect();
     let hash_seed_written = dataplane.value_span("hash_seed").is_some();
-    let dataplane = read_dataplane(dataplane, names, problems);
+    let (dataplane, sources) = read_dataplane(dataplane, names, problems);
 
     let admin = admin(file.table("admin", problems), problems);
     let routers = file.tables("vrrp", problems).into_iter().map(|table| vrrp::router(table, problems)).collect();
@@ -39,6 +42,7 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, host_name: &str, problems: &
     Draft {
         node,
         dataplane,
+        sources,
         admin,
         interfaces,
         interfaces_span,
@@ -68,23 +72,70 @@ fn node(mut table: TableReader<'_>, host_name: &str, problems: &mut Problems) ->
     Some(Node { name: name?, state_dir: state_dir? })
 }
 
-fn read_dataplane(mut table: TableReader<'_>, interfaces: Vec<String>, problems: &mut Problems) -> Option<Dataplane> {
+/// Reads the rest; the source addresses are returned with their places.
+fn read_dataplane(
+    mut table: TableReader<'_>,
+    interfaces: Vec<String>,
+    problems: &mut Problems,
+) -> (Option<Dataplane>, List<IpAddr>) {
     let mode = table.choice("mode", problems).take();
     let pin_path = table.path("pin_path", problems).take();
     let flow_table_capacity = table.number("flow_table_capacity", problems).take();
     let stateful_table_capacity = table.number("stateful_table_capacity", problems).take();
+    let translation_table_capacity = table.number("translation_table_capacity", problems).take();
+    let (sources, ports) = sources(&mut table, problems);
     let hash_seed = table.text("hash_seed", problems).take();
     let ready_timeout = table.duration("ready_timeout", problems).take();
+    let v4 = tunnel_source(&mut table, "tunnel_source_v4", problems);
+    let v6 = tunnel_source(&mut table, "tunnel_source_v6", problems);
     table.finish();
-    Some(Dataplane {
-        interfaces,
-        mode: mode?,
-        pin_path: pin_path?,
-        flow_table_capacity: flow_table_capacity?,
-        stateful_table_capacity: stateful_table_capacity?,
-        hash_seed: hash_seed?,
-        ready_timeout: ready_timeout?,
-    })
+    let addresses = sources.items.iter().map(|at| at.value).collect();
+    let dataplane = || {
+        Some(Dataplane {
+            interfaces,
+            mode: mode?,
+            pin_path: pin_path?,
+            flow_table_capacity: flow_table_capacity?,
+            stateful_table_capacity: stateful_table_capacity?,
+            translation_table_capacity: translation_table_capacity?,
+            source_nat_addresses: sources.complete.then_some(addresses)?,
+            source_nat_ports: ports?,
+            tunnel_sources: TunnelSources { v4: v4?, v6: v6? },
+            hash_seed: hash_seed?,
+            ready_timeout: ready_timeout?,
+        })
+    };
+    (dataplane(), sources)
+}
+
+/// The sources of full NAT.
+fn sources(table: &mut TableReader<'_>, problems: &mut Problems) -> (List<IpAddr>, Option<(u16, u16)>) {
+    let addresses = table.whole_list("source_nat_addresses", value::vrrp::one_address, problems);
+    let first = table.small_number("source_nat_first_port", problems);
+    let last = table.small_number("source_nat_last_port", problems);
+    if let (Some(first), Some(last)) = (first.given(), last.given())
+        && first.value > last.value
+    {
+        let message = "the last port for full NAT is below the first";
+        problems.push(Diagnostic::new(Code::OutOfRange, message, last.span).note(first.span, "the first"));
+    }
+    (addresses, first.take().zip(last.take()))
+}
+
+/// `None` if it is written and cannot be used.
+fn tunnel_source(table: &mut TableReader<'_>, key: &'static str, problems: &mut Problems) -> Option<Option<IpNet>> {
+    let v4 = key.ends_with("v4");
+    match table.network(key, problems) {
+        Field::Absent => Some(None),
+        Field::Bad => None,
+        Field::Given(At { value: network, .. }) if network.addr().is_ipv4() == v4 => Some(Some(network)),
+        Field::Given(At { value: network, span }) => {
+            let family = if v4 { "IPv4" } else { "IPv6" };
+            let message = format!("`{key}` is not of {family}: {network}");
+            problems.push(Diagnostic::new(Code::FamilyMismatch, message, span));
+            None
+        }
+    }
 }
 
 fn admin(mut table: TableReader<'_>, problems: &mut Problems) -> Option<Admin> {
@@ -109,6 +160,7 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
     let listeners = table.list("listen", value::listener, problems);
     let silent = listeners.is_empty() && problems.count() == before;
     let forwarding = table.choice("forwarding", problems);
+    let wrapping = wrapping(&mut table, None, problems);
     let draft = DraftService {
         span: table.span,
         name,
@@ -126,6 +178,7 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
         udp: table.choice("udp", problems),
         on_no_backend: table.choice("on_no_backend", problems),
         nat_exclude: table.list("nat_exclude", value::network, problems),
+        access: access::access(&mut table, problems),
         lookup_table_size: table.number("lookup_table_size", problems),
         checks: table.tables("check", problems).into_iter().map(|table| check::check(table, problems)).collect(),
         quorum: table.number("quorum", problems),
@@ -140,15 +193,34 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
         backends: table
             .tables("backend", problems)
             .into_iter()
-            .map(|backend| self::backend(backend, &forwarding, problems))
+            .map(|backend| self::backend(backend, &forwarding, &wrapping, problems))
             .collect(),
         forwarding,
+        wrapping,
     };
     table.finish();
     draft
 }
 
-fn backend(mut table: TableReader<'_>, inherited: &Field<Forwarding>, problems: &mut Problems) -> DraftBackend {
+/// What is inherited stands where nothing is written. A port goes with the encapsulation that it was written for.
+fn wrapping(table: &mut TableReader<'_>, inherited: Option<&DraftWrapping>, problems: &mut Problems) -> DraftWrapping {
+    let written = table.value_span("encapsulation").or(table.value_span("encapsulation_port"));
+    let own: Field<Encapsulation> = table.choice("encapsulation", problems);
+    let port = table.small_number("encapsulation_port", problems);
+    let (encapsulation, port) = match (inherited, own, port) {
+        (Some(inherited), Field::Absent, Field::Absent) => (inherited.encapsulation.clone(), inherited.port.clone()),
+        (Some(inherited), Field::Absent, port) => (inherited.encapsulation.clone(), port),
+        (_, own, port) => (own, port),
+    };
+    DraftWrapping { encapsulation, port, written }
+}
+
+fn backend(
+    mut table: TableReader<'_>,
+    inherited: &Field<Forwarding>,
+    inherited_wrapping: &DraftWrapping,
+    problems: &mut Problems,
+) -> DraftBackend {
     let address = table.address("address", problems);
     let name = match (table.text("name", problems), &address) {
         (Field::Absent, Field::Given(address)) => {
@@ -170,6 +242,7 @@ fn backend(mut table: TableReader<'_>, inherited: &Field<Forwarding>, problems: 
         lower_threshold: table.number("lower_threshold", problems),
         priority: table.octet("priority", problems),
         forwarding,
+        wrapping: wrapping(&mut table, Some(inherited_wrapping), problems),
     };
     table.finish();
     draft

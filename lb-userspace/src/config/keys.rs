@@ -3,12 +3,13 @@
 //! here and a line in `file`; a row without its line fails every test (`TableReader::finish`), a line without its row
 //! too.
 
+mod access;
 mod check;
 mod scheduling;
 mod vrrp;
 
 use super::check::OnDown;
-use super::model::{AttachMode, Forwarding, OnNoBackend, UdpMode, Word};
+use super::model::{AttachMode, Encapsulation, Forwarding, OnNoBackend, UdpMode, Word};
 use lb_common::limits::{MAX_TABLE_SIZE, MIN_TABLE_SIZE};
 
 /// A table of the file.
@@ -232,6 +233,32 @@ static DATAPLANE: Table = Table {
             "Flows of services with a stateful scheduler that are recorded, of each address family. They have a table of their own, so that they cannot crowd out others'.",
         ),
         key(
+            "translation_table_capacity",
+            Kind::Integer { min: 1024, max: 1 << 25 },
+            Default("262_144"),
+            "Flows whose translation is recorded, of each address family: those under `full-nat`, and those under `nat` to a server that several services share.",
+        ),
+        key(
+            "source_nat_addresses",
+            Kind::Addresses,
+            Default("[]"),
+            "Addresses of this node that `full-nat` gives flows as their source, at most 16 of each family. Backends must reach them: they are configured on this node's interface, and another node has others.",
+        ),
+        key(
+            "source_nat_first_port",
+            Kind::Port,
+            Default("1024"),
+            "First of the ports that `full-nat` gives flows. The host itself must not use them towards backends: keep them apart from `net.ipv4.ip_local_port_range`.",
+        ),
+        key("source_nat_last_port", Kind::Port, Default("32_767"), "Last of these ports."),
+        key(
+            "tunnel_source_v4",
+            Kind::Network,
+            Absent("the address that the host would send from"),
+            "Source of outer IPv4 packets of `tunnel` backends: an address, or a network over whose addresses flows are spread (`10.99.0.0/16`, say), so that a backend's receive queues spread them, too. Routers and backends must then not filter by reverse path.",
+        ),
+        key("tunnel_source_v6", Kind::Network, Absent("the same"), "The same for IPv6."),
+        key(
             "hash_seed",
             Kind::Text(256),
             Default(r#""fairway""#),
@@ -268,16 +295,35 @@ static SERVICE: Table = Table {
             "listen",
             Kind::Listeners,
             Required,
-            "What it listens on: a list of `tcp://ADDRESS:PORT` or `udp://ADDRESS:PORT`, an IPv6 address in brackets, port `*` for every port no other listener of the address has. All of one address family, the backends' too.",
+            "What it listens on: a list of `tcp://ADDRESS:PORT` or `udp://ADDRESS:PORT`, an IPv6 address in brackets, port `*` for every port no other listener of the address has. All of one address family, the backends' too, except under `tunnel`.",
         ),
         key(
             "forwarding",
             choice::<Forwarding>(
-                &["tunnel"],
-                &[("dr", "direct"), ("gate", "direct"), ("masq", "nat"), ("tun", "tunnel"), ("ipip", "tunnel")],
+                &[],
+                &[
+                    ("dr", "direct"),
+                    ("gate", "direct"),
+                    ("masq", "nat"),
+                    ("fullnat", "full-nat"),
+                    ("tun", "tunnel"),
+                    ("ipip", "tunnel"),
+                ],
             ),
             Default(r#""direct""#),
-            "Forwarding method of its backends. `direct`: the backend holds the service's address too and answers the client itself; `nat`: destination address and port are rewritten, replies must come back through the balancer.",
+            "Forwarding method of its backends. `direct`: the backend holds the service's address too and answers the client itself; `nat`: destination address and port are rewritten, replies must come back through the balancer; `full-nat`: so is the source, hence they do; `tunnel`: the packet is sent inside another, to a backend anywhere, which unwraps it, holds the service's address and answers the client itself.",
+        ),
+        key(
+            "encapsulation",
+            choice::<Encapsulation>(&[], &[("ip-in-ip", "ipip")]),
+            Default(r#""ipip""#),
+            "`tunnel`: what packets are put into. `ipip`: IP in IP; `gue`: UDP with a GUE header; `fou`: UDP alone; `gre`: GRE. With UDP the source port tells flows apart.",
+        ),
+        key(
+            "encapsulation_port",
+            Kind::Port,
+            Absent("6080 for `gue`, 5555 for `fou`"),
+            "UDP port that `gue` or `fou` packets are sent to.",
         ),
         key(
             "scheduler",
@@ -345,7 +391,7 @@ static SERVICE: Table = Table {
             "udp",
             choice::<UdpMode>(&[], &[]),
             Default(r#""stateless""#),
-            "`stateless`: a UDP packet goes to the current owner of its slot; `flows`: UDP flows keep their backend as TCP's do.",
+            "`stateless`: a UDP packet goes to the current owner of its slot; `flows`: UDP flows keep their backend as TCP's do; `one-packet`, for stateful schedulers: a backend is chosen for each datagram by itself, and nothing recorded.",
         ),
         key(
             "on_down",
@@ -372,6 +418,19 @@ static SERVICE: Table = Table {
             "Under `nat`: networks whose members get a backend's replies untranslated, being its own clients and not the service's.",
         ),
         key(
+            "allow",
+            Kind::Networks,
+            Default("[]"),
+            "Networks whose members may come. If there are any, all others may not. Of several that hold a client the longest counts, here and in `deny`. Packets of others are dropped, counted as `denied`.",
+        ),
+        key(
+            "deny",
+            Kind::Networks,
+            Default("[]"),
+            "Networks whose members may not come, also in the midst of a connection.",
+        ),
+        key("rate_limit", Kind::Table(&access::RATE_LIMIT), Absent("off"), access::RATE_LIMIT.about),
+        key(
             "on_no_backend",
             choice::<OnNoBackend>(&[], &[]),
             Default(r#""pass""#),
@@ -389,7 +448,12 @@ static BACKEND: Table = Table {
     about: "A server of the service above it. May be repeated.",
     keys: &[
         key("name", Kind::Name, Absent("the address"), "Name of the backend, unique in its service."),
-        key("address", Kind::Address, Required, "Its address, of the family of the service's listeners."),
+        key(
+            "address",
+            Kind::Address,
+            Required,
+            "Its address; of the family of the service's listeners, except under `tunnel`.",
+        ),
         key(
             "port",
             Kind::Port,
@@ -422,9 +486,21 @@ static BACKEND: Table = Table {
         ),
         key(
             "forwarding",
-            choice::<Forwarding>(&["tunnel"], &[]),
+            choice::<Forwarding>(&[], &[]),
             Absent("the service's"),
             "Forwarding method of this backend.",
+        ),
+        key(
+            "encapsulation",
+            choice::<Encapsulation>(&[], &[("ip-in-ip", "ipip")]),
+            Absent("the service's"),
+            "`tunnel`: what its packets are put into.",
+        ),
+        key(
+            "encapsulation_port",
+            Kind::Port,
+            Absent("the service's, if its encapsulation is too"),
+            "UDP port that `gue` or `fou` packets are sent to.",
         ),
     ],
 };

@@ -13,6 +13,7 @@
 //! Nothing here reads a file, a clock or the host (the host name is an argument): called by `check`, `run`, `reload`
 //! and `diff`.
 
+mod access;
 pub mod check;
 mod check_kind;
 mod code;
@@ -35,13 +36,15 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, Rate, RateLimit};
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Note, Severity, Span};
 pub use model::{
-    Admin, AttachMode, Backend, Config, Dataplane, Forwarding, Listener, Node, OnNoBackend, Protocol, Service, UdpMode,
+    Admin, AttachMode, Backend, Config, Dataplane, Encapsulation, Forwarding, Listener, Node, OnNoBackend, Protocol,
+    Service, TunnelSources, UdpMode, Wrapping,
 };
 pub use render::{Report, render, reports};
-pub use scheduling::{Persistence, Prefixes, Scheduler, SelectionKey};
+pub use scheduling::{PERSISTENCE_TIMEOUT, Persistence, Prefixes, Scheduler, SelectionKey};
 pub use schema::schema;
 pub use value::check::compiled;
 pub(crate) use value::nearest;

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::access::Access;
 use super::check::{Check, OnDown, Outlier, Sorry};
 use super::scheduling::{Persistence, Prefixes, Scheduler};
 use super::virtual_router::{Hook, Peer, VirtualRouter};
@@ -62,10 +63,18 @@ pub struct Dataplane {
     pub flow_table_capacity: u32,
     /// Flows of services with a stateful scheduler, of each family.
     pub stateful_table_capacity: u32,
+    /// Translated flows that are recorded, of each family.
+    pub translation_table_capacity: u32,
+    /// The addresses of this node that full NAT gives flows as their source.
+    pub source_nat_addresses: Vec<IpAddr>,
+    /// The first and the last of the ports that it gives them.
+    pub source_nat_ports: (u16, u16),
     /// Keys the hash that selects backends; the same on all nodes of a cluster.
     pub hash_seed: String,
     /// A node that hears no master takes over after so long even if it is not ready.
     pub ready_timeout: Duration,
+    /// What tunnels' outer packets come from.
+    pub tunnel_sources: TunnelSources,
 }
 
 /// `[admin]`
@@ -86,6 +95,8 @@ pub struct Service {
     pub listeners: Vec<Listener>,
     /// The forwarding method of backends that set none of their own.
     pub forwarding: Forwarding,
+    /// How those of them are wrapped that set nothing of their own, under `tunnel`.
+    pub wrapping: Wrapping,
     /// How a backend is chosen.
     pub scheduler: Scheduler,
     /// `source-hash`: who counts as one client.
@@ -107,6 +118,8 @@ pub struct Service {
     pub on_no_backend: OnNoBackend,
     /// Under nat: destinations whose replies are left alone.
     pub nat_exclude: Vec<IpNet>,
+    /// Which clients may come, and how often.
+    pub access: Access,
     /// Slots of the lookup table, a power of two.
     pub lookup_table_size: u32,
     /// How its backends are probed; none: they are unchecked, and get traffic.
@@ -148,7 +161,7 @@ pub struct Listener {
 pub struct Backend {
     /// Unique within the service; the address by default.
     pub name: String,
-    /// Its own address, of the listeners' family.
+    /// Its own address; of the listeners' family, except under `tunnel`.
     pub address: IpAddr,
     /// Under nat: the port to translate to; `None`: the listener's.
     pub port: Option<u16>,
@@ -162,6 +175,8 @@ pub struct Backend {
     pub priority: u8,
     /// The service's method, or its own.
     pub forwarding: Forwarding,
+    /// Under `tunnel`: the service's encapsulation, or its own.
+    pub wrapping: Wrapping,
 }
 
 impl Config {
@@ -209,6 +224,8 @@ fn canonical(services: &[Service]) -> Vec<Service> {
     for service in &mut services {
         service.listeners.sort_unstable();
         service.nat_exclude.sort_unstable();
+        service.access.allow.sort_unstable();
+        service.access.deny.sort_unstable();
         service.backends.sort_by(|a, b| a.name.cmp(&b.name));
     }
     services
@@ -221,6 +238,16 @@ impl Service {
             Protocol::Tcp => TCP_IDLE_TIMEOUT,
             Protocol::Udp => UDP_IDLE_TIMEOUT,
         })
+    }
+}
+
+impl Forwarding {
+    /// Whether the destination is rewritten: packets go to the backend's own address and port.
+    pub fn translates(self) -> bool {
+        match self {
+            Forwarding::Direct | Forwarding::Tunnel => false,
+            Forwarding::Nat | Forwarding::FullNat => true,
+        }
     }
 }
 
@@ -311,7 +338,56 @@ words! {
         Direct = "direct",
         /// New destination address and port; replies come back through the balancer (LVS-NAT).
         Nat = "nat",
+        /// As `nat`, and the source becomes one of ours: replies come back whatever the backend's routes are.
+        FullNat = "full-nat",
+        /// Inside another packet, to wherever the backend is; it answers the client itself (LVS-TUN).
+        Tunnel = "tunnel",
     }
+}
+
+words! {
+    /// What packets are put into under `tunnel`.
+    Encapsulation {
+        /// IP in IP.
+        Ipip = "ipip",
+        /// Generic UDP encapsulation.
+        Gue = "gue",
+        /// UDP, and nothing else between the IP headers.
+        Fou = "fou",
+        /// Generic routing encapsulation.
+        Gre = "gre",
+    }
+}
+
+/// How a backend's packets are wrapped, if its method is `tunnel`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Wrapping {
+    /// What they are put into.
+    pub encapsulation: Encapsulation,
+    /// The UDP port that it goes to; `None`: the usual one.
+    pub port: Option<u16>,
+}
+
+impl Wrapping {
+    /// The UDP port that it goes to, of encapsulations that have one.
+    pub fn port(self) -> Option<u16> {
+        let usual = match self.encapsulation {
+            Encapsulation::Gue => 6080,
+            Encapsulation::Fou => 5555,
+            Encapsulation::Ipip | Encapsulation::Gre => return None,
+        };
+        Some(self.port.unwrap_or(usual))
+    }
+}
+
+/// What a tunnel's outer packets come from, by family; `None`: the address that this host would send from. A network: flows are spread
+/// over its addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TunnelSources {
+    /// Of outer IPv4 packets.
+    pub v4: Option<IpNet>,
+    /// Of outer IPv6 packets.
+    pub v6: Option<IpNet>,
 }
 
 words! {
@@ -321,6 +397,8 @@ words! {
         Stateless = "stateless",
         /// Flows keep their backend as TCP's do.
         Flows = "flows",
+        /// Each datagram is a flow of its own, under a scheduler that chooses by a rule.
+        OnePacket = "one-packet",
     }
 }
 

@@ -36,13 +36,21 @@ words! {
         WeightedOverflow = "weighted-overflow",
         /// The less loaded of two drawn by weight.
         WeightedRandomTwos = "weighted-random-twos",
+        /// The backend of the service's address, unless crowded.
+        LocalityLeastConnection = "locality-based-least-connection",
+        /// The least loaded of the backends of the service's address, unless crowded.
+        ReplicatedLocalityLeastConnection = "locality-based-least-connection-with-replication",
     }
 }
+
+/// For how long clients are remembered by services that remember them and do not say: what ipvsadm's `-p` means without a number.
+pub const PERSISTENCE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// `persistence`: clients that have come to a backend come back to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Persistence {
-    /// For so long after a client's last connection has ended; `None`: for as long as the lookup table says so.
+    /// For so long after a client's last new connection, and while it has any; `None`: [`PERSISTENCE_TIMEOUT`], or with `maglev` for as
+    /// long as the lookup table says so.
     pub timeout: Option<Duration>,
     /// Who counts as one client.
     pub prefixes: Prefixes,
@@ -99,7 +107,9 @@ impl Scheduler {
             | Self::NeverQueue
             | Self::WeightedFailover
             | Self::WeightedOverflow
-            | Self::WeightedRandomTwos => false,
+            | Self::WeightedRandomTwos
+            | Self::LocalityLeastConnection
+            | Self::ReplicatedLocalityLeastConnection => false,
         }
     }
 }

@@ -135,7 +135,7 @@ mod tests {
         for backend in 11..=13 {
             let mac = |last| Mac([2, 0, 0, 0, 0, last]);
             let (source_mac, destination_mac) = (mac(1), mac(backend));
-            let frame = Frame { interface: 2, source_mac, destination_mac, tags: Vec::new(), mtu: 1500 };
+            let frame = Frame { interface: 2, source_mac, destination_mac, tags: Vec::new(), mtu: 1500, source: None };
             let result = Ok(NextHop::Frame(frame));
             learn(Network::NextHop { destination: [10, 0, 0, backend].into(), result });
         }

@@ -31,6 +31,7 @@ use crate::health::verdict::Verdict;
 use crate::nexthop::ProgramMode;
 use crate::nexthop::tracker::Event as Network;
 use crate::reconcile::census::Census;
+use crate::reconcile::changes::Unchanged;
 use crate::reconcile::image::Image;
 use crate::reconcile::plan::{Plan, PlanError};
 use crate::reconcile::planner::Planner;
@@ -156,18 +157,25 @@ impl Controller {
     /// # Errors
     /// When it does not fit; then nothing is changed.
     pub fn configure(&mut self, now: Duration, config: Config) -> Result<(Plan, Vec<Effect>), PlanError> {
-        let mut pools = self.pools.clone();
-        let happenings = pools.configure(now, &config);
-        let plan = self.planner.configure_with(now, &self.image, &config, &pools.standings())?;
+        let unchanged = self.planner.unchanged_by(&config);
+        let (pools, Changes { standings, happenings }) = self.pools_under(now, &config, &unchanged);
+        let rows = self.planner.rows().clone();
+        let mut plan = self.planner.configure_with(now, &self.image, &config, &standings, &unchanged)?;
         self.pools = pools;
         self.cramped.clear();
         let mut effects = self.write(plan.writes.clone());
         effects.extend(pools::tell(happenings));
-        effects.push(Effect::AssignRows);
-        effects.push(Effect::Want(self.planner.destinations().clone()));
+        if !Arc::ptr_eq(&rows, self.planner.rows()) {
+            effects.push(Effect::AssignRows);
+            effects.push(Effect::Want(self.planner.destinations().clone()));
+        }
+        let is_steered_alike = steering::steer_alike(&self.config, &config, &unchanged);
         self.config = config;
-        effects.extend(self.steer());
+        if !is_steered_alike {
+            effects.extend(self.steer());
+        }
         effects.extend(self.interfaces.configure(&self.config.dataplane));
+        plan.unchanged = unchanged;
         Ok((plan, effects))
     }
 
@@ -176,16 +184,28 @@ impl Controller {
     /// # Errors
     /// When it does not fit.
     pub fn preview(&self, now: Duration, config: &Config) -> Result<Plan, PlanError> {
-        let mut pools = self.pools.clone();
-        pools.configure(now, config);
-        self.planner.clone().configure_with(now, &self.image, config, &pools.standings())
+        let unchanged = self.planner.unchanged_by(config);
+        let (_, Changes { standings, .. }) = self.pools_under(now, config, &unchanged);
+        self.planner.clone().configure_with(now, &self.image, config, &standings, &unchanged)
     }
 
-    /// Every address that packets are sent to, now or under another configuration.
-    pub fn destinations_with(&self, config: &Config) -> BTreeSet<IpAddr> {
-        let mut destinations = self.planner.destinations().clone();
-        destinations.extend(addresses(config));
-        destinations
+    /// The pools as another configuration has them, the standings of those whose tables must follow, and what is to be told.
+    fn pools_under(&self, now: Duration, config: &Config, unchanged: &Unchanged) -> (Pools, Changes) {
+        let mut pools = self.pools.clone();
+        let mut changes = pools.configure(now, config, unchanged);
+        for service in self.cramped.keys() {
+            if let Some(standings) = pools.standings_of(service) {
+                changes.standings.entry(service.clone()).or_insert(standings);
+            }
+        }
+        (pools, changes)
+    }
+
+    /// Every address that packets are sent to, now or under another configuration; `None` if that brings none.
+    pub fn destinations_with(&self, config: &Config) -> Option<BTreeSet<IpAddr>> {
+        let present = self.planner.destinations();
+        let new: Vec<IpAddr> = addresses(config).filter(|address| !present.contains(address)).collect();
+        (!new.is_empty()).then(|| present.iter().copied().chain(new).collect())
     }
 
     /// Whether for every backend that a configuration brings it is known how to reach it, or that it cannot be reached.

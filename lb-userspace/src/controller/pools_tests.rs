@@ -172,6 +172,28 @@ fn forty_thousand_backends_are_no_trouble() {
     assert!(failed < Duration::from_millis(500) && reloaded < Duration::from_secs(5), "{failed:?} {reloaded:?}");
 }
 
+#[test]
+fn a_reload_that_changes_a_weight_touches_that_service_alone() {
+    let mut config = config(3, 4);
+    for service in &mut config.services {
+        service.checks[0].via = Via::Service;
+    }
+    let mut controller = started(&config);
+    let all = specs(&config).iter().map(|spec| (spec.clone(), up())).collect();
+    controller.handle(START, Event::Verdicts(all));
+    config.services[1].backends[0].weight = 50;
+    let (plan, effects) = controller.configure(START + Duration::from_secs(60), config.clone()).unwrap();
+    let is_word = |write: &Write| matches!(write, Write::Slot(..));
+    let [Effect::Write(writes)] = &effects[..] else { panic!("{effects:?}") };
+    assert!(plan.slots_moved > 0 && writes.iter().all(is_word), "{writes:?}");
+    assert!(plan.unchanged.contains("s0") && !plan.unchanged.contains("s1"));
+
+    config.services[2].backends.pop();
+    let (_, effects) = controller.configure(START + Duration::from_secs(120), config).unwrap();
+    let steered = effects.iter().any(|effect| matches!(effect, Effect::Steer(changes) if changes.len() == 1));
+    assert!(steered, "{effects:?}");
+}
+
 struct Stopwatch(std::time::Instant);
 
 impl Stopwatch {
@@ -208,7 +230,8 @@ fn attach(controller: &mut Controller) {
 
 fn reach(controller: &mut Controller, destination: IpAddr) {
     let mac = Mac([2, 0, 0, 0, 0, 1]);
-    let frame = Frame { interface: 2, source_mac: mac, destination_mac: mac, tags: Vec::new(), mtu: 1500 };
+    let frame =
+        Frame { interface: 2, source_mac: mac, destination_mac: mac, tags: Vec::new(), mtu: 1500, source: None };
     let found = Network::NextHop { destination, result: Ok(NextHop::Frame(frame)) };
     controller.handle(START, Event::Network(found));
 }

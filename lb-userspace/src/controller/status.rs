@@ -11,7 +11,7 @@ use super::view::{
 use super::view::{ConfigStatus, NodeStatus};
 use lb_common::abi::Load;
 
-use crate::config::{Backend, Forwarding, OnNoBackend, VirtualRouter};
+use crate::config::{Backend, OnNoBackend, VirtualRouter};
 use crate::health::pool::decide::Quorum;
 use crate::health::pool::state::State;
 use crate::nexthop::{NextHop, ProgramMode};
@@ -103,8 +103,11 @@ impl Controller {
                 capacity: u64::from(self.config().dataplane.flow_table_capacity),
                 refusals: telemetry.refusals,
                 stateful: self.census.connections,
+                clients: self.census.clients,
                 stateful_capacity: u64::from(self.config().dataplane.stateful_table_capacity),
                 unrecorded: telemetry.unrecorded,
+                translations: self.census.translations,
+                translation_capacity: u64::from(self.config().dataplane.translation_table_capacity),
                 forced_slots: self.forced_slots,
             },
             passes: telemetry.passes.clone(),
@@ -166,6 +169,7 @@ impl Controller {
             listeners: config.listeners.iter().map(ToString::to_string).collect(),
             forwarding: config.forwarding.name().to_owned(),
             scheduler: config.scheduler.name().to_owned(),
+            access: config.access.to_string(),
             lookup_table_size: config.lookup_table_size,
             lookup_table_hash: format!("{:016x}", table.pool.lookup_table_hash()),
             unsettled_slots: u32::try_from(slots.unsettled()).unwrap_or(u32::MAX),
@@ -287,7 +291,7 @@ impl Controller {
     /// Whether any backend of the family is reached by nat.
     fn translates(&self, is_v4: bool) -> bool {
         let mut backends = self.config().services.iter().flat_map(|service| &service.backends);
-        backends.any(|backend| backend.forwarding == Forwarding::Nat && backend.address.is_ipv4() == is_v4)
+        backends.any(|backend| backend.forwarding.translates() && backend.address.is_ipv4() == is_v4)
     }
 
     fn service_warnings(&self, service: &crate::config::Service, warnings: &mut Vec<String>) {
@@ -313,7 +317,7 @@ impl Controller {
                 Some(Err(unresolved)) if !unresolved.is_pending() => {
                     warnings.push(format!("service {name}, backend {}: {unresolved}", backend.name));
                 }
-                Some(Ok(NextHop::Local)) if backend.forwarding == Forwarding::Nat => warnings.push(format!(
+                Some(Ok(NextHop::Local)) if backend.forwarding.translates() => warnings.push(format!(
                     "service {name}, backend {}: a nat backend cannot be this host; use forwarding = \"direct\" for it",
                     backend.name
                 )),

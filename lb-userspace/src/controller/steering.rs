@@ -1,12 +1,13 @@
 //! Which backends are probed by the way of clients' packets, and in which frames. Pure: `effects::steering` carries the changes
 //! out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::health::spec::{Target, Way};
 use crate::nexthop::Unresolved;
+use crate::reconcile::changes::Unchanged;
 use crate::reconcile::entries::Hop;
 
 /// A backend, and the service's address that it is asked at. Ordered by backend.
@@ -67,12 +68,23 @@ impl Steering {
     }
 }
 
+/// Whether two configurations that differ in no service that is `unchanged` steer the same.
+pub fn steer_alike(before: &Config, after: &Config, unchanged: &Unchanged) -> bool {
+    let changed = |config: &Config| -> BTreeSet<Pair> {
+        config.services.iter().filter(|service| !unchanged.contains(&service.name)).flat_map(pairs_of).collect()
+    };
+    !unchanged.is_empty() && changed(before) == changed(after)
+}
+
 fn pairs(config: &Config) -> impl Iterator<Item = Pair> {
-    let checked = config.services.iter().flat_map(|service| {
-        let backends = service.backends.iter();
-        backends.flat_map(move |backend| service.checks.iter().map(move |check| Target::of(service, backend, check)))
-    });
-    checked.filter_map(|target| match target.way {
+    config.services.iter().flat_map(pairs_of)
+}
+
+fn pairs_of(service: &Service) -> impl Iterator<Item = Pair> {
+    let backends = service.backends.iter();
+    let targets =
+        backends.flat_map(move |backend| service.checks.iter().map(move |check| Target::of(service, backend, check)));
+    targets.filter_map(|target| match target.way {
         Way::Plain => None,
         Way::Steered { service, .. } => Some(Pair { backend: target.address, service }),
     })

@@ -111,6 +111,9 @@ pub struct ServiceStatus {
     pub forwarding: String,
     /// `maglev`, …
     pub scheduler: String,
+    /// Which clients may come, and how often, in words; empty: all, always.
+    #[serde(default)]
+    pub access: String,
     /// Slots of the lookup table.
     pub lookup_table_size: u32,
     /// Hash of the lookup table, by backends' identities: equal on nodes that agree.
@@ -276,9 +279,18 @@ pub struct FlowsStatus {
     /// Of these, so many fit, of each address family.
     #[serde(default)]
     pub stateful_capacity: u64,
+    /// Clients that stateful schedulers remember, at the last census.
+    #[serde(default)]
+    pub clients: u64,
     /// Flows that a stateful scheduler could not record, and left to the lookup table.
     #[serde(default)]
     pub unrecorded: u64,
+    /// Translated flows that are recorded, at the last census.
+    #[serde(default)]
+    pub translations: u64,
+    /// Of these, so many fit, of each address family.
+    #[serde(default)]
+    pub translation_capacity: u64,
 }
 
 /// A destination and how it is reached.

@@ -96,6 +96,7 @@ mod tests {
             destination_mac: Mac([2, 0, 0, 0, 0, 11]),
             tags: vec![VlanTag { tpid: 0x8100, tci: 100 }],
             mtu: 1500,
+            source: None,
         };
         let octets = super::frame(&Question { pair, frame }).expect("IPv4");
         assert_eq!(octets[..6], [2, 0, 0, 0, 0, 11]);

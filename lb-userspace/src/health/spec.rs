@@ -86,7 +86,7 @@ impl Target {
             (method @ Forwarding::Direct, Some(listener)) if is_steered => {
                 Way::Steered { service: listener.address, method }
             }
-            (Forwarding::Direct | Forwarding::Nat, _) => Way::Plain,
+            (Forwarding::Direct | Forwarding::Nat | Forwarding::FullNat | Forwarding::Tunnel, _) => Way::Plain,
         };
         Self { address: backend.address, port, way }
     }

@@ -1,18 +1,22 @@
 //! Who uses which spec: from a configuration to what is probed for whom, and back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::spec::Spec;
 use crate::config::check::Check;
 use crate::config::{Backend, Service};
+use crate::reconcile::changes::Unchanged;
 
-/// See the module's description.
+/// See the module's description. Those of one configuration share with the next what both have in common.
 #[derive(Clone, Debug, Default)]
 pub struct Uses {
-    by_backend: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<Named>>>,
-    by_spec: HashMap<Arc<Spec>, Vec<User>>,
+    by_service: BTreeMap<Arc<str>, Arc<Backends>>,
+    by_spec: Arc<HashMap<Arc<Spec>, Vec<User>>>,
 }
+
+/// The checks of a service's backends, by name.
+type Backends = BTreeMap<Arc<str>, Vec<Named>>;
 
 /// A check of a backend.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,42 +39,26 @@ pub struct User {
 }
 
 impl Uses {
-    /// Those of a configuration. Specs that were there before stay the same values.
-    pub fn new(services: &[Service], before: &Self) -> Self {
-        let mut uses = Self::default();
+    /// Those of a configuration. Specs that were there before stay the same values; services that are `unchanged` are not looked
+    /// at.
+    pub fn new(services: &[Service], before: &Self, unchanged: &Unchanged) -> Self {
+        let mut by_service = BTreeMap::new();
+        let mut new: HashSet<Arc<Spec>> = HashSet::new();
         for service in services.iter().filter(|service| !service.checks.is_empty()) {
-            let names = names(&service.checks);
-            let service_name: Arc<str> = service.name.as_str().into();
-            for backend in &service.backends {
-                uses.add(service, &service_name, backend, &names, before);
-            }
+            let known = before.by_service.get_key_value(&*service.name);
+            match known.filter(|_| unchanged.contains(&service.name)) {
+                Some((name, backends)) => by_service.insert(name.clone(), backends.clone()),
+                None => by_service.insert(service.name.as_str().into(), Arc::new(backends(service, before, &mut new))),
+            };
         }
-        uses
+        let by_spec =
+            if by_service == before.by_service { before.by_spec.clone() } else { Arc::new(users(&by_service)) };
+        Self { by_service, by_spec }
     }
 
-    fn add(
-        &mut self,
-        service: &Service,
-        service_name: &Arc<str>,
-        backend: &Backend,
-        names: &[Arc<str>],
-        before: &Self,
-    ) {
-        let backend_name: Arc<str> = backend.name.as_str().into();
-        let mut checks = Vec::with_capacity(names.len());
-        for (check, name) in service.checks.iter().zip(names) {
-            let spec = self.shared(Spec::of(service, backend, check), before);
-            let user =
-                User { service: Arc::clone(service_name), backend: Arc::clone(&backend_name), check: Arc::clone(name) };
-            self.by_spec.entry(Arc::clone(&spec)).or_default().push(user);
-            checks.push(Named { name: Arc::clone(name), spec });
-        }
-        self.by_backend.entry(Arc::clone(service_name)).or_default().insert(backend_name, checks);
-    }
-
-    fn shared(&self, spec: Spec, before: &Self) -> Arc<Spec> {
-        let present = self.by_spec.get_key_value(&spec).or_else(|| before.by_spec.get_key_value(&spec));
-        present.map_or_else(|| Arc::new(spec), |(shared, _)| Arc::clone(shared))
+    /// Whether the same is asked for the same backends.
+    pub fn are_those_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.by_spec, &other.by_spec)
     }
 
     /// Every spec, once, in no order.
@@ -90,13 +78,45 @@ impl Uses {
 
     /// The checks of a backend, in the order of the configuration.
     pub fn of(&self, service: &str, backend: &str) -> &[Named] {
-        self.by_backend.get(service).and_then(|backends| backends.get(backend)).map_or(&[], Vec::as_slice)
+        self.by_service.get(service).and_then(|backends| backends.get(backend)).map_or(&[], Vec::as_slice)
     }
 
     /// Who uses a spec.
     pub fn users(&self, spec: &Spec) -> &[User] {
         self.by_spec.get(spec).map_or(&[], Vec::as_slice)
     }
+}
+
+fn backends(service: &Service, before: &Uses, new: &mut HashSet<Arc<Spec>>) -> Backends {
+    let names = names(&service.checks);
+    let mut shared = |spec: Spec| {
+        let known = before.by_spec.get_key_value(&spec).map(|(known, _)| known).or_else(|| new.get(&spec));
+        known.cloned().unwrap_or_else(|| {
+            let spec = Arc::new(spec);
+            new.insert(spec.clone());
+            spec
+        })
+    };
+    let mut checks = |backend: &Backend| {
+        let checks = service.checks.iter().zip(&names);
+        checks
+            .map(|(check, name)| Named { name: name.clone(), spec: shared(Spec::of(service, backend, check)) })
+            .collect()
+    };
+    service.backends.iter().map(|backend| (backend.name.as_str().into(), checks(backend))).collect()
+}
+
+fn users(services: &BTreeMap<Arc<str>, Arc<Backends>>) -> HashMap<Arc<Spec>, Vec<User>> {
+    let mut users: HashMap<Arc<Spec>, Vec<User>> = HashMap::new();
+    for (service, backends) in services {
+        for (backend, checks) in &**backends {
+            for Named { name, spec } in checks {
+                let user = User { service: service.clone(), backend: backend.clone(), check: name.clone() };
+                users.entry(spec.clone()).or_default().push(user);
+            }
+        }
+    }
+    users
 }
 
 fn names(checks: &[Check]) -> Vec<Arc<str>> {
@@ -137,7 +157,7 @@ mod tests {
 
     #[test]
     fn services_that_ask_the_same_of_the_same_backend_share_a_spec() {
-        let uses = Uses::new(&services(&[check(Probe::Tcp)]), &Uses::default());
+        let uses = Uses::new(&services(&[check(Probe::Tcp)]), &Uses::default(), &Unchanged::default());
         assert_eq!(uses.specs().count(), 2);
         let [named] = uses.of("a", "10.0.0.11") else { panic!("one check") };
         let users: Vec<_> = uses.users(&named.spec).iter().map(|user| (&*user.service, &*user.backend)).collect();
@@ -147,23 +167,36 @@ mod tests {
     #[test]
     fn what_depends_on_names_is_not_shared() {
         let script = Probe::Script { command: vec!["/bin/true".to_owned()], user: "nobody".to_owned() };
-        let uses = Uses::new(&services(&[check(script)]), &Uses::default());
+        let uses = Uses::new(&services(&[check(script)]), &Uses::default(), &Unchanged::default());
         assert_eq!(uses.specs().count(), 4);
     }
 
     #[test]
     fn checks_of_a_kind_are_numbered() {
         let checks = [check(Probe::Tcp), check(Probe::Icmp), check(Probe::Tcp)];
-        let uses = Uses::new(&services(&checks), &Uses::default());
+        let uses = Uses::new(&services(&checks), &Uses::default(), &Unchanged::default());
         let names: Vec<_> = uses.of("b", "10.0.0.12").iter().map(|named| &*named.name).collect();
         assert_eq!(names, ["tcp", "icmp", "tcp-2"]);
         assert!(uses.of("b", "10.0.0.99").is_empty());
     }
 
     #[test]
+    fn what_is_asked_is_the_same_while_only_weights_differ() {
+        let mut services = services(&[check(Probe::Tcp)]);
+        let before = Uses::new(&services, &Uses::default(), &Unchanged::default());
+        services[0].backends[0].weight = 7;
+        let after = Uses::new(&services, &before, &Unchanged::default());
+        assert!(after.are_those_of(&before));
+        services[0].backends[0].name = "other".to_owned();
+        let renamed = Uses::new(&services, &after, &Unchanged::default());
+        assert!(!renamed.are_those_of(&before));
+        assert_eq!(renamed.users(&renamed.of("a", "other")[0].spec).len(), 2);
+    }
+
+    #[test]
     fn a_reload_keeps_the_values_of_what_stays() {
-        let before = Uses::new(&services(&[check(Probe::Tcp)]), &Uses::default());
-        let after = Uses::new(&services(&[check(Probe::Tcp), check(Probe::Icmp)]), &before);
+        let before = Uses::new(&services(&[check(Probe::Tcp)]), &Uses::default(), &Unchanged::default());
+        let after = Uses::new(&services(&[check(Probe::Tcp), check(Probe::Icmp)]), &before, &Unchanged::default());
         let (old, new) = (&before.of("a", "10.0.0.12")[0].spec, &after.of("a", "10.0.0.12")[0].spec);
         assert!(Arc::ptr_eq(old, new));
         assert!(after.contains(old) && Uses::default().is_empty());

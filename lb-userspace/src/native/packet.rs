@@ -47,6 +47,14 @@ impl Packet for NativePacket {
         Some(())
     }
 
+    fn truncate(&mut self, length: usize) -> Option<()> {
+        if self.frame().len() <= length {
+            return None;
+        }
+        self.buffer.truncate(self.start + length);
+        Some(())
+    }
+
     fn interface(&self) -> u32 {
         self.interface
     }

@@ -4,18 +4,24 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv4Net};
 use lb_common::abi::{
-    ALWAYS_LIVE, Chooser, Counters, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load, ProbeTarget, Record,
-    Reverse, Root, Row, Service, Signs,
+    ALWAYS_LIVE, Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey6, FragmentEntry,
+    FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service, Signs, Sources, Translation, Tunnel,
+    admission, root_flags,
 };
+use lb_common::access::Limit;
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
-use lb_common::limits::{LIVE_WORDS, SLOTS_PER_ELEMENT};
+use lb_common::limits::{ANSWERS_PER_SECOND, LIVE_WORDS, SLOTS_PER_ELEMENT};
+use lb_common::packet::Packet;
 use lb_common::path::signs::Sign;
+use lb_common::path::translation::{self, Work};
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
 use lb_common::scheduler::Go;
+use lb_common::scheduler::locality::Servers;
 use lb_common::scheduler::thresholds::Thresholds;
 use lb_common::scheduler::turns::{Passes, Turn};
 use lb_common::slot::Slot;
@@ -48,12 +54,28 @@ pub struct NativeTables {
     pub connection_capacity: usize,
     /// What backends of stateful services have, and whether they are full, by load.
     pub loads: RefCell<BTreeMap<u32, (Counted, bool)>>,
+    /// What is remembered of clients; as many fit as records of connections.
+    pub clients: RefCell<BTreeMap<ClientKey, Record>>,
+    /// Who is remembered for destinations, under rules of locality.
+    pub destinations: RefCell<BTreeMap<Destination, Servers>>,
     /// Whose turn it is, by chooser.
     pub turns: RefCell<BTreeMap<u32, u64>>,
+    /// When the buckets of services are full again, by their access rules.
+    pub service_buckets: RefCell<BTreeMap<u32, u64>>,
+    /// When those of clients are.
+    pub client_buckets: RefCell<BTreeMap<BucketKey, u64>>,
     /// Where the random numbers have come to.
     pub random: Cell<u64>,
     /// Flows of stateful services that could not be recorded.
     pub unrecorded: Cell<u64>,
+    /// What packets of translated flows become.
+    pub translations: RefCell<BTreeMap<FlowId, Translation>>,
+    /// Of these, so many fit.
+    pub translation_capacity: usize,
+    /// What is to be translated.
+    pub work: Cell<Work>,
+    /// Packets that do not fit into a tunnel and will be answered yet.
+    pub answers: Cell<u32>,
     /// Per row.
     pub counters: RefCell<BTreeMap<u32, Counters>>,
     /// Signs that backends do not do well, per row.
@@ -98,9 +120,17 @@ impl NativeTables {
             connections: RefCell::default(),
             connection_capacity: flow_capacity,
             loads: RefCell::default(),
+            clients: RefCell::default(),
+            destinations: RefCell::default(),
             turns: RefCell::default(),
+            service_buckets: RefCell::default(),
+            client_buckets: RefCell::default(),
             random: Cell::new(1),
             unrecorded: Cell::new(0),
+            translations: RefCell::default(),
+            translation_capacity: flow_capacity.saturating_mul(2),
+            work: Cell::default(),
+            answers: Cell::new(ANSWERS_PER_SECOND),
             counters: RefCell::default(),
             signs: RefCell::default(),
             syn_marks: RefCell::default(),
@@ -121,13 +151,22 @@ impl NativeTables {
 
     /// Carries out one write, also on the records of flows.
     pub fn apply(&mut self, write: &Write) {
+        if let Write::ChangeAccess(index, access) = write
+            && self.image.access[*index as usize].limit != access.limit
+        {
+            self.service_buckets.get_mut().remove(index);
+        }
         self.image.apply(write);
         let loads = self.loads.get_mut();
         match write {
             Write::Forget(dead) => {
-                let is_alive = |_: &FlowId, record: &mut Record| !dead.contains(&(record.pool, record.backend));
-                self.flows.get_mut().retain(is_alive);
-                self.connections.get_mut().retain(is_alive);
+                let is_alive = |record: &Record| !dead.contains(&(record.pool, record.backend));
+                self.flows.get_mut().retain(|_, record| is_alive(record));
+                self.connections.get_mut().retain(|_, record| is_alive(record));
+                self.clients.get_mut().retain(|_, record| is_alive(record));
+                self.destinations.get_mut().retain(|destination, servers| {
+                    !servers.members.iter().any(|member| dead.contains(&(destination.pool as u32, *member)))
+                });
             }
             Write::ClearLoads(first, count) => loads.retain(|load, _| !(*first..first + count).contains(load)),
             Write::MoveLoads { from, to, count } => {
@@ -143,6 +182,7 @@ impl NativeTables {
             }
             Write::Load(load, _) => self.judge(*load),
             Write::Chooser(chooser, _) => drop(self.turns.get_mut().remove(chooser)),
+            Write::Access(index, _) => drop(self.service_buckets.get_mut().remove(index)),
             Write::RestartTurns(chooser) => {
                 let settings = self.image.choosers[*chooser as usize];
                 let passes = Passes { step: settings.step(), top: settings.top(), level: false };
@@ -150,14 +190,20 @@ impl NativeTables {
                 *turn = Turn::from_word(*turn).restarted(passes).word();
             }
             Write::Row(..)
+            | Write::Tunnel(..)
+            | Write::TunnelRoom(..)
             | Write::RowMac(..)
             | Write::RowState(..)
+            | Write::RowMethod(..)
             | Write::Slots(..)
             | Write::Slot(..)
             | Write::Half(_)
             | Write::Flip(_)
             | Write::Exclude(..)
             | Write::Include(..)
+            | Write::Admit(..)
+            | Write::Unadmit(..)
+            | Write::ChangeAccess(..)
             | Write::ChangeChooser(..)
             | Write::Grace => {}
         }
@@ -202,6 +248,16 @@ impl Tables for NativeTables {
 
     fn row(&self, index: u32) -> Option<&Row> {
         self.image.rows.get(index as usize)
+    }
+
+    fn tunnel(&self, row: u32) -> Option<&Tunnel> {
+        self.image.tunnels.get(&row)
+    }
+
+    fn may_answer(&self) -> bool {
+        let left = self.answers.get();
+        self.answers.set(left.saturating_sub(1));
+        left > 0
     }
 
     fn count(&self, row: u32, bytes: u32, opens: bool) {
@@ -252,6 +308,27 @@ impl Tables for NativeTables {
 
     fn note_refusal(&self, slot: u32, now: u64) {
         self.refusals.borrow_mut().insert(slot / SLOTS_PER_ELEMENT as u32, now);
+    }
+
+    fn access(&self, index: u32) -> Option<Access> {
+        self.image.access.get(index as usize).copied()
+    }
+
+    fn prefix_admission(&self, set: u32, client: Address) -> Option<u32> {
+        let client = IpAddr::from(client);
+        let least = IpNet::V4(Ipv4Net::default());
+        let of_set = self.image.admissions.range((set, least)..).take_while(|((number, _), _)| *number == set);
+        let holding = of_set.filter(|((_, prefix), _)| prefix.contains(&client));
+        let (_, allowed) = holding.max_by_key(|((_, prefix), _)| prefix.prefix_len())?;
+        Some(if *allowed { admission::ALLOWED } else { admission::DENIED })
+    }
+
+    fn take_of_service(&self, access: u32, limit: Limit, now: u64) -> bool {
+        take(self.service_buckets.borrow_mut().entry(access).or_default(), limit, now)
+    }
+
+    fn take_of_client(&self, client: &BucketKey, limit: Limit, now: u64) -> bool {
+        take(self.client_buckets.borrow_mut().entry(*client).or_default(), limit, now)
     }
 
     fn chooser(&self, index: u32) -> Option<Chooser> {
@@ -312,8 +389,63 @@ impl Tables for NativeTables {
         self.unrecorded.set(self.unrecorded.get() + 1);
     }
 
+    fn with_client<R>(&self, client: &ClientKey, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        self.clients.borrow_mut().get_mut(client).map(act)
+    }
+
+    fn insert_client(&self, client: &ClientKey, record: Record) -> Inserted {
+        let mut clients = self.clients.borrow_mut();
+        if clients.contains_key(client) {
+            return Inserted::Exists;
+        }
+        if clients.len() >= self.connection_capacity {
+            return Inserted::Full;
+        }
+        clients.insert(*client, record);
+        Inserted::Done
+    }
+
+    fn with_servers<R>(&self, destination: &Destination, act: impl FnOnce(&mut Servers) -> R) -> Option<R> {
+        Some(act(self.destinations.borrow_mut().entry(*destination).or_default()))
+    }
+
     fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F) {
         (0..times).map(step).find(|go| *go == Go::Stop);
+    }
+
+    fn sources(&self) -> Option<&Sources> {
+        self.image.sources.get((self.image.root.word & root_flags::HALF) as usize)
+    }
+
+    fn with_translation<R>(&self, key: &FlowKey6, act: impl FnOnce(&mut Translation) -> R) -> Option<R> {
+        self.translations.borrow_mut().get_mut(key).map(act)
+    }
+
+    fn insert_translation(&self, key: &FlowKey6, translation: &Translation) -> Inserted {
+        let mut translations = self.translations.borrow_mut();
+        if translations.contains_key(key) {
+            return Inserted::Exists;
+        }
+        if translations.len() >= self.translation_capacity {
+            return Inserted::Full;
+        }
+        translations.insert(*key, *translation);
+        Inserted::Done
+    }
+
+    fn remove_translation(&self, key: &FlowKey6) {
+        self.translations.borrow_mut().remove(key);
+    }
+
+    fn prepare(&self, note: impl FnOnce(&mut Work)) -> Option<()> {
+        let mut work = self.work.get();
+        note(&mut work);
+        self.work.set(work);
+        Some(())
+    }
+
+    fn carry_out<P: Packet>(&self, packet: &mut P) -> Result<u32, Reason> {
+        translation::carry_out(packet, self, &mut self.work.get())
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
@@ -359,6 +491,13 @@ impl Tables for NativeTables {
             self.steps.borrow_mut().extend(words(&step, &self.routers));
         }
     }
+}
+
+/// Takes a token out of a bucket that is full again when `due`.
+fn take(due: &mut u64, limit: Limit, now: u64) -> bool {
+    let after = limit.take(*due, now);
+    *due = after.unwrap_or(*due);
+    after.is_some()
 }
 
 fn add(loads: &mut BTreeMap<u32, (Counted, bool)>, load: u32, change: Counted) {

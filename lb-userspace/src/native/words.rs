@@ -8,6 +8,7 @@ use lb_common::abi::ALWAYS_LIVE;
 use lb_common::flow::Flow;
 use lb_common::packet::transport::{destination_port_wire, source_port_wire};
 use lb_common::packet::{Datagram, Part, protocol};
+use lb_common::path::access::{ADMITTED, CLIENT_RATE, DENIED};
 use lb_common::path::{Step, Verdict};
 use lb_common::slot::{Slot, SlotState};
 
@@ -20,6 +21,10 @@ pub fn words(step: &Step, routers: &BTreeMap<u32, String>) -> Option<String> {
         Step::Quote(flow) => format!("quotes a packet of the flow {}", ends(flow)),
         Step::Live(ALWAYS_LIVE, true) => return None,
         Step::Live(index, live) => mastership(*index, *live, routers),
+        Step::Admission(ADMITTED) => "the service's access rules let it in".to_owned(),
+        Step::Admission(DENIED) => "the service's access rules do not let this client in".to_owned(),
+        Step::Admission(CLIENT_RATE) => "the client has begun as many connections as the service lets it".to_owned(),
+        Step::Admission(_) => "as many connections have begun as the service lets in".to_owned(),
         Step::Service(service) => format!(
             "listener found: its lookup table starts at slot {} of the map, its rows at {}",
             service.first_slot, service.first_row
@@ -27,12 +32,19 @@ pub fn words(step: &Step, routers: &BTreeMap<u32, String>) -> Option<String> {
         Step::Slot(number, slot) => format!("slot {number}: {}", owners(*slot)),
         Step::Recorded(backend) => format!("a record says: backend {backend} of the pool"),
         Step::NewRecord(backend) => format!("a record would be made: backend {backend} of the pool"),
+        Step::Chosen(backend) => format!("the rule says, for this datagram alone: backend {backend} of the pool"),
         Step::Refused => "a record is due, but the flow table is full".to_owned(),
         Step::Row(row) => format!("row {row}"),
         Step::Reply(reverse) => format!(
             "a reply of a translated backend: its source becomes {}",
             SocketAddr::new(reverse.service.into(), u16::from_be(reverse.service_port_wire))
         ),
+        Step::Translated(ends) => {
+            let source = SocketAddr::new(ends.source.into(), u16::from_be(source_port_wire(ends.ports_wire)));
+            let destination =
+                SocketAddr::new(ends.destination.into(), u16::from_be(destination_port_wire(ends.ports_wire)));
+            format!("its translation is recorded: it becomes {source} > {destination}")
+        }
         Step::Verdict(verdict) => match verdict {
             Verdict::Transmit | Verdict::Redirect(_) => "forwarded".to_owned(),
             Verdict::Pass(reason) => format!("passed to the host: {}", reason.name()),

@@ -69,6 +69,8 @@ pub struct Frame {
     pub tags: Vec<VlanTag>,
     /// Largest IP packet: the smaller of the interface's MTU and the route's.
     pub mtu: u32,
+    /// The address that this host would send from.
+    pub source: Option<IpAddr>,
 }
 
 /// The kernel's answer to "how would you send to this address" (`RTM_GETROUTE`).
@@ -84,6 +86,8 @@ pub enum RouteAnswer {
         gateway: Option<IpAddr>,
         /// MTU set on the route or learned by path MTU discovery.
         mtu: Option<u32>,
+        /// The address that this host would send from.
+        source: Option<IpAddr>,
     },
     /// No route matches.
     NoRoute,
@@ -110,6 +114,8 @@ pub struct Path {
     pub tags: Vec<VlanTag>,
     /// See [`Frame::mtu`].
     pub mtu: u32,
+    /// See [`Frame::source`].
+    pub source: Option<IpAddr>,
 }
 
 /// How far a destination gets before neighbours are considered.
@@ -140,6 +146,7 @@ pub fn resolve(
         destination_mac,
         tags: path.tags,
         mtu: path.mtu,
+        source: path.source,
     }))
 }
 
@@ -150,9 +157,9 @@ pub fn find_way(
     links: &Links,
     attached: &BTreeSet<u32>,
 ) -> Result<Way, Unresolved> {
-    let (interface, gateway, route_mtu) = match route {
+    let (interface, gateway, route_mtu, source) = match route {
         RouteAnswer::Local => return Ok(Way::Local),
-        RouteAnswer::Unicast { interface, gateway, mtu } => (*interface, *gateway, *mtu),
+        RouteAnswer::Unicast { interface, gateway, mtu, source } => (*interface, *gateway, *mtu, *source),
         RouteAnswer::NoRoute => return Err(Unresolved::NoRoute { destination }),
         RouteAnswer::Refused(word) => return Err(Unresolved::Refused { destination, word }),
         RouteAnswer::NotUnicast => return Err(Unresolved::NotUnicast { destination }),
@@ -169,6 +176,7 @@ pub fn find_way(
         source_mac,
         tags,
         mtu: route_mtu.map_or(leaving.mtu, |mtu| mtu.min(leaving.mtu)),
+        source,
     }))
 }
 

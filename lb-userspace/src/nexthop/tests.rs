@@ -77,7 +77,7 @@ fn a_vlan_on_a_bond_leaves_by_the_bond_not_by_a_port() {
 fn the_mtu_is_the_smaller_of_interface_and_route() {
     let network = Network::new(&[plain(2, "eth0")]).neighbour(2, BACKEND, known());
     for (route, expected) in [(None, 1500), (Some(1400), 1400), (Some(9000), 1500)] {
-        let result = network.resolve(&RouteAnswer::Unicast { interface: 2, gateway: None, mtu: route });
+        let result = network.resolve(&RouteAnswer::Unicast { interface: 2, gateway: None, mtu: route, source: None });
         assert!(matches!(result, Ok(NextHop::Frame(Frame { mtu, .. })) if mtu == expected), "{route:?}: {result:?}");
     }
 }
@@ -263,15 +263,15 @@ impl Network {
 
 fn frame(interface: u32, source_mac: Mac, tags: &[(u16, u16)]) -> NextHop {
     let tags = tags.iter().map(|&(tpid, tci)| VlanTag { tpid, tci }).collect();
-    NextHop::Frame(Frame { interface, source_mac, destination_mac: PEER, tags, mtu: 1500 })
+    NextHop::Frame(Frame { interface, source_mac, destination_mac: PEER, tags, mtu: 1500, source: None })
 }
 
 fn via(interface: u32) -> RouteAnswer {
-    RouteAnswer::Unicast { interface, gateway: None, mtu: None }
+    RouteAnswer::Unicast { interface, gateway: None, mtu: None, source: None }
 }
 
 fn through(interface: u32, gateway: &str) -> RouteAnswer {
-    RouteAnswer::Unicast { interface, gateway: Some(ip(gateway)), mtu: None }
+    RouteAnswer::Unicast { interface, gateway: Some(ip(gateway)), mtu: None, source: None }
 }
 
 fn known() -> Reachability {

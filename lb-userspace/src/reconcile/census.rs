@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lb_common::abi::{Chooser, FlowKey6, Record};
+use lb_common::abi::{Chooser, ClientKey, FlowKey6, Record, Translation};
+use lb_common::address::Address;
 use lb_common::connection::{self, Counted, Timeouts};
-use lb_common::flow::Flow;
+use lb_common::flow::{Flow, SECOND};
 use lb_common::limits::SLOTS_PER_ELEMENT;
-use lb_common::packet::transport::destination_port_wire;
+use lb_common::packet::transport::{destination_port_wire, source_port_wire};
 use lb_common::selection;
 
 use crate::reconcile::image::Image;
@@ -28,12 +29,20 @@ pub struct Census {
     pub count: u64,
     /// Live records of stateful services.
     pub connections: u64,
+    /// Clients that stateful services remember.
+    pub clients: u64,
+    /// Of these, who has begun nothing for too long. Whoever turns out to have a connection is taken out.
+    silent: BTreeSet<ClientKey>,
     /// What these count as, by pool and backend.
     counted: BTreeMap<u32, BTreeMap<u16, Counted>>,
     /// The first load of pools of which some listener was removed; `None`: all were.
     elsewhere: BTreeMap<u32, Option<u32>>,
     /// What loads said before the records were read, and after: both without those that were deleted.
     pub loads: BTreeMap<u32, [Counted; 2]>,
+    /// Live translated flows that are recorded.
+    pub translations: u64,
+    /// Servers, by address and protocol, that some flow reaches from its client's address but another port than its own.
+    pub renamed: BTreeSet<(Address, u8)>,
     /// Live records that name another backend than the slot's current owner: flows that a node without the records would
     /// move.
     pub exceptions: u64,
@@ -81,6 +90,24 @@ impl Census {
         Fate::Keep
     }
 
+    /// Counts a client that is remembered, or says that none is any more. All clients come before all connections. `timeouts` are
+    /// [`Image::persistence`]; `now` as for [`Self::add`].
+    pub fn add_client(&mut self, timeouts: &BTreeMap<u32, u32>, client: &ClientKey, record: &Record, now: u64) -> Fate {
+        let Some(&timeout) = timeouts.get(&record.pool) else { return Fate::Delete };
+        self.clients += 1;
+        if now.saturating_sub(record.last_seen) > u64::from(timeout) * SECOND {
+            self.silent.insert(*client);
+        }
+        Fate::Keep
+    }
+
+    /// Clients that are to be forgotten: silent for too long, and without a connection. After all connections.
+    pub fn take_forgotten(&mut self) -> BTreeSet<ClientKey> {
+        let forgotten = std::mem::take(&mut self.silent);
+        self.clients -= forgotten.len() as u64;
+        forgotten
+    }
+
     /// Counts a record of a stateful service, or says that it has had its time. `now` as for [`Self::add`].
     pub fn add_connection(&mut self, image: &Image, key: &FlowKey6, record: &Record, now: u64) -> ConnectionFate {
         let listener = image.listener(key.destination, destination_port_wire(key.ports_wire), key.protocol as u8);
@@ -97,10 +124,38 @@ impl Census {
         let counted = self.counted.entry(record.pool).or_default().entry(record.backend).or_default();
         *counted = counted.plus(Counted::one(record.state));
         self.connections += 1;
+        if !self.silent.is_empty() && chooser.persistence != 0 {
+            self.silent.remove(&ClientKey::of(service, key.source));
+        }
         let slot = selection::slot(service, &Flow::from(*key));
         let current = image.slots.get(slot as usize).map(|&word| lb_common::slot::Slot(word).current());
         self.exceptions += u64::from(current != Some(record.backend));
         ConnectionFate::Keep
+    }
+
+    /// For how long one direction of a translated flow may be silent, in nanoseconds; `None`: it is of no listener any more.
+    pub fn translation_timeout(image: &Image, key: &FlowKey6, it: &Translation) -> Option<u64> {
+        let is_reply = it.state == 0;
+        let (address, port_wire) = match is_reply {
+            true => (it.source, source_port_wire(it.ports_wire)),
+            false => (key.destination, destination_port_wire(key.ports_wire)),
+        };
+        let service = image.listener(address, port_wire, key.protocol as u8)?;
+        let fin = match service.chooser {
+            0 => connection::FIN_TIMEOUT,
+            index => image.choosers.get(index as usize)?.fin_timeout,
+        };
+        let timeouts = Timeouts { idle: service.idle_timeout, fin };
+        let seconds = if is_reply { timeouts.idle } else { timeouts.of(it.state) };
+        Some(u64::from(seconds) * SECOND)
+    }
+
+    /// Counts a translated flow, by the record of its client's packets.
+    pub fn add_translation(&mut self, key: &FlowKey6, it: &Translation) {
+        self.translations += 1;
+        if it.source == key.source && source_port_wire(it.ports_wire) != source_port_wire(key.ports_wire) {
+            self.renamed.insert((it.destination, key.protocol as u8));
+        }
     }
 
     /// The load of a record's backend, if any listener has its pool.

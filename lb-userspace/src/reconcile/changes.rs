@@ -1,15 +1,38 @@
 //! A change of configuration in the operator's words: one line for each service that is new, different or gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::placed::{Placed, identity_of};
 use crate::config::{Backend, Config, Persistence, Prefixes, Service};
 
+/// Services that a configuration leaves as they are. There may be thousands, of which a reload touches one: whoever is told
+/// of these need not look at them again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unchanged(HashSet<String>);
+
+impl Unchanged {
+    /// Those of `before` that `after` has just so.
+    pub fn between(before: &BTreeMap<String, Placed>, after: &Config) -> Self {
+        let is_as_before = |service: &&Service| before.get(&service.name).is_some_and(|it| *it.config == **service);
+        Self(after.services.iter().filter(is_as_before).map(|service| service.name.clone()).collect())
+    }
+
+    /// Whether the service of this name stays as it is.
+    pub fn contains(&self, service: &str) -> bool {
+        self.0.contains(service)
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// The lines for going from `before` to `after`; none when the services are the same.
-pub fn between(before: &BTreeMap<String, Placed>, after: &Config) -> Vec<String> {
+pub fn between(before: &BTreeMap<String, Placed>, after: &Config, unchanged: &Unchanged) -> Vec<String> {
     let mut lines = Vec::new();
-    for service in &after.services {
+    for service in after.services.iter().filter(|service| !unchanged.contains(&service.name)) {
         match before.get(&service.name) {
             None => lines.push(added(service)),
             Some(placed) if *placed.config != *service => {
@@ -51,6 +74,7 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
     setting("on_no_backend", old.on_no_backend.name().into(), new.on_no_backend.name().into());
     setting("idle_timeout", timeout(old), timeout(new));
     setting("fin_timeout", time(Some(old.fin_timeout), ""), time(Some(new.fin_timeout), ""));
+    setting("access", access(old), access(new));
     setting("nat_exclude", prefixes(old), prefixes(new));
     setting("quorum", old.quorum.to_string(), new.quorum.to_string());
     setting("quorum_hysteresis", old.quorum_hysteresis.to_string(), new.quorum_hysteresis.to_string());
@@ -59,6 +83,9 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
     setting("slow_start", time(Some(old.slow_start), "0s"), time(Some(new.slow_start), "0s"));
     setting("drain_timeout", time(old.drain_timeout, "none"), time(new.drain_timeout, "none"));
     setting("sorry", sorry(old), sorry(new));
+    if old.access != new.access && access(old) == access(new) {
+        found.push("which clients may come, or how often".to_owned());
+    }
     if old.checks != new.checks {
         found.push("its checks".to_owned());
     }
@@ -111,6 +138,10 @@ fn sorry(service: &Service) -> String {
 fn prefixes(service: &Service) -> String {
     let prefixes: Vec<String> = service.nat_exclude.iter().map(ToString::to_string).collect();
     format!("[{}]", prefixes.join(", "))
+}
+
+fn access(service: &Service) -> String {
+    if service.access.is_open() { "open to all".to_owned() } else { service.access.to_string() }
 }
 
 fn backends(old: &[Backend], new: &[Backend], found: &mut Vec<String>) {

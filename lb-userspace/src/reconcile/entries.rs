@@ -2,12 +2,21 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{ProbeTarget, Reverse, Row, Service, method, row_state, selection_key, service_flags};
+use ipnet::IpNet;
+use lb_common::abi::{
+    ProbeTarget, Reverse, Row, Service, Sources, Tunnel, encapsulation, method, reverse_flags, row_state,
+    selection_key, service_flags,
+};
+use lb_common::address::Address;
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
+use lb_common::path::tunnel::{constant_sum, overhead};
 
 use crate::config::Service as ServiceConfig;
-use crate::config::{Backend, Forwarding, Listener, OnNoBackend, Protocol, SelectionKey, UdpMode};
+use crate::config::{
+    Backend, Dataplane, Encapsulation, Forwarding, Listener, OnNoBackend, Protocol, SelectionKey, TunnelSources,
+    UdpMode,
+};
 use crate::nexthop::{Frame, NextHop, Unresolved, VlanTag};
 use crate::scheduler::seed::Seed;
 
@@ -39,6 +48,7 @@ pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: 
         protocol: number(listener.protocol),
         flags: service_flags::USED
             | flag(config.udp == UdpMode::Flows && listener.protocol == Protocol::Udp, service_flags::UDP_FLOWS)
+            | flag(config.udp == UdpMode::OnePacket && listener.protocol == Protocol::Udp, service_flags::ONE_PACKET)
             | flag(config.on_no_backend == OnNoBackend::Drop, service_flags::DROP_WITHOUT_BACKEND)
             | flag(selection_key != SelectionKey::Flow, service_flags::KEYED),
         first_slot: place.first_slot,
@@ -50,7 +60,7 @@ pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: 
         live: place.live,
         key,
         key_prefix,
-        reserved0: [0; 2],
+        access: place.access.unwrap_or(0),
         chooser: place.chooser.unwrap_or(0),
         reserved: [0; 4],
     }
@@ -90,16 +100,26 @@ pub struct Place {
     pub live: u32,
     /// Who chooses, if its service keeps state.
     pub chooser: Option<u32>,
+    /// Its access rules, if it has any.
+    pub access: Option<u16>,
 }
 
-/// The row of a backend for a listener. `up`: whether the backend is up to the flows that it has.
-pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool) -> Row {
-    let nat = backend.forwarding == Forwarding::Nat;
+/// The row of a backend for a listener. `up`: whether the backend is up to the flows that it has. `shared`: whether others reach the
+/// same server.
+pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool, shared: bool) -> Row {
+    let nat = backend.forwarding.translates();
     let row = Row {
         address: backend.address.into(),
         state: if up { row_state::ALIVE } else { 0 },
-        method: if nat { method::NAT } else { method::DIRECT },
+        method: match backend.forwarding {
+            Forwarding::Direct => method::DIRECT,
+            Forwarding::Nat if shared => method::RECORDED_NAT,
+            Forwarding::Nat => method::NAT,
+            Forwarding::FullNat => method::FULL_NAT,
+            Forwarding::Tunnel => method::TUNNEL,
+        },
         port_wire: if nat { backend.target_port(listener).unwrap_or(0).to_be() } else { 0 },
+        encapsulation: if backend.forwarding == Forwarding::Tunnel { encapsulation_of(backend) } else { 0 },
         ..Row::default()
     };
     match hop {
@@ -110,6 +130,43 @@ pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool) 
         }
         Some(Ok(NextHop::Local) | Err(_)) | None => row,
     }
+}
+
+/// How the row says what a `tunnel` backend's packets are put into.
+fn encapsulation_of(backend: &Backend) -> u8 {
+    let kind = match backend.wrapping.encapsulation {
+        Encapsulation::Ipip => encapsulation::IPIP,
+        Encapsulation::Gue => encapsulation::GUE,
+        Encapsulation::Fou => encapsulation::FOU,
+        Encapsulation::Gre => encapsulation::GRE,
+    };
+    kind | if backend.address.is_ipv4() { encapsulation::V4 } else { 0 }
+}
+
+/// Octets that a `tunnel` backend's packets are longer by.
+pub fn added_by_tunnel(backend: &Backend) -> u32 {
+    overhead(encapsulation_of(backend))
+}
+
+/// What the packets of a `tunnel` backend for a listener are put into; `None` for other backends, and while it is not known by which
+/// way they go, or from which address.
+pub fn tunnel(backend: &Backend, listener: &Listener, hop: Option<&Hop>, sources: TunnelSources) -> Option<Tunnel> {
+    let Some(Ok(NextHop::Frame(frame))) = hop else { return None };
+    if backend.forwarding != Forwarding::Tunnel {
+        return None;
+    }
+    let v4 = backend.address.is_ipv4();
+    let configured = if v4 { sources.v4 } else { sources.v6 };
+    let network = configured.or_else(|| frame.source.filter(|source| source.is_ipv4() == v4).map(IpNet::from))?;
+    let (source, destination) = (Address::from(network.network()), Address::from(backend.address));
+    let bits = encapsulation_of(backend);
+    Some(Tunnel {
+        source,
+        spread: Address::from(network.hostmask()).low & if v4 { 0xffff_ffff_0000_0000 } else { u64::MAX },
+        room: frame.mtu.saturating_sub(overhead(bits)),
+        sum: constant_sum(bits, listener.address.is_ipv4(), source.v4_wire(), destination.v4_wire()),
+        port_wire: backend.wrapping.port().unwrap_or(0).to_be(),
+    })
 }
 
 /// The target of probes that ask a backend at a service's address, and whose answers come in by the interface `back`.
@@ -136,15 +193,48 @@ pub fn tag_wire(tag: &VlanTag) -> u32 {
     u32::from_ne_bytes([t0, t1, c0, c1])
 }
 
+/// The sources of full NAT.
+pub fn sources(dataplane: &Dataplane) -> Sources {
+    let (first, last) = dataplane.source_nat_ports;
+    let mut sources =
+        Sources { first_port: first.into(), ports: u32::from(last.saturating_sub(first)) + 1, ..Sources::default() };
+    for address in &dataplane.source_nat_addresses {
+        let (addresses, count) = match address {
+            IpAddr::V4(_) => (&mut sources.v4, &mut sources.v4_count),
+            IpAddr::V6(_) => (&mut sources.v6, &mut sources.v6_count),
+        };
+        if let Some(free) = addresses.get_mut(*count as usize) {
+            *free = (*address).into();
+            *count += 1;
+        }
+    }
+    sources
+}
+
 /// The reverse table's entry of a translated backend of a listener, whose row is this; `None` when the backend is not translated.
-pub fn reverse(backend: &Backend, listener: &Listener, row: u32, exclude: u32, live: u32) -> Option<Reverse> {
-    (backend.forwarding == Forwarding::Nat).then(|| Reverse {
+/// `shared`: whether others reach the same server.
+pub fn reverse(
+    backend: &Backend,
+    listener: &Listener,
+    row: u32,
+    exclude: u32,
+    live: u32,
+    shared: bool,
+) -> Option<Reverse> {
+    use reverse_flags::{RECORDED, RECORDED_ONLY, USED};
+    let flags = match backend.forwarding {
+        Forwarding::Direct | Forwarding::Tunnel => return None,
+        Forwarding::Nat if shared => USED | RECORDED,
+        Forwarding::Nat => USED,
+        Forwarding::FullNat => USED | RECORDED | RECORDED_ONLY,
+    };
+    Some(Reverse {
         backend: backend.address.into(),
         service: listener.address.into(),
         backend_port_wire: backend.target_port(listener).unwrap_or(0).to_be(),
         service_port_wire: listener.port.unwrap_or(0).to_be(),
         protocol: number(listener.protocol),
-        flags: service_flags::USED,
+        flags,
         exclude,
         live,
         row,

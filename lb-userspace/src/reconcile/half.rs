@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{ALWAYS_LIVE, Displacements, Reverse, Root, Service, root_flags, service_flags};
+use lb_common::abi::{ALWAYS_LIVE, Displacements, Reverse, Root, Service, Sources, root_flags, service_flags};
 use lb_common::address::Address;
 
 use super::perfect_hash::{Key, PerfectHash, build};
@@ -11,7 +11,7 @@ use super::write::{Half, Write};
 
 /// The writes that make `services` and `reverse` live, in the half that `live` does not use: fill, flip, and wait until no
 /// packet uses the other half. Whether replies leave by VLAN interfaces, and whether there are probes, is not decided here and stays. `None` when two entries have the same key, or there are too many.
-pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse]) -> Option<[Write; 3]> {
+pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse], sources: &Sources) -> Option<[Write; 3]> {
     let index = (live.word & root_flags::HALF) as u32 ^ 1;
     let addresses = address_entries(services);
     let entries: Vec<Service> = services.iter().chain(&addresses).copied().collect();
@@ -27,6 +27,7 @@ pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse]) -> Option
         displacements: Displacements { services: service_hash.displacements, reverse: reverse_hash.displacements },
         services: placed(&service_hash, &entries),
         reverse: placed(&reverse_hash, reverse),
+        sources: *sources,
     };
     Some([Write::Half(Box::new(half)), Write::Flip(root), Write::Grace])
 }
@@ -79,7 +80,7 @@ mod tests {
     }
 
     fn publish_into(image: &mut Image, services: &[Service]) {
-        let writes = publish(&image.root, services, &[]).expect("all different keys");
+        let writes = publish(&image.root, services, &[], &Sources::default()).expect("all different keys");
         writes.iter().for_each(|write| image.apply(write));
     }
 
@@ -119,7 +120,7 @@ mod tests {
     fn halves_take_turns_and_the_live_one_is_left_alone_until_the_flip() {
         let mut image = Image::new(16, 16);
         publish_into(&mut image, &[service(1, 80)]);
-        let [fill, flip, grace] = publish(&image.root, &[service(2, 80)], &[]).expect("one key");
+        let [fill, flip, grace] = publish(&image.root, &[service(2, 80)], &[], &Sources::default()).expect("one key");
         image.apply(&fill);
         assert!(image.listener(service(1, 80).address, 80u16.to_be(), 6).is_some());
         assert!(image.listener(service(2, 80).address, 80u16.to_be(), 6).is_none());

@@ -1,13 +1,16 @@
 //! The tables as plain memory: what user space knows the maps to hold. The reconciler compares against it, `explain` and
 //! the simulator look things up in it, and the tests hold it against the kernel.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 use lb_common::abi::{
-    Chooser, Displacements, HALF_ENTRIES, Load, Reverse, Root, Row, Service, root_flags, service_flags,
+    Access, Chooser, Displacements, HALF_ENTRIES, Load, Reverse, Root, Row, Service, Sources, Tunnel, root_flags,
+    service_flags,
 };
 use lb_common::address::Address;
 use lb_common::hash;
-use lb_common::limits::CHOOSERS;
+use lb_common::limits::{ACCESS_RULES, CHOOSERS};
 use zerocopy::FromZeros;
 
 use super::write::{Half, Write};
@@ -27,12 +30,20 @@ pub struct Image {
     pub slots: Vec<u32>,
     /// Rows.
     pub rows: Vec<Row>,
+    /// What packets of `tunnel` rows are put into, by row.
+    pub tunnels: BTreeMap<u32, Tunnel>,
     /// Who chooses in stateful services; whose turn it is, is the packet path's to say.
     pub choosers: Vec<Chooser>,
     /// What backends of stateful services may take; what they have is the packet path's to say. As many as rows.
     pub loads: Vec<Load>,
     /// Excluded destinations, by number.
     pub excluded: Vec<(u32, IpNet)>,
+    /// The sources of full NAT, of both halves.
+    pub sources: [Sources; 2],
+    /// Which clients may come to services; when buckets are full again is the packet path's to say.
+    pub access: Vec<Access>,
+    /// Prefixes of clients by the number of their set, and whether they may come.
+    pub admissions: BTreeMap<(u32, IpNet), bool>,
 }
 
 impl Image {
@@ -45,9 +56,13 @@ impl Image {
             reverse: vec![Reverse::default(); 2 * HALF_ENTRIES],
             slots: vec![0; slots],
             rows: vec![Row::default(); rows],
+            tunnels: BTreeMap::new(),
             choosers: vec![Chooser::default(); CHOOSERS],
             loads: vec![Load::default(); rows],
             excluded: Vec::new(),
+            sources: [Sources::default(); 2],
+            access: vec![Access::default(); ACCESS_RULES],
+            admissions: BTreeMap::new(),
         }
     }
 
@@ -58,8 +73,11 @@ impl Image {
     pub fn apply(&mut self, write: &Write) {
         match write {
             Write::Row(index, row) => self.rows[*index as usize] = *row,
+            Write::Tunnel(index, tunnel) => drop(self.tunnels.insert(*index, *tunnel)),
+            Write::TunnelRoom(index, room) => self.tunnels.entry(*index).or_default().room = *room,
             Write::RowMac(index, mac_head) => self.rows[*index as usize].mac_head = *mac_head,
             Write::RowState(index, state) => self.rows[*index as usize].state = *state,
+            Write::RowMethod(index, method) => self.rows[*index as usize].method = *method,
             Write::Slots(first, words) => {
                 self.slots[*first as usize..*first as usize + words.len()].copy_from_slice(words);
             }
@@ -68,6 +86,11 @@ impl Image {
             Write::Flip(root) => self.root = *root,
             Write::Exclude(number, prefix) => self.excluded.push((*number, *prefix)),
             Write::Include(number, prefix) => self.excluded.retain(|entry| entry != &(*number, *prefix)),
+            Write::Admit(set, prefix, allowed) => drop(self.admissions.insert((*set, *prefix), *allowed)),
+            Write::Unadmit(set, prefix) => drop(self.admissions.remove(&(*set, *prefix))),
+            Write::Access(index, access) | Write::ChangeAccess(index, access) => {
+                self.access[*index as usize] = *access;
+            }
             Write::Chooser(index, chooser) | Write::ChangeChooser(index, chooser) => {
                 self.choosers[*index as usize] = *chooser;
             }
@@ -81,6 +104,7 @@ impl Image {
 
     fn fill(&mut self, half: &Half) {
         self.displacements[half.index as usize] = half.displacements;
+        self.sources[half.index as usize] = half.sources;
         let first = half.index as usize * HALF_ENTRIES;
         self.services[first..first + HALF_ENTRIES].zero();
         self.reverse[first..first + HALF_ENTRIES].zero();
@@ -104,6 +128,18 @@ impl Image {
         let first = (self.root.word & root_flags::HALF) as usize * HALF_ENTRIES;
         let live = &self.services[first..first + HALF_ENTRIES];
         live.iter().find(|it| it.flags & service_flags::USED != 0 && it.pool == pool && it.chooser != 0)
+    }
+
+    /// For how long the clients of pools are remembered that do remember them, in seconds, by pool.
+    pub fn persistence(&self) -> BTreeMap<u32, u32> {
+        let first = (self.root.word & root_flags::HALF) as usize * HALF_ENTRIES;
+        let live = self.services[first..first + HALF_ENTRIES].iter();
+        let timeout =
+            |service: &Service| Some((service.pool, self.choosers.get(service.chooser as usize)?.persistence));
+        live.filter(|it| it.flags & service_flags::USED != 0 && it.chooser != 0)
+            .filter_map(timeout)
+            .filter(|&(_, timeout)| timeout != 0)
+            .collect()
     }
 
     fn entry(&self, address: Address, port_wire: u16, protocol: u8) -> Option<&Service> {

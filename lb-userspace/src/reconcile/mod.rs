@@ -1,6 +1,7 @@
 //! What the tables should hold, and the ordered writes that get them there. Pure: it produces values, and
 //! `effects::dataplane` carries them out.
 
+pub mod access;
 pub mod census;
 pub mod changes;
 pub mod entries;
@@ -14,6 +15,7 @@ pub mod planner;
 pub mod ranges;
 pub mod recount;
 pub mod rows;
+pub mod sharing;
 pub mod stateful;
 pub mod tables;
 pub mod write;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::access;
 use super::stateful::Seat;
 use super::tables::Wish;
 use crate::config::{Backend, Listener, Protocol, Service as ServiceConfig, UdpMode};
@@ -43,6 +44,8 @@ pub struct Placed {
     pub leaving: BTreeMap<String, Backend>,
     /// Where its tables lie, if its scheduler keeps state, or did.
     pub seat: Option<Seat>,
+    /// Where its access rules lie, if it has any.
+    pub access: Option<access::Place>,
     /// Since when its scheduler keeps none any more, as far as censuses know.
     pub retiring: Option<Duration>,
     /// The sorry server as a backend, if it is not one anyway.
@@ -62,6 +65,7 @@ impl Placed {
             rows: BTreeMap::new(),
             leaving,
             seat: None,
+            access: None,
             retiring: None,
             sorry: sorry_of(config),
             identities: Arc::new(identities),
@@ -101,6 +105,7 @@ pub fn sorry_of(service: &ServiceConfig) -> Option<Backend> {
         weight: 0,
         priority: u8::MAX,
         forwarding: sorry.forwarding,
+        wrapping: service.wrapping,
         upper_threshold: 0,
         lower_threshold: 0,
     };

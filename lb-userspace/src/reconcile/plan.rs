@@ -3,6 +3,7 @@
 use lb_common::abi::HALF_ENTRIES;
 use lb_common::limits::MAX_LISTENERS;
 
+use super::changes::Unchanged;
 use super::live::NoLiveWord;
 use super::tables::TableError;
 use super::write::Write;
@@ -20,6 +21,8 @@ pub struct Plan {
     pub slots: u64,
     /// Services whose flows are re-homed, because their table changes size, or other parts of a flow are hashed.
     pub rehomed: Vec<String>,
+    /// Services that stay as they are.
+    pub unchanged: Unchanged,
 }
 
 /// Why a configuration cannot be put in force here and now.
@@ -50,6 +53,14 @@ pub enum PlanError {
         service: String,
         /// What was asked for.
         loads: u32,
+    },
+    /// The table of access rules is full, counting those that this change takes away.
+    #[error(
+        "service `{service}`: no room for its access rules, counting those that this change takes away: take them away first"
+    )]
+    NoAccessRules {
+        /// The service.
+        service: String,
     },
     /// There are too many virtual routers.
     #[error(transparent)]

@@ -11,35 +11,39 @@
 //!    backends there that they do not have.
 //! 4. rows of backends that died, and then, after another grace period, the records that name them.
 
+mod access;
 mod layout;
 mod reweigh;
 mod seats;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::abi::{Reverse, Service};
-use lb_common::limits::CHOOSERS;
+use lb_common::abi::{Reverse, Service, Sources};
+use lb_common::limits::{ACCESS_RULES, CHOOSERS};
 
 use super::census::Census;
-use super::changes;
-use super::entries::Hop;
+use super::changes::{self, Unchanged};
+use super::entries::{self, Hop};
 use super::image::Image;
 use super::live::LiveIndices;
-use super::placed::{Placed, Standings, excluded, wish};
+use super::placed::{Placed, Standings, excluded};
 use super::plan::{Plan, PlanError};
 use super::ranges::Ranges;
 use super::rows::RowIndex;
+use super::sharing::Sharing;
 use super::tables::{Moved, TableError, TableSet, Wish};
 use super::write::Write;
-use crate::config::{Backend, Config, Service as ServiceConfig};
+use crate::config::{Backend, Config, Forwarding, Service as ServiceConfig, TunnelSources};
 use crate::scheduler::seed::Seed;
 use crate::scheduler::slots::SweepReport;
 
 pub use reweigh::Reweighed;
 use seats::GivenUp;
+use wanted::Wanted;
 
 /// See the module's description.
 #[derive(Clone, Debug)]
@@ -51,12 +55,19 @@ pub struct Planner {
     row_ranges: Ranges,
     chooser_ranges: Ranges,
     load_ranges: Ranges,
+    access_ranges: Ranges,
+    access_given_up: Vec<u32>,
+    /// The number given last to a set of access rules.
+    next_set: u32,
     /// Places of stateful services that none has any more, while packets in flight may know of them.
     given_up: Vec<GivenUp>,
     hops: BTreeMap<IpAddr, Hop>,
+    tunnel_sources: TunnelSources,
     next_pool: u32,
     live: LiveIndices,
-    published: (Vec<Service>, Vec<Reverse>),
+    published: (Vec<Service>, Vec<Reverse>, Sources),
+    sharing: Sharing,
+    sources: Sources,
     index: Arc<RowIndex>,
     /// With tens of thousands of them they are not gathered anew for each question.
     destinations: Arc<BTreeSet<IpAddr>>,
@@ -83,11 +94,17 @@ impl Planner {
             row_ranges: Ranges::new(rows, ROW_GRAIN),
             chooser_ranges: all_but_the_first(CHOOSERS as u32),
             load_ranges: Ranges::new(rows, seats::LOAD_GRAIN),
+            access_ranges: all_but_the_first(ACCESS_RULES as u32),
+            access_given_up: Vec::new(),
+            next_set: 0,
             given_up: Vec::new(),
             hops: BTreeMap::new(),
+            tunnel_sources: TunnelSources::default(),
             next_pool: 0,
             live: LiveIndices::default(),
             published: Default::default(),
+            sharing: Sharing::default(),
+            sources: Sources::default(),
             index: Arc::default(),
             destinations: Arc::default(),
         }
@@ -99,10 +116,13 @@ impl Planner {
     /// # Errors
     /// When it does not fit into the tables.
     pub fn configure(&mut self, now: Duration, image: &Image, config: &Config) -> Result<Plan, PlanError> {
-        self.configure_with(now, image, config, &BTreeMap::new())
+        self.configure_with(now, image, config, &BTreeMap::new(), &Unchanged::default())
     }
 
     /// The plan that puts `config` in force with these standings, by service. On an error nothing is changed.
+    ///
+    /// Services that are `unchanged` and not among the standings keep the weights that they have, and cost next to nothing.
+    /// Others that are not among them get the weights that `config` gives, all backends up.
     ///
     /// # Errors
     /// When it does not fit into the tables.
@@ -112,9 +132,10 @@ impl Planner {
         image: &Image,
         config: &Config,
         standings: &BTreeMap<String, Standings>,
+        unchanged: &Unchanged,
     ) -> Result<Plan, PlanError> {
         let mut next = self.clone();
-        let plan = next.replace(now, image, config, standings)?;
+        let plan = next.replace(now, image, config, standings, unchanged)?;
         *self = next;
         Ok(plan)
     }
@@ -147,7 +168,16 @@ impl Planner {
         }
         let (released, emptied) = self.release(now, census);
         writes.extend(emptied);
-        if self.retire(now, census) || released {
+        let unshared = self.sharing.end(census);
+        if released {
+            self.sharing = self.sharing.of(now, self.services.values());
+        }
+        if unshared || released {
+            for placed in self.services.values() {
+                writes.extend(self.store_rows(image, self.rows_of(placed), &mut Vec::new()));
+            }
+        }
+        if self.retire(now, census) || released || unshared {
             writes.push(Write::Grace);
             writes.extend(self.publish(image).unwrap_or_default());
             self.gather();
@@ -159,6 +189,7 @@ impl Planner {
     pub fn is_settled(&self) -> bool {
         self.tables.iter().all(|(_, table)| table.pool.slots().is_settled())
             && self.services.values().all(|placed| placed.leaving.is_empty() && placed.retiring.is_none())
+            && !self.sharing.is_ending()
     }
 
     /// Every address that packets are sent to.
@@ -180,6 +211,11 @@ impl Planner {
             }
         };
         self.destinations.iter().filter(is_pending).count()
+    }
+
+    /// The services that `config` leaves as they are in force.
+    pub fn unchanged_by(&self, config: &Config) -> Unchanged {
+        Unchanged::between(&self.services, config)
     }
 
     /// Gathers anew what follows from who is where.
@@ -204,6 +240,12 @@ impl Planner {
         &self.hops
     }
 
+    /// Whether translations are recorded: then censuses are due more often.
+    pub fn keeps_translations(&self) -> bool {
+        let full = |backend: &Backend| backend.forwarding == Forwarding::FullNat;
+        self.sharing.any() || self.services.values().any(|it| it.members().chain(it.leaving.values()).any(full))
+    }
+
     /// Which virtual router has which live word.
     pub fn live(&self) -> &LiveIndices {
         &self.live
@@ -220,9 +262,13 @@ impl Planner {
         image: &Image,
         config: &Config,
         standings: &BTreeMap<String, Standings>,
+        unchanged: &Unchanged,
     ) -> Result<Plan, PlanError> {
         self.give_back();
-        let mut plan = Plan { changes: changes::between(&self.services, config), ..Plan::default() };
+        let tunnel_sources_before = std::mem::replace(&mut self.tunnel_sources, config.dataplane.tunnel_sources);
+        let mut plan = Plan { changes: changes::between(&self.services, config, unchanged), ..Plan::default() };
+        let homes_before = self.homes_but_of(unchanged);
+        self.give_back_access();
         let before = std::mem::take(&mut self.services);
         let excluded_before = excluded(&before);
         let tables_before: BTreeSet<u32> = before.values().map(|placed| placed.table).collect();
@@ -230,42 +276,80 @@ impl Planner {
             before.values().flat_map(|placed| placed.rows.values().copied()).collect();
 
         self.live.assign(routers(config))?;
-        let Assigned { tables, mut live, died } = self.assign_tables(now, &before, config, standings, &mut plan)?;
+        let wanted = Wanted { config, standings, unchanged };
+        let Assigned { tables, mut live, died } = self.assign_tables(now, &before, &wanted, &mut plan)?;
+        self.sources = entries::sources(&config.dataplane);
+        let mut stay = BTreeSet::new();
+        for (service, table) in config.services.iter().zip(tables) {
+            let as_before = before.get(&service.name).filter(|it| it.table == table && wanted.stays(service));
+            let placed = match as_before {
+                Some(placed) => {
+                    stay.insert(service.name.as_str());
+                    placed.clone()
+                }
+                None => self.place(before.get(&service.name), service, table)?,
+            };
+            self.services.insert(service.name.clone(), placed);
+        }
+        let sharing = self.sharing.of(now, self.services.values());
+        if !sharing.records_the_same_as(&self.sharing) || tunnel_sources_before != self.tunnel_sources {
+            // Rows say whether translations are recorded, and where tunnels begin, also those of services that stay.
+            stay.clear();
+        }
+        self.sharing = sharing;
         let (mut dying, mut forget, mut emptied) = (Vec::new(), BTreeSet::new(), Vec::new());
-        for (at, (service, table)) in config.services.iter().zip(tables).enumerate() {
-            let placed = self.place(before.get(&service.name), service, table)?;
+        for (at, service) in config.services.iter().enumerate() {
+            let placed = &self.services[&service.name];
+            if stay.contains(service.name.as_str()) {
+                for rows in placed.rows.values() {
+                    rows_before.remove(rows);
+                }
+                continue;
+            }
             let died = died.get(&at).into_iter().flatten();
             forget.extend(died.clone().map(|&index| (placed.pool, index)));
-            plan.writes.extend(self.store_rows(image, self.rows_of(&placed), &mut dying));
+            plan.writes.extend(self.store_rows(image, self.rows_of(placed), &mut dying));
             for rows in placed.rows.values() {
                 rows_before.remove(rows);
             }
             // A service whose table was made anew begins anew in all.
             let seat_before = before.get(&service.name).filter(|it| it.pool == placed.pool).and_then(|it| it.seat);
             let list = if seat_before.is_some() { &mut live } else { &mut plan.writes };
-            list.extend(self.store_loads(image, &placed, seat_before));
+            list.extend(self.store_loads(image, placed, seat_before));
+            let access_before = before.get(&service.name).and_then(|it| it.access);
+            let list = if access_before.is_some() { &mut live } else { &mut plan.writes };
+            list.extend(self.store_access(image, placed, access_before));
             let seat = placed.seat.into_iter();
             emptied
                 .extend(seat.flat_map(|seat| died.clone().map(move |&index| Write::ClearLoads(seat.load(index), 1))));
-            self.services.insert(service.name.clone(), placed);
         }
         let excluded_after = excluded(&self.services);
         let exclude = excluded_after.difference(&excluded_before).map(|&(pool, prefix)| Write::Exclude(pool, prefix));
         plan.writes.extend(exclude);
+        let (admitted, unadmitted) = access::sets(&before, &self.services);
+        plan.writes.extend(admitted);
         plan.writes.extend(self.publish(image).ok_or_else(|| self.no_perfect_hash())?);
         plan.writes.extend(live);
         plan.writes.extend(bury(dying, forget));
         plan.writes.append(&mut emptied);
         self.give_up(&before);
+        self.give_up_access(&before);
+        if !unadmitted.is_empty() {
+            plan.writes.push(Write::Grace);
+            plan.writes.extend(unadmitted);
+        }
         let include = excluded_before.difference(&excluded_after).map(|&(pool, prefix)| Write::Include(pool, prefix));
         plan.writes.extend(include);
 
         let tables_after: BTreeSet<u32> = self.services.values().map(|placed| placed.table).collect();
         tables_before.difference(&tables_after).for_each(|&number| self.tables.remove(number));
         rows_before.into_iter().for_each(|(first, length)| self.row_ranges.give(first, length));
-        self.gather();
-        let destinations = Arc::clone(&self.destinations);
-        self.hops.retain(|destination, _| destinations.contains(destination));
+        // With nothing kept there is nothing to save.
+        if unchanged.is_empty() || homes_before != self.homes_but_of(unchanged) {
+            self.gather();
+            let destinations = Arc::clone(&self.destinations);
+            self.hops.retain(|destination, _| destinations.contains(destination));
+        }
         Ok(plan)
     }
 
@@ -275,23 +359,21 @@ impl Planner {
         &mut self,
         now: Duration,
         before: &BTreeMap<String, Placed>,
-        config: &Config,
-        standings: &BTreeMap<String, Standings>,
+        wanted: &Wanted,
         plan: &mut Plan,
     ) -> Result<Assigned, PlanError> {
-        let wish = |service: &ServiceConfig| wish(service, standings.get(&service.name));
-        let wishes: Vec<Wish> = config.services.iter().map(wish).collect();
-        let mut assigned: Vec<Option<u32>> = vec![None; wishes.len()];
+        let config = wanted.config;
+        let (mut assigned, wishes) = self.wishes(before, wanted);
 
         // Who stays with the table that it has: grouped by table, then by what it wants.
         let mut groups: BTreeMap<u32, BTreeMap<&Wish, Vec<usize>>> = BTreeMap::new();
-        for (at, service) in config.services.iter().enumerate() {
+        for (at, service) in config.services.iter().enumerate().filter(|(at, _)| assigned[*at].is_none()) {
             if let Some(placed) = before.get(&service.name) {
                 if placed.config.selection_key() != service.selection_key() {
                     plan.rehomed.push(service.name.clone());
                 }
                 if placed.config.lookup_table_size == service.lookup_table_size {
-                    groups.entry(placed.table).or_default().entry(&wishes[at]).or_default().push(at);
+                    groups.entry(placed.table).or_default().entry(&*wishes[at]).or_default().push(at);
                 } else if plan.rehomed.last() != Some(&service.name) {
                     plan.rehomed.push(service.name.clone());
                 }
@@ -330,11 +412,10 @@ impl Planner {
             }
         }
 
-        let mut plain = self.tables.plain();
-        for (at, wish) in wishes.iter().enumerate() {
-            if assigned[at].is_some() {
-                continue;
-            }
+        let newcomers: Vec<usize> = (0..wishes.len()).filter(|&at| assigned[at].is_none()).collect();
+        let mut plain = if newcomers.is_empty() { BTreeMap::new() } else { self.tables.plain() };
+        for at in newcomers {
+            let wish = &*wishes[at];
             if !plain.contains_key(wish) {
                 let error = |error| table_error(&config.services[at], error);
                 let (number, write) = self.tables.create(wish).map_err(error)?;
@@ -355,6 +436,7 @@ impl Planner {
         let leaving = kept.map_or_else(BTreeMap::new, |placed| self.leaving(placed, table));
         let mut placed = Placed::new(service, table, pool, leaving);
         let needed = self.tables.get(table).rows();
+        placed.access = self.access_place(before, service)?;
         placed.seat = self.seat(kept.and_then(|placed| placed.seat), service, needed)?;
         for listener in &service.listeners {
             let present = kept.and_then(|placed| placed.rows.get(listener)).copied();
@@ -389,7 +471,7 @@ impl Planner {
     /// Lets leaving backends go that neither a slot nor a record names: whether there were any, and the writes that empty what
     /// stateful services have counted of them.
     fn release(&mut self, now: Duration, census: &Census) -> (bool, Vec<Write>) {
-        let (mut any, mut emptied) = (false, Vec::new());
+        let (mut any, mut emptied, mut forgotten) = (false, Vec::new(), BTreeSet::new());
         for number in self.tables.iter().map(|(number, _)| number).collect::<Vec<_>>() {
             let pool = &self.tables.get(number).pool;
             if pool.members().all(|(_, member)| !member.leaving) {
@@ -402,17 +484,22 @@ impl Planner {
             any |= !released.is_empty();
             for placed in self.services.values_mut().filter(|placed| placed.table == number) {
                 released.iter().for_each(|(identity, _)| drop(placed.leaving.remove(identity)));
-                let loads = placed.seat.into_iter().flat_map(|seat| released.iter().map(move |(_, at)| seat.load(*at)));
-                emptied.extend(loads.map(|load| Write::ClearLoads(load, 1)));
+                let Some(seat) = placed.seat else { continue };
+                emptied.extend(released.iter().map(|(_, at)| Write::ClearLoads(seat.load(*at), 1)));
+                forgotten.extend(released.iter().map(|(_, at)| (placed.pool, *at)));
             }
+        }
+        if !forgotten.is_empty() {
+            // No record names them, but what rules remember may.
+            emptied.push(Write::Forget(forgotten));
         }
         (any, emptied)
     }
 }
 
-/// Places of choosers: 0 says that there is none.
-fn all_but_the_first(choosers: u32) -> Ranges {
-    let mut ranges = Ranges::new(choosers, 1);
+/// Places of choosers, and of access rules: 0 says that there is none.
+fn all_but_the_first(places: u32) -> Ranges {
+    let mut ranges = Ranges::new(places, 1);
     ranges.take(1).expect("there are some");
     ranges
 }
@@ -439,3 +526,7 @@ fn table_error(service: &ServiceConfig, error: TableError) -> PlanError {
 #[cfg(test)]
 #[path = "planner_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "planner/unchanged_tests.rs"]
+mod unchanged_tests;

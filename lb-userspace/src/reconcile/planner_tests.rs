@@ -1,7 +1,7 @@
 //! What plans promise: who shares a table and when it is copied, what keeps its place, and in which order things are
 //! written.
 
-use lb_common::abi::{ALWAYS_LIVE, HALF_ENTRIES};
+use lb_common::abi::{ALWAYS_LIVE, HALF_ENTRIES, method};
 use lb_common::address::Address;
 use lb_common::packet::protocol::TCP;
 use lb_common::slot::Slot;
@@ -94,6 +94,13 @@ impl Bench {
         let live = &self.image.reverse[half * HALF_ENTRIES..][..HALF_ENTRIES];
         let entry = live.iter().find(|entry| entry.flags != 0 && entry.backend == server && entry.protocol == TCP)?;
         Some((entry.service.into(), u16::from_be(entry.service_port_wire)))
+    }
+
+    /// The methods of the rows of a server that somebody has.
+    fn methods(&self, server: &str) -> Vec<u8> {
+        let server: Address = server.parse::<IpAddr>().unwrap().into();
+        let rows = (0..).zip(&self.image.rows).filter(|(index, _)| self.planner.rows().get(*index).is_some());
+        rows.filter(|(_, row)| row.address == server).map(|(_, row)| row.method).collect()
     }
 }
 
@@ -303,6 +310,7 @@ fn hop(mac: u8, interface: u32) -> Hop {
         destination_mac: ending(mac),
         tags: Vec::new(),
         mtu: 1500,
+        source: None,
     }))
 }
 
@@ -324,8 +332,42 @@ fn another_mac_address_is_one_store_a_row_and_another_path_waits_for_packets_in_
     assert!(rows.all(|row| row.method == lb_common::abi::method::LOCAL));
 }
 
+#[test]
+fn what_fits_into_a_tunnel_is_one_store_and_another_source_waits_for_packets_in_flight() {
+    let config = three("10.0.0.1", "10.0.0.1", "10.0.0.2").replace("listen =", "forwarding = \"tunnel\"\nlisten =");
+    let mut bench = Bench::new(&config);
+    let to: IpAddr = "10.0.0.1".parse().unwrap();
+    let by = |mtu, source: &str| {
+        let Ok(NextHop::Frame(frame)) = hop(1, 5) else { unreachable!("it is a frame") };
+        let source = Some(source.parse().unwrap());
+        Ok(NextHop::Frame(Frame { mtu, source, ..frame }))
+    };
+    let mut change = |hop| {
+        let writes = bench.planner.next_hop(&bench.image, to, hop);
+        writes.iter().for_each(|write| bench.image.apply(write));
+        writes.iter().map(kind).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(change(hop(1, 5)), "", "with no address to send from");
+    assert_eq!(change(by(1500, "10.0.0.100")), "tunnel row mac tunnel row mac");
+    assert_eq!(change(by(1500, "10.0.0.100")), "");
+    assert_eq!(change(by(1400, "10.0.0.100")), "room room");
+    assert_eq!(change(by(1400, "10.0.0.101")), "unknown unknown grace tunnel row mac tunnel row mac");
+    assert_eq!(
+        change(Err(crate::nexthop::Unresolved::NoRoute { destination: to })),
+        "unknown unknown grace row unknown row unknown"
+    );
+    assert_eq!(change(by(1400, "10.0.0.101")), "row mac row mac");
+    let tunnels: Vec<_> =
+        bench.image.tunnels.values().map(|tunnel| (tunnel.room, IpAddr::from(tunnel.source))).collect();
+    assert_eq!(tunnels, [(1380, "10.0.0.101".parse().unwrap()); 2]);
+    let mut rows = bench.image.rows.iter().filter(|row| row.address == to.into());
+    assert!(rows.all(|row| row.method == lb_common::abi::method::TUNNEL));
+}
+
 fn kind(write: &Write) -> &'static str {
     match write {
+        Write::Tunnel(..) => "tunnel",
+        Write::TunnelRoom(..) => "room",
         Write::RowMac(_, 0) => "unknown",
         Write::RowMac(..) => "mac",
         Write::Row(_, row) => {
@@ -359,19 +401,40 @@ fn replies_of_a_removed_backend_are_translated_until_it_is_released() {
 }
 
 #[test]
-fn replies_of_a_server_belong_to_who_has_it_and_then_to_who_had_it_last() {
+fn a_server_that_goes_over_to_another_service_keeps_the_replies_of_both() {
     let services =
-        |red: &str, green: &str, at: &str| file(&[("green", at, NAT, green), ("red", "192.0.2.1:80", NAT, red)]);
+        |red: &str, green: &str| file(&[("green", "192.0.2.2:80", NAT, green), ("red", "192.0.2.1:80", NAT, red)]);
     let (red, green) = (Some(("192.0.2.1".parse().unwrap(), 80)), Some(("192.0.2.2".parse().unwrap(), 80)));
-    let mut bench = Bench::new(&services("10.0.0.9", "10.0.0.1 10.0.0.2", "192.0.2.2:80"));
-    assert_eq!(bench.reverse("10.0.0.1"), green);
-    bench.reload(&services("10.0.0.9 10.0.0.1", "10.0.0.2", "192.0.2.2:80"));
-    assert_eq!(bench.reverse("10.0.0.1"), red);
-    bench.reload(&services("10.0.0.9", "10.0.0.2", "192.0.2.2:80"));
-    assert_eq!(bench.reverse("10.0.0.1"), red, "it left both; its latest flows are red's");
-    bench.reload(&services("10.0.0.9", "10.0.0.2 10.0.0.1", "192.0.2.2:*"));
-    let entry = bench.reverse("10.0.0.1").unwrap();
-    assert_eq!(entry, ("192.0.2.2".parse().unwrap(), 0), "a listener of every port has every port's replies");
+    let mut bench = Bench::new(&services("10.0.0.9", "10.0.0.1 10.0.0.2"));
+    assert_eq!((bench.reverse("10.0.0.1"), bench.methods("10.0.0.1")), (green, vec![method::NAT]));
+    let plan = bench.reload(&services("10.0.0.9 10.0.0.1", "10.0.0.2"));
+    assert_eq!(bench.reverse("10.0.0.1"), green, "what has no record is of a flow from before");
+    assert_eq!(bench.methods("10.0.0.1"), [method::RECORDED_NAT, method::RECORDED_NAT]);
+    let flip = position(&plan.writes, |write| matches!(write, Write::Flip(_)));
+    let recorded = position(&plan.writes, |write| matches!(write, Write::RowMethod(_, method::RECORDED_NAT)));
+    assert!(recorded < flip, "records are made before anybody looks for them");
+    bench.settle();
+    bench.settle();
+    assert_eq!((bench.reverse("10.0.0.1"), bench.methods("10.0.0.1")), (red, vec![method::NAT]));
+}
+
+#[test]
+fn only_a_server_that_is_shared_has_its_flows_recorded() {
+    let services = file(&[
+        ("green", "192.0.2.2:80", NAT, "10.0.0.1 10.0.0.2"),
+        ("red", "192.0.2.1:80", NAT, "10.0.0.1 10.0.0.3"),
+        ("wide", "192.0.2.3:*", "forwarding = \"full-nat\"", "10.0.0.4"),
+    ]);
+    let mut bench = Bench::new(&format!("dataplane.source_nat_addresses = [\"10.0.1.1\"]\n{services}"));
+    let methods = |address: &str| bench.methods(address);
+    assert_eq!(methods("10.0.0.1"), [method::RECORDED_NAT, method::RECORDED_NAT]);
+    assert_eq!((methods("10.0.0.2"), methods("10.0.0.3")), (vec![method::NAT], vec![method::NAT]));
+    assert_eq!(methods("10.0.0.4"), [method::FULL_NAT]);
+    bench.reload(&file(&[("red", "192.0.2.1:80", NAT, "10.0.0.1 10.0.0.3")]));
+    assert_eq!(bench.methods("10.0.0.1"), [method::RECORDED_NAT], "until no flow has another port than its own");
+    bench.settle();
+    bench.settle();
+    assert_eq!(bench.methods("10.0.0.1"), [method::NAT]);
 }
 
 #[test]
@@ -449,4 +512,91 @@ fn replies_follow_the_router_of_their_service_also_of_backends_that_leave() {
     let half = (bench.image.root.word & 1) as usize;
     let used = bench.image.reverse[half * HALF_ENTRIES..][..HALF_ENTRIES].iter().filter(|entry| entry.flags != 0);
     assert_eq!(used.map(|entry| entry.live).collect::<Vec<_>>(), [word, word], "the one that drains too");
+}
+
+/// A service with these keys, and its access rules as the packet path finds them.
+fn with_access(keys: &str) -> String {
+    file(&[("red", "192.0.2.1:80", keys, "10.0.0.1")])
+}
+
+impl Bench {
+    fn access(&self) -> Option<(u32, lb_common::abi::Access)> {
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let index = self.image.listener(address.into(), 80u16.to_be(), TCP).unwrap().access;
+        (index != 0).then(|| (index.into(), self.image.access[usize::from(index)]))
+    }
+
+    fn admissions(&self) -> Vec<(u32, String, bool)> {
+        let of_set = self.image.admissions.iter();
+        of_set.map(|((set, prefix), allowed)| (*set, prefix.to_string(), *allowed)).collect()
+    }
+}
+
+#[test]
+fn access_rules_are_there_before_the_entry_that_names_them_and_are_forgotten_after() {
+    let mut bench = Bench::new(&with_access(""));
+    assert_eq!(bench.access(), None);
+    let plan = bench.reload(&with_access("allow = [\"10.0.0.0/8\"]\ndeny = [\"10.6.0.0/16\"]"));
+    let flip = position(&plan.writes, |write| matches!(write, Write::Flip(_)));
+    let last = |what: fn(&Write) -> bool| plan.writes.iter().rposition(what).unwrap();
+    assert!(last(|write| matches!(write, Write::Admit(..))) < flip);
+    assert!(last(|write| matches!(write, Write::Access(..))) < flip);
+    assert_eq!(plan.changes, ["~ service red: access open to all → allow 1, deny 1"]);
+    let (_, entry) = bench.access().unwrap();
+    assert!(entry.refuses_others());
+    let set = entry.set();
+    assert_eq!(bench.admissions(), [(set, "10.0.0.0/8".into(), true), (set, "10.6.0.0/16".into(), false)]);
+
+    let plan = bench.reload(&with_access(""));
+    let flip = position(&plan.writes, |write| matches!(write, Write::Flip(_)));
+    let first = position(&plan.writes, |write| matches!(write, Write::Unadmit(..)));
+    assert!(plan.writes[flip..first].iter().any(|write| matches!(write, Write::Grace)));
+    assert_eq!((bench.access(), bench.admissions()), (None, vec![]));
+}
+
+#[test]
+fn another_list_of_clients_is_another_set_which_one_store_puts_in_force() {
+    let mut bench = Bench::new(&with_access("deny = [\"10.6.0.0/16\"]"));
+    let (index, before) = bench.access().unwrap();
+    let plan = bench.reload(&with_access("allow = [\"10.6.0.0/16\"]"));
+    let (same, after) = bench.access().unwrap();
+    assert_eq!(same, index);
+    assert_ne!(after.set(), before.set());
+    let change = position(&plan.writes, |write| matches!(write, Write::ChangeAccess(..)));
+    assert!(position(&plan.writes, |write| matches!(write, Write::Admit(..))) < change);
+    let gone = position(&plan.writes, |write| matches!(write, Write::Unadmit(..)));
+    assert!(plan.writes[change..gone].iter().any(|write| matches!(write, Write::Grace)));
+    assert_eq!(bench.admissions(), [(after.set(), "10.6.0.0/16".into(), true)]);
+    assert!(!plan.writes.iter().any(|write| matches!(write, Write::Half(_))), "no entry of the service changed");
+}
+
+#[test]
+fn the_buckets_of_clients_stay_until_the_limit_is_another() {
+    let limit = |rate: u32, deny: &str| {
+        with_access(&format!("rate_limit = {{ client_connections = {rate}, client_burst = 3 }}\ndeny = [{deny}]"))
+    };
+    let mut bench = Bench::new(&limit(5, ""));
+    let (_, before) = bench.access().unwrap();
+    assert_eq!((before.set(), before.client_limit), (0, lb_common::access::Limit::new(5, 3)));
+    bench.reload(&limit(5, "\"10.0.0.0/8\""));
+    let (_, denying) = bench.access().unwrap();
+    assert_eq!(denying.clients, before.clients);
+    bench.reload(&limit(6, "\"10.0.0.0/8\""));
+    let (_, after) = bench.access().unwrap();
+    assert_ne!(after.clients, before.clients);
+    assert_eq!((after.set(), after.clients >> 32), (denying.set(), 128));
+}
+
+#[test]
+fn a_place_for_access_rules_is_not_given_on_by_the_plan_that_takes_it_away() {
+    let two = |red: &str, green: &str| {
+        file(&[("red", "192.0.2.1:80", red, "10.0.0.1"), ("green", "192.0.2.2:80", green, "10.0.0.1")])
+    };
+    let rule = "deny = [\"10.6.0.0/16\"]";
+    let mut bench = Bench::new(&two(rule, ""));
+    let (first, _) = bench.access().unwrap();
+    bench.reload(&two("", rule));
+    assert_ne!(u32::from(bench.placed("green").access.unwrap().index), first);
+    bench.reload(&two(rule, rule));
+    assert_eq!(u32::from(bench.placed("red").access.unwrap().index), first);
 }

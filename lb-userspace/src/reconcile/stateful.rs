@@ -4,6 +4,8 @@ use lb_common::abi::{Chooser, Load};
 use lb_common::scheduler::Rule;
 use lb_common::scheduler::turns::Passes;
 
+use crate::config::PERSISTENCE_TIMEOUT;
+
 use super::placed::{Placed, WEIGHT_SCALE};
 use super::tables::Table;
 use crate::config::{Scheduler, Service as ServiceConfig};
@@ -40,6 +42,8 @@ pub fn rule_of(scheduler: Scheduler) -> Option<Rule> {
         Scheduler::WeightedFailover => Some(Rule::WeightedFailover),
         Scheduler::WeightedOverflow => Some(Rule::WeightedOverflow),
         Scheduler::WeightedRandomTwos => Some(Rule::WeightedRandomTwos),
+        Scheduler::LocalityLeastConnection => Some(Rule::Locality),
+        Scheduler::ReplicatedLocalityLeastConnection => Some(Rule::ReplicatedLocality),
     }
 }
 
@@ -52,8 +56,20 @@ pub fn chooser(config: &ServiceConfig, seat: &Seat, loads: &[(u16, Load)]) -> Ch
         places: Chooser::pair(seat.first_load, count),
         passes: Chooser::pair(top, step),
         rule: rule_of(config.scheduler).map_or(0, |rule| rule as u32),
+        persistence: persistence(config),
         fin_timeout: u32::try_from(config.fin_timeout.as_secs()).unwrap_or(u32::MAX),
         ..Chooser::default()
+    }
+}
+
+/// For how long clients are remembered, in seconds; 0: they are not, or need not be.
+fn persistence(config: &ServiceConfig) -> u32 {
+    match config.persistence {
+        Some(persistence) if rule_of(config.scheduler).is_some() => {
+            let timeout = persistence.timeout.unwrap_or(PERSISTENCE_TIMEOUT);
+            u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX)
+        }
+        Some(_) | None => 0,
     }
 }
 

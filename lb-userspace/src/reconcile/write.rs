@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use lb_common::abi::{Chooser, Displacements, Load, Reverse, Root, Row, Service};
+use lb_common::abi::{Access, Chooser, Displacements, Load, Reverse, Root, Row, Service, Sources, Tunnel};
 use lb_common::connection::Counted;
 
 /// One change to the tables.
@@ -12,10 +12,16 @@ use lb_common::connection::Counted;
 pub enum Write {
     /// Writes a row that nothing names.
     Row(u32, Row),
+    /// Writes what packets of a row are put into, while nothing reads it.
+    Tunnel(u32, Tunnel),
+    /// Replaces how much fits into the packets of a row: one 4-byte store.
+    TunnelRoom(u32, u32),
     /// Replaces the destination MAC of a row, or makes its next hop unknown (0): one 8-byte store.
     RowMac(u32, u64),
     /// Replaces the state bits of a row: one 4-byte store.
     RowState(u32, u32),
+    /// Replaces the method of a row by another that reads the same row: one store of an octet.
+    RowMethod(u32, u8),
     /// Replaces slots from the first on: one 4-byte store each.
     Slots(u32, Vec<u32>),
     /// Replaces the word of one slot: one 4-byte store.
@@ -28,6 +34,14 @@ pub enum Write {
     Exclude(u32, IpNet),
     /// Takes that back.
     Include(u32, IpNet),
+    /// Says whether the clients of a prefix may come, in a set that no packet asks yet.
+    Admit(u32, IpNet, bool),
+    /// Forgets what a set that no packet asks any more says of a prefix.
+    Unadmit(u32, IpNet),
+    /// Writes which clients may come to a service that no packet asks yet.
+    Access(u32, Access),
+    /// Replaces which clients may come to one that packets ask: one store a word. When its bucket is full again stays.
+    ChangeAccess(u32, Access),
     /// Writes who chooses in a stateful service that no packet can reach yet.
     Chooser(u32, Chooser),
     /// Replaces who chooses in one that packets reach: one store a word. Whose turn it is stays.
@@ -67,6 +81,8 @@ pub struct Half {
     pub services: Vec<(u32, Service)>,
     /// Entries in use of the reverse table.
     pub reverse: Vec<(u32, Reverse)>,
+    /// The sources of full NAT.
+    pub sources: Sources,
 }
 
 impl std::fmt::Debug for Half {

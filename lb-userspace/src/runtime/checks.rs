@@ -24,6 +24,7 @@ use crate::happening::Happening;
 use crate::health::spec::Spec;
 use crate::health::uses::Uses;
 use crate::health::verdict::{CheckState, Verdict};
+use crate::reconcile::changes::Unchanged;
 
 /// How long a question waits for the prober, which answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -60,13 +61,16 @@ impl Checks {
         }
     }
 
-    /// What a configuration wants checked is, from now on.
+    /// What a configuration wants checked is, from now on. Services that are `unchanged` are not looked at.
     ///
     /// # Errors
     /// When the prober's thread cannot be started.
-    pub(super) fn configure(&mut self, config: &Config) -> anyhow::Result<()> {
-        let uses = Uses::new(&config.services, &self.uses);
-        if uses.is_empty() && self.running.is_none() {
+    pub(super) fn configure(&mut self, config: &Config, unchanged: &Unchanged) -> anyhow::Result<()> {
+        let uses = Uses::new(&config.services, &self.uses, unchanged);
+        let is_as_before = uses.are_those_of(&self.uses);
+        self.uses = Arc::new(uses);
+        let uses = &self.uses;
+        if is_as_before || uses.is_empty() && self.running.is_none() {
             return Ok(());
         }
         if let Some(find_route) = self.find_route.take() {
@@ -81,7 +85,6 @@ impl Checks {
             self.known.entry(Arc::clone(spec)).or_insert_with(new);
         }
         let specs: Vec<Arc<Spec>> = uses.specs().cloned().collect();
-        self.uses = Arc::new(uses);
         if let Some(thread) = &self.running {
             thread.handle.configure(self.generation, specs);
         }

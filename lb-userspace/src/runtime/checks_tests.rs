@@ -9,11 +9,12 @@ use crate::config::check::{Check, Initial, Probe, Timing, Via};
 use crate::effects::prober::Changes;
 use crate::health::spec::Spec;
 use crate::health::verdict::{CheckState, Failure, FailureKind, Verdict};
+use crate::reconcile::changes::Unchanged;
 
 #[test]
 fn a_change_is_told_of_every_backend_that_shares_the_check() {
     let mut checks = checks();
-    checks.configure(&config(&["a", "b"])).unwrap();
+    checks.configure(&config(&["a", "b"]), &Unchanged::default()).unwrap();
     let (verdicts, happenings) = checks.take(vec![changes(&checks, 1, CheckState::Up)]);
     assert_eq!(verdicts.len(), 1);
     let told: Vec<String> = happenings.iter().map(ToString::to_string).collect();
@@ -24,7 +25,7 @@ fn a_change_is_told_of_every_backend_that_shares_the_check() {
 #[test]
 fn a_verdict_whose_state_is_the_old_one_goes_to_the_controller_and_is_not_told() {
     let mut checks = checks();
-    checks.configure(&config(&["a"])).unwrap();
+    checks.configure(&config(&["a"]), &Unchanged::default()).unwrap();
     let up = changes(&checks, 1, CheckState::Up);
     checks.take(vec![up.clone()]);
     let (verdicts, happenings) = checks.take(vec![up]);
@@ -34,11 +35,11 @@ fn a_verdict_whose_state_is_the_old_one_goes_to_the_controller_and_is_not_told()
 #[test]
 fn what_was_found_before_a_check_was_configured_anew_is_ignored() {
     let mut checks = checks();
-    checks.configure(&config(&["a"])).unwrap();
+    checks.configure(&config(&["a"]), &Unchanged::default()).unwrap();
     let early = changes(&checks, 1, CheckState::Up);
-    checks.configure(&config(&[])).unwrap();
+    checks.configure(&config(&[]), &Unchanged::default()).unwrap();
     assert_eq!(checks.take(vec![early.clone()]).0, [], "gone");
-    checks.configure(&config(&["a"])).unwrap();
+    checks.configure(&config(&["a"]), &Unchanged::default()).unwrap();
     assert_eq!(checks.take(vec![early]).0, [], "of a check before this one");
     let (verdicts, _) = checks.take(vec![changes(&checks, 3, CheckState::Up)]);
     assert_eq!(verdicts.len(), 1);

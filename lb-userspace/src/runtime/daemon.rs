@@ -70,6 +70,8 @@ pub(super) struct Daemon {
     next_census: Duration,
     /// Ticks until what an earlier daemon left attached, and nobody has adopted, is detached.
     disown_in: u32,
+    /// By then this daemon's program is to run wherever a dead one's does.
+    pub(super) relieve_by: Duration,
     trace: Option<TraceSession>,
     pending: Option<Pending>,
 }
@@ -133,13 +135,14 @@ impl Daemon {
             quiet_ticks: 0,
             next_census: Duration::ZERO,
             disown_in: DISOWN_TICKS,
+            relieve_by: Duration::ZERO,
             trace: None,
             pending: None,
         };
         let (plan, effects) = daemon.controller.configure(clock::now(), config)?;
         daemon.perform(effects);
         daemon.note_leaving();
-        daemon.checks.configure(daemon.controller.config())?;
+        daemon.checks.configure(daemon.controller.config(), &plan.unchanged)?;
         daemon.configure_virtual_routers()?;
         info!(
             services = daemon.controller.config().services.len(),
@@ -199,6 +202,11 @@ impl Daemon {
         self.resolver.as_ref().context("the next-hop resolver was stopped")
     }
 
+    /// Whether an earlier daemon may have left something that is not adopted yet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.disown_in > 0
+    }
+
     /// Takes what has become known of the network, all that waits at once: what follows from all of it is looked at once.
     fn learn(&mut self, first: Network) {
         self.event(first);
@@ -206,6 +214,7 @@ impl Daemon {
             let Ok(event) = self.network.try_recv() else { break };
             self.event(event);
         }
+        self.relieve();
         self.reload_if_ready();
         self.virtual_routers.observe(&self.controller);
     }
@@ -272,8 +281,8 @@ impl Daemon {
         }
         match self.read(text) {
             Ok((config, warnings)) => {
-                let effect = Effect::Want(self.controller.destinations_with(&config));
-                self.perform(vec![effect]);
+                let effect = self.controller.destinations_with(&config).map(Effect::Want);
+                self.perform(effect.into_iter().collect());
                 self.pending = Some(Pending { config, warnings, reply, until: clock::now() + NEXT_HOP_PATIENCE });
                 self.reload_if_ready();
             }
@@ -304,7 +313,7 @@ impl Daemon {
                 self.note_leaving();
                 self.state.hash = hash;
                 self.state.loaded = clock::wall();
-                let checked = self.checks.configure(self.controller.config());
+                let checked = self.checks.configure(self.controller.config(), &plan.unchanged);
                 match checked.and_then(|()| self.configure_virtual_routers()) {
                     Ok(()) => Ok(reload::report(&plan, warnings, self.controller.overrides())),
                     Err(error) => Err(Problem {
@@ -352,6 +361,7 @@ impl Daemon {
     }
 
     fn tick(&mut self) {
+        self.relieve();
         self.reload_if_ready();
         self.tell_untold();
         self.look_for_outliers();
@@ -367,7 +377,8 @@ impl Daemon {
             dataplane.disown();
         }
         self.quiet_ticks += 1;
-        let is_quiet = self.controller.is_settled() && !self.controller.planner().keeps_connections();
+        let planner = self.controller.planner();
+        let is_quiet = self.controller.is_settled() && !planner.keeps_connections() && !planner.keeps_translations();
         let now = clock::now();
         if is_quiet && self.quiet_ticks < QUIET_TICKS || now < self.next_census {
             return;
@@ -456,5 +467,6 @@ fn sizes(config: &Config) -> Sizes {
     let rows = config.services.iter().map(|service| (service.listeners.len() * members(service)) as u64).sum();
     let dataplane = &config.dataplane;
     let connections = dataplane.stateful_table_capacity;
-    Sizes { connections, ..Sizes::for_need(slots, rows, dataplane.flow_table_capacity) }
+    let translations = dataplane.translation_table_capacity;
+    Sizes { connections, translations, ..Sizes::for_need(slots, rows, dataplane.flow_table_capacity) }
 }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{FlowKey6, Load};
+use lb_common::abi::{ClientKey, Destination, FlowKey6, Load};
 use lb_common::connection::Counted;
 use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::protocol;
@@ -27,6 +27,7 @@ pub fn explain(
         return Err(Problem { exit: 2, message: "client and service must be of one address family".to_owned() });
     }
     let mut tables = NativeTables::new(controller.image().clone(), usize::MAX);
+    tables.translation_capacity = usize::MAX;
     tables.clock.set(now);
     tables.traced = true;
     tables.routers = controller.planner().live().iter().map(|(name, index)| (index, name.to_owned())).collect();
@@ -42,11 +43,26 @@ pub fn explain(
     }
     if let Some(dataplane) = dataplane {
         tables.connections.get_mut().extend(dataplane.connection(&key).map(|record| (key, record)));
+        if let Some(service) = tables.image.listener(key.destination, query.to.port().to_be(), number(query)) {
+            let client = ClientKey::of(service, key.source);
+            let destination = Destination { address: service.address, pool: u64::from(service.pool) };
+            tables.clients.get_mut().extend(dataplane.client(&client).map(|record| (client, record)));
+            tables.destinations.get_mut().extend(dataplane.servers(&destination).map(|it| (destination, it)));
+        }
+        tables.translations.get_mut().extend(dataplane.translation(&key));
         for (_, load) in controller.planner().loads() {
             let Ok(Load { active_count, inactive_count, full, .. }) = dataplane.choosers().load(load) else { continue };
             let counted = Counted { active: active_count, inactive: inactive_count };
             tables.loads.get_mut().insert(load, (counted, full != 0));
         }
+        for place in controller.planner().services().values().filter_map(|placed| placed.access) {
+            let due = dataplane.service_bucket(place.index).unwrap_or(0);
+            tables.service_buckets.get_mut().insert(place.index.into(), due);
+        }
+        tables.client_buckets.get_mut().extend(controller.image().access.iter().filter_map(|access| {
+            let client = access.client_key(query.from.ip().into());
+            (!access.client_limit.is_none()).then_some((client, dataplane.client_bucket(&client)?))
+        }));
         for seat in controller.planner().services().values().filter_map(|placed| placed.seat) {
             let turn = dataplane.choosers().turn(seat.chooser).unwrap_or(0);
             tables.turns.get_mut().insert(seat.chooser, turn);

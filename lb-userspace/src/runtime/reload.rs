@@ -62,6 +62,10 @@ pub fn needs_restart(old: &Config, new: &Config) -> Option<Problem> {
             "dataplane.stateful_table_capacity",
             old.dataplane.stateful_table_capacity != new.dataplane.stateful_table_capacity,
         ),
+        (
+            "dataplane.translation_table_capacity",
+            old.dataplane.translation_table_capacity != new.dataplane.translation_table_capacity,
+        ),
         ("[admin]", old.admin != new.admin),
     ];
     let keys: Vec<&str> = differs.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect();

@@ -3,6 +3,7 @@
 //! - [`script`]: the language of the files in `tests/data/ipvs`, script and record in one.
 //! - [`modes`]: what clients and servers see of a forwarding method.
 //! - [`mark`]: how recorded files leave the virtual machine.
+//! - [`records`]: the recorded files.
 //! - [`replay`]: the book-keeping of IPVS around the rules of `lb_common::scheduler`, on plain memory.
 //!
 //! `cargo xtask record-ipvs` makes the records anew, by the program `ipvs-guest` inside a virtual machine with Debian's
@@ -10,5 +11,6 @@
 
 pub mod mark;
 pub mod modes;
+pub mod records;
 pub mod replay;
 pub mod script;

@@ -264,6 +264,10 @@ impl Candidates for Backends {
         let mut steps = 0..self.count();
         while steps.next().is_some_and(|step| show(self, first, step, visitor) == Go::On) {}
     }
+
+    fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F) {
+        (0..times).map(step).find(|go| *go == Go::Stop);
+    }
 }
 
 impl Pool for Backends {

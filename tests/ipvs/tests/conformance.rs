@@ -1,9 +1,7 @@
 //! Fairway's rules give each scripted connection to the backend that IPVS gave it to: for every file in `tests/data/ipvs` of a
 //! scheduler whose rule is the same.
 
-use std::fs;
-use std::path::Path;
-
+use fairway_ipvs::records;
 use fairway_ipvs::replay::Replay;
 use fairway_ipvs::script::{Script, Step};
 
@@ -61,21 +59,5 @@ fn differences_in(name: &str, scheduler: &str, script: &Script) -> Vec<String> {
 
 /// Each file with its scheduler.
 fn scripts() -> Vec<(String, String, Script)> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/ipvs");
-    let files =
-        fs::read_dir(&directory).expect("the scripts lie there").map(|entry| entry.expect("it can be listed").path());
-    let mut scripts: Vec<_> = files.filter(|file| file.extension().is_some_and(|it| it == "txt")).map(read).collect();
-    scripts.sort_by(|a, b| a.0.cmp(&b.0));
-    scripts
-}
-
-fn read(file: std::path::PathBuf) -> (String, String, Script) {
-    let name = file.file_name().expect("it has one").to_string_lossy().into_owned();
-    let script = Script::parse(&fs::read_to_string(&file).expect("it can be read"))
-        .unwrap_or_else(|error| panic!("{name}: {error:#}"));
-    let scheduler = match script.steps().next() {
-        Some((_, Step::Scheduler { name, .. }, _)) => name.clone(),
-        other => panic!("{name} begins with {other:?}, not with a scheduler"),
-    };
-    (name, scheduler, script)
+    records::all().expect("the scripts lie there")
 }

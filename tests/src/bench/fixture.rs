@@ -5,7 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::Context as _;
 use fairway::reconcile::half;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Reverse, Root, Row, Service, method, row_state, service_flags};
+use ipnet::{IpNet, Ipv4Net};
+use lb_common::abi::{
+    Access, Chooser, Load, Reverse, Root, Row, Service, Sources, Tunnel, encapsulation, method, row_state,
+    service_flags,
+};
+use lb_common::access::Limit;
+use lb_common::address::Address;
+use lb_common::path::tunnel::constant_sum;
+use lb_common::scheduler::Rule;
 use lb_common::slot::Slot;
 
 use super::traffic::{SERVICE_PORT, SERVICE4, SERVICE6};
@@ -14,6 +22,8 @@ use super::traffic::{SERVICE_PORT, SERVICE4, SERVICE6};
 pub const BACKENDS: u32 = 100;
 /// Slots of each lookup table: the default of `lookup_table_size`.
 pub const TABLE_SIZE: u32 = 16_384;
+/// Who chooses in the service that keeps state.
+const CHOOSER: u32 = 1;
 /// The port that `nat` backends listen on.
 const BACKEND_PORT: u16 = 8080;
 /// The interface that the kernel pretends a test packet came in by: the loopback interface.
@@ -32,6 +42,16 @@ pub enum Fixture {
     Unsettled,
     /// The same by `nat`.
     Nat,
+    /// The same as `Direct`, by a rule that keeps state.
+    Stateful(Rule),
+    /// The same by `full-nat`.
+    FullNat,
+    /// The same by `tunnel`, with these bits of encapsulation.
+    Tunnel(u8),
+    /// As `Direct`, and the service lets clients of a thousand networks in, the bench's among them.
+    Allowing,
+    /// As `Direct`, and the service lets in more new connections of all and of each client than the bench has.
+    Limited,
     /// So many TCP services, `direct`, whose pools are alike and share a lookup table.
     SharedTable(u32),
     /// So many TCP services, `direct`, each with a lookup table of its own.
@@ -44,7 +64,10 @@ pub struct Tables {
     services: Vec<Service>,
     reverse: Vec<Reverse>,
     rows: Vec<Row>,
+    tunnels: Vec<Tunnel>,
     slots: Vec<u32>,
+    rule: Option<Rule>,
+    access: Vec<Write>,
 }
 
 impl Fixture {
@@ -55,7 +78,21 @@ impl Fixture {
             Self::Floor(_) => {}
             Self::Direct => tables.one_service(method::DIRECT, settled),
             Self::Unsettled => tables.one_service(method::DIRECT, unsettled),
+            Self::Allowing | Self::Limited => {
+                tables.one_service(method::DIRECT, settled);
+                tables.services.iter_mut().for_each(|service| service.access = 1);
+                tables.access = if self == Self::Allowing { allowing() } else { limited() };
+            }
             Self::Nat => tables.one_service(method::NAT, settled),
+            Self::Stateful(rule) => {
+                tables.one_service(method::DIRECT, settled);
+                tables.rule = Some(rule);
+            }
+            Self::FullNat => tables.one_service(method::FULL_NAT, settled),
+            Self::Tunnel(bits) => {
+                tables.one_service(method::TUNNEL, settled);
+                tables.wrap(bits);
+            }
             Self::SharedTable(count) => {
                 tables.table(settled);
                 (0..count).for_each(|i| tables.listener(nth(i), TCP, 0, method::DIRECT));
@@ -84,12 +121,39 @@ impl Tables {
     ///
     /// # Errors
     /// When there are more services than the service table holds.
-    pub fn writes(self) -> anyhow::Result<Vec<Write>> {
-        let half = half::publish(&Root::default(), &self.services, &self.reverse).context("too many services")?;
+    pub fn writes(mut self) -> anyhow::Result<Vec<Write>> {
+        if self.rule.is_some() {
+            self.services.iter_mut().for_each(|service| service.chooser = CHOOSER);
+        }
+        let half =
+            half::publish(&Root::default(), &self.services, &self.reverse, &sources()).context("too many services")?;
         let mut writes = vec![Write::Slots(0, self.slots)];
+        writes.extend((0..).zip(self.tunnels).map(|(index, tunnel)| Write::Tunnel(index, tunnel)));
         writes.extend((0..).zip(self.rows).map(|(index, row)| Write::Row(index, row)));
+        if let Some(rule) = self.rule {
+            let load = Load { weight: 1, ..Load::default() };
+            writes.extend((0..BACKENDS).map(|backend| Write::Load(backend, load)));
+            let places = Chooser::pair(0, BACKENDS);
+            let passes = Chooser::pair(1, 1);
+            let chooser = Chooser { places, passes, rule: rule as u32, fin_timeout: 120, ..Chooser::default() };
+            writes.push(Write::Chooser(CHOOSER, chooser));
+        }
+        writes.extend(self.access);
         writes.extend(half);
         Ok(writes)
+    }
+
+    /// Wraps what goes to the rows.
+    fn wrap(&mut self, bits: u8) {
+        let v4 = bits & encapsulation::V4 != 0;
+        let source = Address::from(if v4 { IpAddr::from(Ipv4Addr::new(10, 1, 0, 1)) } else { SERVICE6.into() });
+        for (index, row) in (0..).zip(&mut self.rows) {
+            let inner_v4 = row.address.is_v4();
+            let service = if v4 { IpAddr::from(SERVICE4) } else { SERVICE6.into() };
+            (row.address, row.encapsulation) = (backend_address(service, index % BACKENDS).into(), bits);
+            let sum = constant_sum(bits, inner_v4, source.v4_wire(), row.address.v4_wire());
+            self.tunnels.push(Tunnel { source, spread: 0, room: 1480, sum, port_wire: 6080u16.to_be() });
+        }
     }
 
     fn one_service(&mut self, method: u8, word: fn(u32) -> Slot) {
@@ -136,7 +200,7 @@ impl Tables {
             interface: INTERFACE,
             address,
             state: row_state::ALIVE,
-            port_wire: if method == method::NAT { BACKEND_PORT.to_be() } else { 0 },
+            port_wire: if matches!(method, method::NAT | method::FULL_NAT) { BACKEND_PORT.to_be() } else { 0 },
             method,
             ..Row::default()
         });
@@ -152,6 +216,30 @@ impl Tables {
             });
         }
     }
+}
+
+/// What full NAT gives.
+fn sources() -> Sources {
+    let mut sources = Sources { v4_count: 1, first_port: 1024, ports: 31_744, ..Sources::default() };
+    sources.v4[0] = Ipv4Addr::new(10, 0, 1, 1).into();
+    sources
+}
+
+/// Access rules that let in whom the bench sends, whose address many networks share bits with.
+fn allowing() -> Vec<Write> {
+    let network =
+        |n: u32| IpNet::from(Ipv4Net::new(Ipv4Addr::from(0xc612_0000 + n * 64), 26).expect("26 is no more than 32"));
+    let entry = Access { prefixes: Access::pair(1, 1), ..Access::default() };
+    let everybody = IpNet::from(Ipv4Net::default());
+    let admitted = (1..1000).map(network).chain([everybody]).map(|network| Write::Admit(1, network, true));
+    admitted.chain([Write::Access(1, entry)]).collect()
+}
+
+fn limited() -> Vec<Write> {
+    // A token a nanosecond: what is measured is the taking.
+    let limit = Limit { interval: 1, tolerance: u64::MAX / 2 };
+    let clients = Access::pair(1, 128);
+    vec![Write::Access(1, Access { limit, clients, client_limit: limit, ..Access::default() })]
 }
 
 fn nth(service: u32) -> IpAddr {

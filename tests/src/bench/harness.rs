@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use aya::maps::{Map, ProgramArray};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use fairway::effects::dataplane::{MappedArray, Maps, object};
+use fairway::effects::dataplane::{FlowTable, MappedArray, Maps, object};
 use lb_common::counters::Reason;
 use lb_common::limits::COUNTERS_PER_ELEMENT;
 
@@ -91,7 +91,8 @@ struct Trampoline {
 impl Trampoline {
     fn load() -> anyhow::Result<Self> {
         let mut ebpf = EbpfLoader::new().load(&object_bytes()?).context("loading the bench's maps")?;
-        for name in ["trampoline_v4", "trampoline_v6", "floor_tx", "floor_pass", "floor_mac_swap"] {
+        let floors = ["floor_tx", "floor_pass", "floor_mac_swap", "floor_lru", "floor_encapsulate"];
+        for name in ["trampoline_v4", "trampoline_v6"].into_iter().chain(floors) {
             object::program(&mut ebpf, name)?;
         }
         let Some(Map::Array(traffic)) = ebpf.take_map("TRAFFIC") else { bail!("the bench's object has no `TRAFFIC`") };
@@ -189,9 +190,19 @@ impl Fairway {
 
     fn forget_flows(&mut self) -> anyhow::Result<()> {
         let mut keys = Vec::new();
-        self.maps.flows_v4.for_each(|key, _| keys.push(*key))?;
+        let table = self.table();
+        table.for_each(|key, _| keys.push(*key))?;
+        keys.iter().try_for_each(|key| table.remove(key)).context("emptying the flow table")?;
         self.records_checked = false;
-        keys.iter().try_for_each(|key| self.maps.flows_v4.remove(key)).context("emptying the flow table")
+        Ok(())
+    }
+
+    /// Where this fixture's flows are recorded.
+    fn table(&mut self) -> &mut FlowTable<16> {
+        match self.fixture {
+            Fixture::Stateful(_) => &mut self.maps.connections_v4,
+            _ => &mut self.maps.flows_v4,
+        }
     }
 
     /// Whether all packets since the last check took the way of their row.
@@ -206,7 +217,7 @@ impl Fairway {
         ensure!(self.tally == expected, "not all packets took their way: {}", expected.difference(&self.tally));
         if !self.records_checked {
             let mut records = 0usize;
-            self.maps.flows_v4.for_each(|_, _| records += 1)?;
+            self.table().for_each(|_, _| records += 1)?;
             ensure!(records == row.records as usize, "{records} records instead of {}", row.records);
             // Nothing takes a record away again, so that one look will do.
             self.records_checked = true;

@@ -1,6 +1,8 @@
 //! What is measured, against what, and what it may cost.
 
+use lb_common::abi::encapsulation::{GRE, GUE, IPIP, V4};
 use lb_common::counters::Reason;
+use lb_common::scheduler::Rule;
 
 use super::fixture::Fixture;
 use super::traffic::{SERVICE4, STRANGER4, Segment, Traffic};
@@ -65,10 +67,14 @@ pub fn all() -> Vec<Row> {
         Row { fate: Fate::Passed(None), ..floor("floor-pass", "floor_pass", ack(1)) },
         floor("floor-mac-swap", "floor_mac_swap", ack(1)),
         floor("floor-mac-swap-6", "floor_mac_swap", ack6(1)),
+        floor("floor-encapsulate", "floor_encapsulate", ack(1)),
         row(hit, Fixture::Direct, ack(1)).at_most("floor-mac-swap", 2.5),
         row("direct-512k-flows", Fixture::Direct, ack(MANY)).at_most(hit, 1.25),
         row("direct-syn", Fixture::Direct, syn(MANY)).at_most(hit, 1.25),
         row("direct-udp", Fixture::Direct, udp(1)).at_most(hit, 1.1),
+        row("direct-allowed-hit", Fixture::Allowing, ack(1)).against(hit),
+        row("direct-limited-hit", Fixture::Limited, ack(1)).against(hit),
+        row("direct-limited-syn", Fixture::Limited, syn(MANY)).against(hit),
         row("direct-tcp6-hit", Fixture::Direct, ack6(1)).against("floor-mac-swap-6"),
         row("direct-unsettled-hit", Fixture::Unsettled, ack(1)).recording(1).at_most("floor-mac-swap", 5.0),
         row("direct-unsettled-512k-flows", Fixture::Unsettled, ack(MANY)).recording(MANY).against(hit),
@@ -77,11 +83,31 @@ pub fn all() -> Vec<Row> {
             .against(hit),
         row("direct-1000-services-shared", Fixture::SharedTable(SERVICES), spread()).at_most(hit, 2.5),
         row("direct-1000-services-distinct", Fixture::DistinctTables(SERVICES), spread()).at_most(hit, 6.0),
+        floor("floor-lru-hit", "floor_lru", udp(1)),
+        floor("floor-lru-insert", "floor_lru", udp(MANY)),
+        row("stateful-hit", Fixture::Stateful(Rule::RoundRobin), udp(1)).recording(1).against("floor-lru-hit"),
+        Row { packets: INSERTED, ..row("stateful-insert", Fixture::Stateful(Rule::RoundRobin), udp(INSERTED)) }
+            .recording(INSERTED)
+            .against("floor-lru-insert"),
+        Row {
+            packets: INSERTED,
+            ..row("stateful-insert-least", Fixture::Stateful(Rule::WeightedLeastConnection), udp(INSERTED))
+        }
+        .recording(INSERTED)
+        .against("floor-lru-insert"),
         Row { fate: passed, ..row("pass", Fixture::Direct, stranger()).at_most("floor-pass", 2.0) },
         Row { fate: passed, ..row("pass-with-nat", Fixture::Nat, stranger()).at_most("floor-pass", 2.5) },
         row("nat-tcp", Fixture::Nat, ack(1)).at_most(hit, 1.5),
         row("nat-udp", Fixture::Nat, udp(1)).against(hit),
+        row("nat-full-tcp", Fixture::FullNat, ack(1)).against("nat-tcp"),
         row("nat-tcp6", Fixture::Nat, ack6(1)).against("direct-tcp6-hit"),
+        row("tunnel-ipip", Fixture::Tunnel(IPIP | V4), ack(1)).at_most("floor-encapsulate", 1.6),
+        row("tunnel-gue", Fixture::Tunnel(GUE | V4), ack(1)).at_most("tunnel-ipip", 1.3),
+        row("tunnel-gre", Fixture::Tunnel(GRE | V4), ack(1)).against("tunnel-ipip"),
+        row("tunnel-512k-flows", Fixture::Tunnel(IPIP | V4), ack(MANY)).against("tunnel-ipip"),
+        row("tunnel-4in6", Fixture::Tunnel(IPIP), ack(1)).against("tunnel-ipip"),
+        row("tunnel-6in6", Fixture::Tunnel(IPIP), ack6(1)).against("tunnel-ipip"),
+        row("tunnel-6in4", Fixture::Tunnel(IPIP | V4), ack6(1)).against("tunnel-ipip"),
     ]
 }
 

@@ -6,6 +6,7 @@
 
 use fairway_tests::harness;
 
+mod access;
 mod attachment;
 mod check_promise;
 mod checks;
@@ -18,6 +19,7 @@ mod explain;
 mod flow_table;
 mod foreign_program;
 mod fragments;
+mod full_nat;
 mod health;
 mod host_traffic;
 mod interfaces;
@@ -37,6 +39,7 @@ mod schedulers;
 mod steering;
 mod supervisor;
 mod takeover;
+mod tunnels;
 mod two_interfaces;
 mod udp;
 mod vrrp_thread;

@@ -28,7 +28,9 @@ fn no_connection_notices_that_the_daemon_is_started_again_while_its_first_probes
     );
     let mut fairway = Fairway::start_with(&lab, &config);
     let up = |fairway: &Fairway| fairway.metric_sum("fairway_service_quorum_ok") == 1.0;
-    await_that("its backends are up", || up(&fairway));
+    // Both have their share of the table. Flows that were there before one of them joined would be known by their records, and
+    // those die with the daemon.
+    await_that("its backends are up and in the table", || shares(&fairway).iter().all(|slots| *slots > 0));
     let kept = KeptConnections::open(&lab.client(), service_v4(HTTP), CONNECTIONS);
     kept.wait_for_answers(ANSWERS);
     let file = lab.directory().join("state-lb1/verdicts.json");
@@ -47,4 +49,14 @@ fn no_connection_notices_that_the_daemon_is_started_again_while_its_first_probes
     for history in kept.close() {
         assert_eq!((history.backends.len(), &history.failure), (1, &None), "{history:?}\n{}", fairway.fates());
     }
+    let fates = fairway.fates();
+    assert!(!fates.contains("next-hop-unknown"), "the old program went on until the new one knew the way:\n{fates}");
+}
+
+/// Slots that each backend of the service has.
+fn shares(fairway: &Fairway) -> Vec<u64> {
+    let services = fairway.show("services");
+    let backends = services["services"][0]["backends"].as_array().cloned().unwrap_or_default();
+    let shares: Vec<u64> = backends.iter().filter_map(|backend| backend["slots"].as_u64()).collect();
+    if shares.is_empty() { vec![0] } else { shares }
 }

@@ -1,6 +1,7 @@
 //! Schedulers that keep state, with real clients and servers: turns are exact, and open connections count.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fairway::playground::topology::Replies;
 
@@ -50,6 +51,29 @@ fn a_change_of_the_scheduler_moves_no_connection() {
         assert!(output.status.success(), "{scheduler}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(names(&mut held), before, "{scheduler}");
     }
+}
+
+#[test]
+fn a_client_that_is_remembered_stays_until_it_has_been_silent_for_long_enough() {
+    let bed = Bed::in_lab(crate::harness::lab(&four_backends(Replies::Direct)), |lab| {
+        config(lab, "round-robin")
+            .replace("\nforwarding = ", "\nfin_timeout = \"1s\"\npersistence = { timeout = \"3s\" }\nforwarding = ")
+    });
+    let first = answers(&bed, 5);
+    assert_eq!(first.len(), 1, "{first:?}");
+    let mut held = Connection::open_from(&bed.lab.client(), service_v4(HTTP)).expect("nginx accepts");
+    assert_eq!(Some(&held.ask_name().expect("it answers")), first.keys().next());
+
+    // While it has a connection it is not forgotten, however long that is silent.
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(answers(&bed, 1).keys().next(), first.keys().next());
+    drop(held);
+    let remembered = || bed.fairway.metric("fairway_stateful_clients");
+    assert_eq!(remembered(), Some(1.0));
+    await_that("the client is forgotten", || remembered() == Some(0.0));
+    let later = answers(&bed, 5);
+    assert_eq!(later.len(), 1, "{later:?}");
+    assert_ne!(later.keys().next(), first.keys().next(), "it is another's turn");
 }
 
 fn takes_turns(replies: Replies) {

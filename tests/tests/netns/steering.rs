@@ -229,6 +229,7 @@ impl Prober {
                 destination_mac: mac(21 + index),
                 tags: vec![],
                 mtu: 1500,
+                source: None,
             })),
         };
         let changes = [(0, true), (0, false), (1, true), (1, false)].map(put);

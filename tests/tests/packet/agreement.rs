@@ -11,8 +11,8 @@ use super::check::action_of;
 use super::kernel::{self, Kernel};
 use super::random::{self, Random};
 use super::state::{
-    SLOTS, Seed, Totals, coarse_now, forget, kept, kernel_connections, kernel_loads, kernel_records, native_loads,
-    native_tables, reset, seed_record, set_live,
+    SLOTS, Seed, Totals, coarse_now, forget, kept, kernel_connections, kernel_loads, kernel_records,
+    kernel_translations, native_loads, native_tables, reset, seed_record, set_live, timeless,
 };
 use super::world::{self, FLAVOURS, LAN, STEERING, WAN, port};
 
@@ -45,6 +45,8 @@ fn both_homes_agree_on_random_packets() {
         native.handed_over.borrow_mut().clear();
         forget(&mut kernel);
         native.connections.borrow_mut().clear();
+        native.translations.borrow_mut().clear();
+        native.client_buckets.borrow_mut().clear();
         for write in world::resting() {
             native.apply(&write);
             kernel.maps.apply(&write).expect("a write");
@@ -71,6 +73,8 @@ fn both_homes_agree_on_random_packets() {
         assert_eq!(kernel_records(&kernel), natively, "FAIRWAY_SEED={seed}: records (kernel, native)");
         let natively: Vec<_> = native.connections.borrow().iter().map(|(key, it)| (*key, kept(it))).collect();
         assert_eq!(kernel_connections(&kernel), natively, "FAIRWAY_SEED={seed}: connections (kernel, native)");
+        let natively: Vec<_> = native.translations.borrow().iter().map(|(key, it)| (*key, timeless(it))).collect();
+        assert_eq!(kernel_translations(&kernel), natively, "FAIRWAY_SEED={seed}: translations (kernel, native)");
         assert_eq!(kernel_loads(&kernel), native_loads(&native), "FAIRWAY_SEED={seed}: loads (kernel, native)");
     }
     println!("{fates:?}");

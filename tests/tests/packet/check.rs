@@ -5,7 +5,7 @@ use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use fairway_tests::packet::Frame;
 use fairway_tests::packet::verify::wrong_checksum;
-use lb_common::abi::{Counters, FlowKey6, Record};
+use lb_common::abi::{ClientKey, Counters, FlowKey6, Record, Translation, connection_state};
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
 use lb_common::path::signs::Sign;
@@ -13,8 +13,9 @@ use lb_common::path::{Route, Verdict, process};
 
 use super::kernel::{self, FLOWS, Kernel, action};
 use super::state::{
-    Kept, Loads, SLOTS, Seed, Totals, crowd, kept, kernel_connections, kernel_loads, kernel_records, latest_refusal,
-    native_loads, native_tables, reset, seed_connection, seed_record, set_live,
+    Kept, Loads, SLOTS, Seed, Totals, coarse_now, crowd, kept, kernel_clients, kernel_connections, kernel_loads,
+    kernel_records, kernel_translations, latest_refusal, native_loads, native_tables, reset, seed_client,
+    seed_connection, seed_record, seed_translation, set_live, timeless,
 };
 use super::world::{self, DEAF, Flavour, LAN, STEERING};
 
@@ -30,7 +31,12 @@ pub struct Case {
     full_connections: Option<Flavour>,
     kept_connections: Option<Vec<Kept>>,
     loads: Option<Loads>,
+    translations: Vec<(FlowKey6, Translation)>,
+    translated: Option<usize>,
     unrecorded: u64,
+    clients: Vec<(ClientKey, Seed)>,
+    full_clients: bool,
+    remembered: Option<Vec<(ClientKey, u16)>>,
     steps: Vec<(Vec<u8>, Want)>,
     turns: Vec<(usize, bool)>,
     signs: Vec<(usize, (u32, Sign))>,
@@ -46,6 +52,8 @@ pub enum Want {
     Pass(Reason),
     /// It answers a probe: the host gets it as `frame`, by the steering device.
     Answers { frame: Vec<u8> },
+    /// It does not fit into a tunnel: its sender is told so by `frame`.
+    TooBig { frame: Vec<u8> },
     /// It is gone.
     Drop(Reason),
     /// User space gets it as `frame` with the IP header at `network`, and it is gone.
@@ -63,7 +71,9 @@ impl Want {
     pub fn count(self) -> Option<(u32, Counters)> {
         match self {
             Self::Sent { count, .. } => count,
-            Self::Pass(_) | Self::Answers { .. } | Self::Drop(_) | Self::HandedOver { .. } => None,
+            Self::Pass(_) | Self::Answers { .. } | Self::TooBig { .. } | Self::Drop(_) | Self::HandedOver { .. } => {
+                None
+            }
         }
     }
 }
@@ -81,7 +91,12 @@ pub fn case(name: impl Into<String>) -> Case {
         full_connections: None,
         kept_connections: None,
         loads: None,
+        translations: vec![],
+        translated: None,
         unrecorded: 0,
+        clients: vec![],
+        full_clients: false,
+        remembered: None,
         steps: vec![],
         turns: vec![],
         signs: vec![],
@@ -154,6 +169,60 @@ impl Case {
     /// full.
     pub fn counts(mut self, loads: impl IntoIterator<Item = (u32, (i32, i32, bool))>) -> Self {
         self.loads = Some(loads.into_iter().collect());
+        self
+    }
+
+    /// A client is remembered.
+    pub fn remembering(mut self, client: ClientKey, seed: Seed) -> Self {
+        self.clients.push((client, seed));
+        self
+    }
+
+    /// No other client can be remembered.
+    pub fn with_full_clients(mut self) -> Self {
+        self.full_clients = true;
+        self
+    }
+
+    /// These clients are remembered in the end, with these backends, and no others.
+    pub fn remembers(mut self, clients: impl IntoIterator<Item = (ClientKey, u16)>) -> Self {
+        self.remembered = Some(clients.into_iter().collect());
+        self
+    }
+
+    /// The records of a translated flow are there: what its client sends, and what that becomes.
+    pub fn translating(mut self, key: FlowKey6, becomes: FlowKey6) -> Self {
+        let turned = |key: FlowKey6| FlowKey6 {
+            source: key.destination,
+            destination: key.source,
+            ports_wire: key.ports_wire.rotate_left(16),
+            ..key
+        };
+        let record = |key: FlowKey6, state| Translation {
+            last_seen: coarse_now(),
+            source: key.source,
+            destination: key.destination,
+            ports_wire: key.ports_wire,
+            live: 0,
+            state,
+        };
+        self.translations.push((key, record(becomes, connection_state::ESTABLISHED)));
+        self.translations.push((turned(becomes), record(turned(key), 0)));
+        self
+    }
+
+    /// The table of translations is full of others', but for room for so many records.
+    pub fn with_room_for_translations(mut self, flavour: Flavour, room: usize) -> Self {
+        let free = 2 * FLOWS as usize - self.translations.len() - room;
+        for (key, _) in crowd(flavour, free) {
+            self.translations.push((key, Translation { last_seen: coarse_now(), ..Translation::default() }));
+        }
+        self
+    }
+
+    /// So many records of translations are there in the end.
+    pub fn translates(mut self, records: usize) -> Self {
+        self.translated = Some(records);
         self
     }
 
@@ -277,6 +346,15 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
         let record = Record { last_seen, pool: seed.pool, backend: seed.backend, state: seed.state };
         seed_connection(kernel, &mut native, key, record, load);
     }
+    let crowd_of_clients = (0..FLOWS as usize - case.clients.len()).filter(|_| case.full_clients).map(stranger);
+    for (client, seed) in case.clients.iter().copied().chain(crowd_of_clients) {
+        let last_seen = native.clock.get().saturating_sub(seed.age * SECOND);
+        let record = Record { last_seen, pool: seed.pool, backend: seed.backend, state: seed.state };
+        seed_client(kernel, &native, &client, record);
+    }
+    for (key, translation) in &case.translations {
+        seed_translation(kernel, &native, key, *translation);
+    }
     let unrecorded_before = kernel.maps.unrecorded().expect("a counter");
     let mut failures = Vec::new();
     let mut before = Totals::read(kernel);
@@ -325,6 +403,14 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
     let mut say = |what: String| failures.push(format!("· {}: {what}", case.name));
     compare_records(case, &crowd, &native, kernel, &mut say);
     compare_connections(case, &strangers, &native, kernel, &mut say);
+    let natively: Vec<_> = native.translations.borrow().iter().map(|(key, it)| (*key, timeless(it))).collect();
+    let in_kernel = kernel_translations(kernel);
+    if in_kernel != natively {
+        say(format!("the kernel's translations are {in_kernel:?}, natively they are {natively:?}"));
+    }
+    if case.translated.is_some_and(|records| records != natively.len()) {
+        say(format!("there are {} records of translations instead of {:?}", natively.len(), case.translated));
+    }
     let unrecorded = kernel.maps.unrecorded().expect("a counter") - unrecorded_before;
     if (unrecorded, native.unrecorded.get()) != (case.unrecorded, case.unrecorded) {
         say(format!("{unrecorded} flows unrecorded in the kernel, {} natively", native.unrecorded.get()));
@@ -350,6 +436,7 @@ fn compare(
     let expected = match want {
         Want::Sent { interface, .. } if *interface == came_by => Verdict::Transmit,
         Want::Sent { interface, .. } => Verdict::Redirect(*interface),
+        Want::TooBig { .. } => Verdict::Transmit,
         Want::Pass(reason) => Verdict::Pass(*reason),
         Want::Answers { .. } => Verdict::Redirect(STEERING),
         Want::Drop(reason) => Verdict::Drop(*reason),
@@ -368,6 +455,13 @@ fn compare(
         }
         Want::Answers { frame } => {
             totals.reasons.insert(Reason::ProbeAnswer, 1);
+            same_octets(out, frame, say);
+            if let Some(layer) = wrong_checksum(out) {
+                say(format!("the checksum of {layer} is wrong"));
+            }
+        }
+        Want::TooBig { frame } => {
+            totals.reasons.insert(Reason::TooBigAnswered, 1);
             same_octets(out, frame, say);
             if let Some(layer) = wrong_checksum(out) {
                 say(format!("the checksum of {layer} is wrong"));
@@ -417,6 +511,12 @@ fn compare_records(
     }
 }
 
+/// A client of nobody.
+fn stranger(n: usize) -> (ClientKey, Seed) {
+    let address = std::net::Ipv4Addr::from(n as u32).into();
+    (ClientKey { address, pool: u64::MAX }, Seed { pool: u32::MAX, backend: 0, state: 0, age: 0 })
+}
+
 fn compare_connections(
     case: &Case,
     strangers: &[(FlowKey6, Seed)],
@@ -438,6 +538,17 @@ fn compare_connections(
         if expected != mine {
             say(format!("connections left are {mine:?} instead of {expected:?}"));
         }
+    }
+    let natively: Vec<(ClientKey, u16)> =
+        native.clients.borrow().iter().map(|(client, record)| (*client, record.backend)).collect();
+    let in_kernel = kernel_clients(kernel);
+    if in_kernel != natively {
+        say(format!("the kernel remembers {in_kernel:?}, natively it is {natively:?}"));
+    }
+    if let Some(expected) = &case.remembered
+        && *expected != natively
+    {
+        say(format!("remembered are {natively:?} instead of {expected:?}"));
     }
     let (in_kernel, natively) = (kernel_loads(kernel), native_loads(native));
     if in_kernel != natively {

@@ -38,7 +38,7 @@ pub struct Kernel {
 }
 
 /// Keys and values as octets.
-pub type FragmentMap = HashMap<MapData, [u8; 40], [u8; 24]>;
+pub type FragmentMap = HashMap<MapData, [u8; 40], [u8; 40]>;
 
 static KERNEL: LazyLock<Mutex<Kernel>> = LazyLock::new(|| Mutex::new(Kernel::new(1 << 17)));
 
@@ -53,14 +53,19 @@ pub fn shared() -> MutexGuard<'static, Kernel> {
 impl Kernel {
     /// Loads the program, with the shared tables, in a namespace of its own.
     pub fn new(slots: u32) -> Self {
+        Self::with_connections(slots, FLOWS)
+    }
+
+    /// The same, with room for so many connections of stateful services.
+    pub fn with_connections(slots: u32, connections: u32) -> Self {
         let namespace = std::thread::spawn(make_namespace).join().expect("a namespace (this needs root)");
-        let sizes = object::Sizes { slots, rows: world::ROWS, flows: FLOWS, connections: FLOWS };
+        let sizes = object::Sizes { slots, rows: world::ROWS, flows: FLOWS, connections, translations: FLOWS };
         let mut ebpf = object::load(sizes).expect("the object");
         let mut maps = Maps::take(&mut ebpf).expect("all maps");
         object::program(&mut ebpf, "fairway").expect("the program passes the verifier");
         let fragments = ebpf.take_map("FRAGMENTS").expect("the fragment table");
         let fragments = match fragments {
-            Map::LruHashMap(_) => HashMap::try_from(fragments).expect("keys of 40 octets, values of 24"),
+            Map::LruHashMap(_) => HashMap::try_from(fragments).expect("keys of 40 octets, values of 40"),
             other => panic!("the fragment table is {other:?}"),
         };
         for write in world::writes() {

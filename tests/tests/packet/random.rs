@@ -65,7 +65,7 @@ fn request(random: &mut Random, f: Flavour) -> Frame {
     let service = match random.below(usize::from(port::END - port::DIRECT)) as u16 + port::DIRECT {
         port::OTHERS => port::NONE,
         97..port::DRAINED => port::UNSETTLED,
-        108 | 109 | 111..port::STATEFUL => port::BY_CLIENT,
+        108 | 109 | 111..port::ALLOWS => port::BY_CLIENT,
         service => service,
     };
     let address = match random.below(14) {

@@ -6,7 +6,7 @@ use fairway::effects::dataplane::FlowTable;
 use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Counters, FlowKey4, FlowKey6, Load, Record, Signs, record_state};
+use lb_common::abi::{ClientKey, Counters, FlowKey4, FlowKey6, Load, Record, Signs, Translation, record_state};
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
@@ -14,6 +14,7 @@ use lb_common::flow::SECOND;
 use lb_common::limits::SLOTS_PER_ELEMENT;
 use lb_common::path::signs::Sign;
 use lb_common::probe::place;
+use lb_common::scheduler::locality::Servers;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::kernel::{FLOWS, Kernel};
@@ -117,6 +118,49 @@ pub fn seed_connection(
     }
 }
 
+/// Forgets the record of a stateful service's flow in both homes.
+pub fn remove_connection(kernel: &mut Kernel, native: &NativeTables, key: &FlowKey6) {
+    native.connections.borrow_mut().remove(key).expect("it was there");
+    let maps = &mut kernel.maps;
+    let done = match key.source.is_v4() {
+        true => maps.connections_v4.remove(&key4(key)),
+        false => maps.connections_v6.remove(&octets_of(key)),
+    };
+    done.expect("it was there");
+}
+
+/// Calls a backend by another index where it is remembered for a destination, in both homes.
+pub fn rename_destinations(kernel: &mut Kernel, native: &NativeTables, before: u16, after: u16) {
+    let rename = |servers: &mut Servers| {
+        servers.members.iter_mut().filter(|member| **member == before).for_each(|member| *member = after);
+    };
+    native.destinations.borrow_mut().values_mut().for_each(rename);
+    let table = &mut kernel.maps.destinations;
+    let all: Vec<_> = table.iter().collect::<Result<_, _>>().expect("nobody else writes");
+    for (key, octets) in all {
+        let mut servers = Servers::read_from_bytes(&octets).expect("40 octets");
+        rename(&mut servers);
+        table.insert(key, <[u8; 40]>::try_from(servers.as_bytes()).expect("40 octets"), 0).expect("it is there");
+    }
+}
+
+/// Remembers a client in both homes.
+pub fn seed_client(kernel: &mut Kernel, native: &NativeTables, client: &ClientKey, record: Record) {
+    native.clients.borrow_mut().insert(*client, record);
+    let key = client.as_bytes().try_into().expect("24 octets");
+    kernel.maps.clients.insert(key, zerocopy::transmute!(record)).expect("room for a client");
+}
+
+/// The clients that the kernel's tables remember, in order, with their backends.
+pub fn kernel_clients(kernel: &Kernel) -> Vec<(ClientKey, u16)> {
+    let mut clients = Vec::new();
+    let client = |key: &[u8; 24]| ClientKey::read_from_bytes(key).expect("24 octets");
+    let backend = |record: &[u8; 16]| Record::read_from_bytes(record).expect("16 octets").backend;
+    kernel.maps.clients.for_each(|key, record| clients.push((client(key), backend(record)))).expect("it can be read");
+    clients.sort_unstable();
+    clients
+}
+
 /// The kernel's records of stateful services, in the order of their keys.
 pub fn kernel_connections(kernel: &Kernel) -> Vec<(FlowKey6, Kept)> {
     let record = |octets: &[u8; 16]| kept(&Record::read_from_bytes(octets).expect("16 octets"));
@@ -128,6 +172,36 @@ pub fn kernel_connections(kernel: &Kernel) -> Vec<(FlowKey6, Kept)> {
     v6.for_each(|octets, value| records.push((key(octets), record(value)))).expect("nobody else writes");
     records.sort();
     records
+}
+
+/// Makes a record of a translated flow's direction in both homes.
+pub fn seed_translation(kernel: &mut Kernel, native: &NativeTables, key: &FlowKey6, translation: Translation) {
+    native.translations.borrow_mut().insert(*key, translation);
+    let octets: [u8; 48] = zerocopy::transmute!(translation);
+    let maps = &mut kernel.maps;
+    let done = match key.source.is_v4() {
+        true => maps.translations_v4.insert(&key4(key), octets),
+        false => maps.translations_v6.insert(&octets_of(key), octets),
+    };
+    done.expect("room for a record");
+}
+
+/// The kernel's records of translated flows, in the order of their keys, but for when they were last heard of.
+pub fn kernel_translations(kernel: &Kernel) -> Vec<(FlowKey6, Translation)> {
+    let record = |octets: &[u8; 48]| timeless(&Translation::read_from_bytes(octets).expect("48 octets"));
+    let mut records = Vec::new();
+    let v4 = &kernel.maps.translations_v4;
+    v4.for_each(|key, octets| records.push((key6(*key), record(octets)))).expect("nobody else writes");
+    let v6 = &kernel.maps.translations_v6;
+    let key = |key: &[u8; 40]| FlowKey6::read_from_bytes(key).expect("40 octets");
+    v6.for_each(|octets, value| records.push((key(octets), record(value)))).expect("nobody else writes");
+    records.sort_by_key(|(key, _)| *key);
+    records
+}
+
+/// A record, but for when it was last heard of.
+pub fn timeless(translation: &Translation) -> Translation {
+    Translation { last_seen: 0, ..*translation }
 }
 
 /// What backends of stateful services have, by load, and whether they are full: those that have any, or are.
@@ -193,15 +267,25 @@ pub fn forget(kernel: &mut Kernel) {
     clear(&mut maps.udp_flows_v6);
     clear(&mut maps.connections_v4);
     clear(&mut maps.connections_v6);
+    clear(&mut maps.clients);
+    let destinations: Vec<_> = maps.destinations.keys().collect::<Result<_, _>>().expect("nobody else writes");
+    for key in destinations {
+        maps.destinations.remove(&key).expect("it was there");
+    }
+    clear(&mut maps.translations_v4);
+    clear(&mut maps.translations_v6);
+    let clients: Vec<_> = maps.buckets.keys().collect::<Result<_, _>>().expect("nobody else writes");
+    clients.iter().for_each(|key| maps.buckets.remove(key).expect("it was there"));
     let fragments: Vec<_> = kernel.fragments.keys().collect::<Result<_, _>>().expect("nobody else writes");
     for key in fragments {
         kernel.fragments.remove(&key).expect("it was there");
     }
 }
 
-fn clear<const K: usize>(table: &mut FlowTable<K>)
+fn clear<const K: usize, const V: usize>(table: &mut FlowTable<K, V>)
 where
     [u8; K]: aya::Pod,
+    [u8; V]: aya::Pod,
 {
     let mut keys = Vec::new();
     table.for_each(|key, _| keys.push(*key)).expect("nobody else writes");

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use fairway::reconcile::write::Write;
 use fairway_tests::packet::{Frame, Ip, flag};
 use lb_common::abi::connection_state::{CLOSED, DATAGRAMS, ESTABLISHED, FIN_WAIT, SYN_RECEIVED, TIME_WAIT};
-use lb_common::abi::{FlowKey6, Load};
+use lb_common::abi::{ClientKey, FlowKey6, Load};
+use lb_common::address::Address;
 use lb_common::connection::{Counted, SYN_TIMEOUT};
 use lb_common::counters::Reason;
 
@@ -23,7 +24,15 @@ fn new_flows_are_given_by_the_rule_and_stay_where_they_were_given() {
 pub fn cases() -> Vec<Case> {
     let (tcp, udp): (Vec<_>, Vec<_>) = FLAVOURS.into_iter().partition(|f| f.tcp);
     let tcp = tcp.into_iter().flat_map(|f| {
-        rules(f).into_iter().chain(states(f)).chain(unrecorded(f)).chain(void(f)).chain(thresholds(f)).chain(others(f))
+        rules(f)
+            .into_iter()
+            .chain(locality(f))
+            .chain(states(f))
+            .chain(unrecorded(f))
+            .chain(void(f))
+            .chain(thresholds(f))
+            .chain(persistence(f))
+            .chain(others(f))
     });
     tcp.chain(udp.into_iter().flat_map(datagrams)).collect()
 }
@@ -122,6 +131,47 @@ fn rules(f: Flavour) -> Vec<Case> {
             0,
             0,
         ),
+    ]
+}
+
+/// The rules that keep the flows to one address together.
+fn locality(f: Flavour) -> Vec<Case> {
+    let established = |service: u16, backend: u16, active: i32| {
+        Write::Recount(f.load(service, backend), Counted { active, inactive: 0 })
+    };
+    let (single, several) = (port::LOCALITY, port::REPLICATED_LOCALITY);
+    let drained = |service: u16, backend: u16| Write::Load(f.load(service, backend), Load::default());
+    let crowded = |service: u16| established(service, 3, 4);
+    // At first nobody is loaded, and the first of these equals is remembered: backend 0, of weight 2.
+    let settled = |service: u16| {
+        case(format!("{f}: at port {service} an address keeps its backend while that is not crowded"))
+            .opens_at(f, service, 0, 0)
+            .opens_at(f, service, 1, 0)
+            .opens_at(f, service, 2, 0)
+            .opens_at(f, service, 3, 0)
+    };
+    vec![
+        settled(single),
+        settled(several),
+        case(format!("{f}: who is crowded while another has much room loses the address"))
+            .counted_before(established(single, 0, 1))
+            .counted_before(established(single, 1, 1))
+            .opens_at(f, single, 0, 3)
+            .opens_at(f, single, 1, 3),
+        case(format!("{f}: an address without a backend gets the least loaded, and keeps it though others have less"))
+            .counted_before(established(single, 0, 2))
+            .counted_before(established(single, 1, 2))
+            .counted_before(established(single, 3, 2))
+            .opens_at(f, single, 0, 3)
+            .opens_at(f, single, 1, 3),
+        case(format!("{f}: of several that an address has, the least loaded gets the flow"))
+            .counted_before(crowded(several))
+            .opens_at(f, several, 0, 0)
+            .opens_at(f, several, 1, 0),
+        case(format!("{f}: when all are without weight an address finds nobody"))
+            .with([drained(single, 0), drained(single, 1), drained(single, 3)])
+            .passes(&syn(f, single, 0), Reason::NoBackendPassed)
+            .keeps([]),
     ]
 }
 
@@ -263,6 +313,75 @@ fn thresholds(f: Flavour) -> Vec<Case> {
     ]
 }
 
+/// Services that remember their clients.
+fn persistence(f: Flavour) -> Vec<Case> {
+    let s = port::PERSISTENT;
+    let pool = f.row(s, 0);
+    let me = client_of(f, s);
+    let had = |backend: u16| Seed { pool, backend, state: 0, age: 7 };
+    let neighbour = |n: u16| syn(f, s, n).sourced(f.client(client::SAME_SIDE), CLIENT_PORT + n);
+    let stranger = syn(f, s, 9).sourced(f.excluded_client(), CLIENT_PORT);
+    let row = |backend| f.row(s, backend);
+    let full = Write::Load(f.load(s, 3), Load { weight: 3, upper: 1, ..Load::default() });
+    let drained = Write::Load(f.load(s, 3), Load::default());
+    vec![
+        case(format!("{f}: a client comes back to the backend that it was given, and so does its neighbour"))
+            .opens_at(f, s, 0, 0)
+            .opens_at(f, s, 1, 0)
+            .opens(&neighbour(2), &neighbour(2).at(row(0)), row(0))
+            .opens(&stranger, &stranger.at(row(1)), row(1))
+            .opens_at(f, s, 3, 0)
+            .remembers([
+                (me, 0),
+                (ClientKey { address: Address::from(f.excluded_client()).prefix(prefix(f)), ..me }, 1),
+            ]),
+        case(format!("{f}: a client that is remembered goes where it was, whosever turn it is"))
+            .remembering(me, had(3))
+            .opens_at(f, s, 0, 3)
+            .follows(f, s, &from(f, s, 0), 3)
+            .keeps_counted(f, s, &[(pool, 3, ESTABLISHED)])
+            .remembers([(me, 3)]),
+        case(format!("{f}: even when that backend is full"))
+            .with([full])
+            .remembering(me, had(3))
+            .opens_at(f, s, 0, 3)
+            .opens_at(f, s, 1, 3),
+        case(format!("{f}: but not when it has no weight: then it is another's from now on"))
+            .with([drained])
+            .remembering(me, had(3))
+            .opens_at(f, s, 0, 0)
+            .opens_at(f, s, 1, 0)
+            .remembers([(me, 0)]),
+        case(format!("{f}: nor when it is dead"))
+            .with([Write::Load(f.load(s, 2), Load { weight: 1, ..Load::default() })])
+            .remembering(me, had(2))
+            .opens_at(f, s, 0, 0)
+            .remembers([(me, 0)]),
+        case(format!("{f}: a client for whom there is no room goes by the lookup table, unrecorded"))
+            .with_full_clients()
+            .opens_at(f, s, 0, 1)
+            .keeps_counted(f, s, &[])
+            .refuses_connections(1),
+        case(format!("{f}: data of an unknown flow makes nobody remembered"))
+            .follows(f, s, &from(f, s, 0), 1)
+            .remembers([]),
+        case(format!("{f}: a client who finds nobody is not remembered"))
+            .with([0, 1, 2, 3].map(|backend| Write::Load(f.load(s, backend), Load::default())))
+            .passes(&syn(f, s, 0), Reason::NoBackendPassed)
+            .remembers([]),
+    ]
+}
+
+fn prefix(f: Flavour) -> u8 {
+    if f.v4 { 96 + 24 } else { 64 }
+}
+
+/// The usual client, as a service remembers it.
+fn client_of(f: Flavour, service: u16) -> ClientKey {
+    let address = Address::from(f.client(client::NEAR)).prefix(prefix(f));
+    ClientKey { address, pool: f.row(service, 0).into() }
+}
+
 fn others(f: Flavour) -> Vec<Case> {
     let (s, nat) = (port::TURNS, port::NAT_TURNS);
     let seed = Seed { pool: f.row(s, 0), backend: 3, state: ESTABLISHED, age: 0 };
@@ -300,6 +419,23 @@ fn datagrams(f: Flavour) -> Vec<Case> {
             .connected(flow(f, s, 0), stale, f.load(s, 3))
             .follows(f, s, &from(f, s, 0), 0)
             .keeps_counted(f, s, &[(pool, 0, DATAGRAMS)]),
+        case(format!("{f}: where a datagram is a flow of its own, each is given in turn and none recorded"))
+            .follows(f, port::ONE_PACKET, &from(f, port::ONE_PACKET, 0), 0)
+            .follows(f, port::ONE_PACKET, &from(f, port::ONE_PACKET, 0), 1)
+            .follows(f, port::ONE_PACKET, &from(f, port::ONE_PACKET, 0), 3)
+            .follows(f, port::ONE_PACKET, &from(f, port::ONE_PACKET, 0), 0)
+            .keeps_counted(f, port::ONE_PACKET, &[])
+            .leaves([]),
+        case(format!("{f}: and none needs room in a table"))
+            .with_full_connections(f)
+            .follows(f, port::ONE_PACKET, &from(f, port::ONE_PACKET, 0), 0)
+            .follows(f, port::ONE_PACKET, &from(f, port::ONE_PACKET, 0), 1),
+        case(format!("{f}: the datagrams of a client that is remembered stay together, none recorded"))
+            .follows(f, port::PERSISTENT_ONE_PACKET, &from(f, port::PERSISTENT_ONE_PACKET, 0), 0)
+            .follows(f, port::PERSISTENT_ONE_PACKET, &from(f, port::PERSISTENT_ONE_PACKET, 1), 0)
+            .follows(f, port::PERSISTENT_ONE_PACKET, &from(f, port::PERSISTENT_ONE_PACKET, 0), 0)
+            .keeps_counted(f, port::PERSISTENT_ONE_PACKET, &[])
+            .remembers([(client_of(f, port::PERSISTENT_ONE_PACKET), 0)]),
         case(format!("{f}: with a full table datagrams go by the lookup table"))
             .with_full_connections(f)
             .follows(f, s, &from(f, s, 0), 1)

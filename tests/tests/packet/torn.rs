@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use aya::programs::Xdp;
 use fairway::reconcile::half::publish;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{Root, Row, Service, method, row_state, service_flags};
+use lb_common::abi::{Root, Row, Service, Sources, method, row_state, service_flags};
 use lb_common::slot::Slot;
 
 use super::kernel::{self, Kernel, action};
@@ -76,7 +76,7 @@ fn entries_are_never_read_torn() {
         maps.apply(&Write::Slots(FIRST_SLOT[configuration], vec![Slot::settled(0).0; 16])).expect("slots");
     }
     let mut flip = |maps: &mut fairway::effects::dataplane::Maps, configuration: usize| {
-        for write in publish(&root, &[service(configuration)], &[]).expect("one entry") {
+        for write in publish(&root, &[service(configuration)], &[], &Sources::default()).expect("one entry") {
             maps.apply(&write).expect("a write");
             if let Write::Flip(new) = write {
                 root = new;

@@ -7,10 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fairway::reconcile::half::publish;
 use fairway::reconcile::write::Write;
+use ipnet::IpNet;
 use lb_common::abi::{
-    ALWAYS_LIVE, Chooser, Load, ProbeTarget, Reverse, Root, Row, Service, method, root_flags, row_state, selection_key,
-    service_flags,
+    ALWAYS_LIVE, Access, Chooser, Load, ProbeTarget, Reverse, Root, Row, Service, Sources, method, reverse_flags,
+    root_flags, row_state, selection_key, service_flags,
 };
+use lb_common::access::Limit;
+use lb_common::flow::SECOND;
 use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::ethernet::Exit;
 use lb_common::path::Route;
@@ -79,21 +82,48 @@ pub mod port {
     pub const BY_CLIENT_TOO: u16 = 107;
     /// Sixteen slots, each with a backend of its own; asked for the client's address and port.
     pub const BY_CLIENT_AND_PORT: u16 = 110;
+    /// Clients of `198.51.100.0/24` or `2001:db8:1::/64` may come, but not [`super::client::SAME_SIDE`], and no others.
+    pub const ALLOWS: u16 = 114;
+    /// Translated to [`BACKEND`]; all but clients of these networks may come, and of these [`super::client::FAR`].
+    pub const DENIES: u16 = 115;
+    /// Two connections may begin, and no more for hours.
+    pub const LIMITED: u16 = 116;
+    /// The same, of each client, which is a network as above.
+    pub const CLIENT_LIMITED: u16 = 117;
     /// Those from here on choose by a rule; their lookup tables say backend 1, and backend 2 is dead.
-    pub const STATEFUL: u16 = 114;
-    pub const TURNS: u16 = 114;
-    pub const WEIGHTED_TURNS: u16 = 115;
-    pub const LEAST: u16 = 116;
-    pub const WEIGHTED_LEAST: u16 = 117;
-    pub const DELAY: u16 = 118;
-    pub const NEVER_QUEUE: u16 = 119;
-    pub const FAILOVER: u16 = 120;
-    pub const OVERFLOW: u16 = 121;
+    pub const STATEFUL: u16 = 118;
+    pub const TURNS: u16 = 118;
+    pub const WEIGHTED_TURNS: u16 = 119;
+    pub const LEAST: u16 = 120;
+    pub const WEIGHTED_LEAST: u16 = 121;
+    pub const DELAY: u16 = 122;
+    pub const NEVER_QUEUE: u16 = 123;
+    pub const FAILOVER: u16 = 124;
+    pub const OVERFLOW: u16 = 125;
     /// It had a rule and has none any more.
-    pub const NO_RULE: u16 = 122;
+    pub const NO_RULE: u16 = 126;
     /// Translated to [`BACKEND`].
-    pub const NAT_TURNS: u16 = 123;
-    pub const END: u16 = 124;
+    pub const NAT_TURNS: u16 = 127;
+    pub const LOCALITY: u16 = 128;
+    pub const REPLICATED_LOCALITY: u16 = 129;
+    /// Each datagram is a flow of its own.
+    pub const ONE_PACKET: u16 = 130;
+    /// In turn, but clients, which are networks of /24 or /64, are remembered.
+    pub const PERSISTENT: u16 = 131;
+    /// The same, and each datagram is a flow of its own.
+    pub const PERSISTENT_ONE_PACKET: u16 = 132;
+    /// By turns; two connections of a client may begin, three of all.
+    pub const LIMITED_TURNS: u16 = 133;
+    /// Those before keep connections.
+    pub const STATEFUL_END: u16 = 134;
+    /// Translated to [`BACKEND`] from [`super::Flavour::source`], at [`SOURCE`].
+    pub const FULL_NAT: u16 = 134;
+    /// Translated to [`BACKEND`], and recorded, since `SHARED_TOO` has the same servers.
+    pub const SHARED: u16 = 135;
+    pub const SHARED_TOO: u16 = 136;
+    pub const END: u16 = 137;
+    /// The one port that full NAT may give.
+    pub const SOURCE: u16 = 5000;
     /// The exact port of an address that has a wildcard listener too.
     pub const EXACT: u16 = 443;
     /// What translated backends listen on.
@@ -106,6 +136,9 @@ pub mod port {
 pub const IDLE_TIMEOUT: u32 = 5;
 /// Seconds after which the record of a stateful service's connection is stale that the client has ended.
 pub const FIN_TIMEOUT: u32 = 3;
+
+/// Seconds for which a client is remembered.
+pub const PERSISTENCE: u32 = 300;
 
 /// The weights of the backends of a stateful service.
 pub const WEIGHTS: [u32; 4] = [2, 1, 0, 3];
@@ -164,6 +197,11 @@ impl Flavour {
         self.address([192, 0, 2, 99], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x99])
     }
 
+    /// The address that full NAT gives as source.
+    pub fn source(self) -> IpAddr {
+        self.address([192, 0, 2, 50], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x50])
+    }
+
     /// The client `n`, see [`routes`].
     pub fn client(self, n: u8) -> IpAddr {
         self.address([198, 51, 100, n], [0x2001, 0xdb8, 1, 0, 0, 0, 0, n.into()])
@@ -176,6 +214,8 @@ impl Flavour {
 
     /// The address of the backend of a row.
     pub fn backend(self, row: u32) -> IpAddr {
+        let shared_too = self.row(port::SHARED_TOO, 0);
+        let row = if (shared_too..shared_too + 4).contains(&row) { row - 4 } else { row };
         let [_, _, high, low] = row.to_be_bytes();
         self.address([10, 77, high, low], [0xfd77, 0, 0, 0, 0, 0, 0, row as u16])
     }
@@ -187,13 +227,29 @@ impl Flavour {
     /// Who chooses for the stateful service at `port`; nobody, 0, for others.
     pub fn chooser(self, port: u16) -> u32 {
         let copy = u32::from(!self.v4) * 2 + u32::from(!self.tcp);
-        let first = copy * u32::from(port::END - port::STATEFUL) + 1;
-        if (port::STATEFUL..port::END).contains(&port) { first + u32::from(port - port::STATEFUL) } else { 0 }
+        let first = copy * u32::from(port::STATEFUL_END - port::STATEFUL) + 1;
+        if (port::STATEFUL..port::STATEFUL_END).contains(&port) { first + u32::from(port - port::STATEFUL) } else { 0 }
     }
 
     /// The load of a backend of the stateful service at `port`.
     pub fn load(self, port: u16, backend: u16) -> u32 {
         self.chooser(port) * WEIGHTS.len() as u32 + u32::from(backend)
+    }
+
+    /// The access rules of the service at `port`; none, 0, for others.
+    pub fn access(self, port: u16) -> u16 {
+        let copy = u16::from(!self.v4) * 2 + u16::from(!self.tcp);
+        match port {
+            port::ALLOWS..=port::CLIENT_LIMITED => copy * 5 + 1 + (port - port::ALLOWS),
+            port::LIMITED_TURNS => copy * 5 + 5,
+            _ => 0,
+        }
+    }
+
+    /// The network of all clients but a few.
+    pub fn clients(self) -> IpNet {
+        let prefix = if self.v4 { 24 } else { 64 };
+        IpNet::new(self.client(0), prefix).expect("a length of the family")
     }
 
     /// The row of a backend of the service at `port`.
@@ -265,12 +321,21 @@ pub fn writes() -> Vec<Write> {
     for (number, prefix) in [(1, "203.0.113.0/24"), (1, "2001:db8:ee::/48")] {
         writes.push(Write::Exclude(number, prefix.parse().expect("literal")));
     }
-    let published = publish(&Root::default(), &services, &reverse).expect("few entries, all different");
+    let published = publish(&Root::default(), &services, &reverse, &sources()).expect("few entries, all different");
     writes.extend(published.map(|write| match write {
         Write::Flip(root) => Write::Flip(Root { word: root.word | root_flags::VLAN | root_flags::PROBES, ..root }),
         other => other,
     }));
     writes
+}
+
+/// The sources of full NAT: one of each family, so that it needs no guess which a flow gets.
+pub fn sources() -> Sources {
+    let mut sources =
+        Sources { v4_count: 1, v6_count: 1, first_port: port::SOURCE.into(), ports: 1, ..Sources::default() };
+    sources.v4[0] = FLAVOURS[0].source().into();
+    sources.v6[0] = FLAVOURS[2].source().into();
+    sources
 }
 
 /// Probes under way, by kind and local number: which target they ask. Two targets of each family share the services' address.
@@ -289,8 +354,8 @@ pub fn probes() -> Vec<(Kind, u16, u32, ProbeTarget)> {
 /// Rows and slots as they are between cases.
 pub fn resting() -> Vec<Write> {
     let rests = |write: &Write| {
-        use Write::{Chooser, ClearLoads, Load, Row, Slots};
-        matches!(write, Row(..) | Slots(..) | Chooser(..) | ClearLoads(..) | Load(..))
+        use Write::{Access, Chooser, ClearLoads, Load, Row, Slots};
+        matches!(write, Row(..) | Slots(..) | Access(..) | Chooser(..) | ClearLoads(..) | Load(..))
     };
     writes().into_iter().filter(rests).collect()
 }
@@ -311,7 +376,7 @@ impl Builder {
                 port::UNSETTLED | port::KEPT | port::NAT_UNSETTLED => vec![Slot::new(1, 0); SLOTS_EACH as usize],
                 port::EXCEPTIONS => vec![Slot::new(1, 1); SLOTS_EACH as usize],
                 port::DRAINED => vec![Slot::new(NONE, 0); SLOTS_EACH as usize],
-                port::STATEFUL..port::END => settled(1),
+                port::STATEFUL..port::STATEFUL_END => settled(1),
                 _ => settled(0),
             };
             self.rows(flavour, port, 4);
@@ -341,13 +406,16 @@ impl Builder {
         let kept = if port == port::KEPT { service_flags::UDP_FLOWS } else { 0 };
         let (key, key_prefix) = selection_key(flavour, port);
         let keyed = if key_prefix == 0 { 0 } else { service_flags::KEYED };
+        let alone =
+            if matches!(port, port::ONE_PACKET | port::PERSISTENT_ONE_PACKET) { service_flags::ONE_PACKET } else { 0 };
         self.chooser(flavour, port);
+        self.access(flavour, port);
         let drop = if port == port::EMPTY_DROP { service_flags::DROP_WITHOUT_BACKEND } else { 0 };
         self.services.push(Service {
             address: address.into(),
             port_wire: port.to_be(),
             protocol: flavour.protocol(),
-            flags: service_flags::USED | kept | keyed | drop,
+            flags: service_flags::USED | kept | keyed | alone | drop,
             first_slot,
             first_row,
             pool: first_row,
@@ -358,8 +426,39 @@ impl Builder {
             key,
             key_prefix,
             chooser: flavour.chooser(port),
+            access: flavour.access(port),
             ..Service::default()
         });
+    }
+
+    /// Writes which clients may come, and how often.
+    fn access(&mut self, flavour: Flavour, port: u16) {
+        let index = u32::from(flavour.access(port));
+        if index == 0 {
+            return;
+        }
+        let one = |n| IpNet::from(flavour.client(n));
+        let admissions = match port {
+            port::ALLOWS => vec![(flavour.clients(), true), (one(client::SAME_SIDE), false)],
+            port::DENIES => vec![(flavour.clients(), false), (one(client::FAR), true)],
+            _ => vec![],
+        };
+        let [limit, client_limit] = match port {
+            port::LIMITED => [tokens(2), Limit::default()],
+            port::CLIENT_LIMITED => [Limit::default(), tokens(2)],
+            port::LIMITED_TURNS => [tokens(3), tokens(2)],
+            _ => [Limit::default(); 2],
+        };
+        let set = if admissions.is_empty() { 0 } else { index };
+        let access = Access {
+            prefixes: Access::pair(set, u32::from(port == port::ALLOWS)),
+            limit,
+            clients: Access::pair(index, if flavour.v4 { 96 + 24 } else { 64 }),
+            client_limit,
+            ..Access::default()
+        };
+        self.writes.extend(admissions.into_iter().map(|(prefix, allowed)| Write::Admit(set, prefix, allowed)));
+        self.writes.push(Write::Access(index, access));
     }
 
     /// Writes who chooses, and what backends may take.
@@ -378,6 +477,7 @@ impl Builder {
             passes: Chooser::pair(top, step),
             rule: rule_of(port).map_or(0, |rule| rule as u32),
             fin_timeout: FIN_TIMEOUT,
+            persistence: if matches!(port, port::PERSISTENT | port::PERSISTENT_ONE_PACKET) { PERSISTENCE } else { 0 },
             ..Chooser::default()
         };
         self.writes.push(Write::Chooser(flavour.chooser(port), chooser));
@@ -388,7 +488,7 @@ impl Builder {
             let index = flavour.row(port, backend);
             let method = method_of(port, backend);
             self.writes.push(Write::Row(index, row(flavour, port, backend, method)));
-            if method == method::NAT && port != port::OTHERS {
+            if translates(method) && ![port::OTHERS, port::SHARED_TOO].contains(&port) {
                 let exclude = u32::from(port == port::NAT_EXCLUDED);
                 self.reverse_entry(flavour, index, port::BACKEND, address_of(flavour, port), port, exclude);
             }
@@ -402,7 +502,11 @@ impl Builder {
             backend_port_wire: from.to_be(),
             service_port_wire: port.to_be(),
             protocol: flavour.protocol(),
-            flags: service_flags::USED,
+            flags: match port {
+                port::FULL_NAT => reverse_flags::USED | reverse_flags::RECORDED | reverse_flags::RECORDED_ONLY,
+                port::SHARED => reverse_flags::USED | reverse_flags::RECORDED,
+                _ => reverse_flags::USED,
+            },
             exclude,
             live: live_word(port),
             row,
@@ -411,9 +515,18 @@ impl Builder {
     }
 }
 
+/// So many at once, and then one an hour.
+fn tokens(count: u64) -> Limit {
+    const HOUR: u64 = 3600 * SECOND;
+    Limit { interval: HOUR, tolerance: HOUR * (count - 1) }
+}
+
 fn rule_of(port: u16) -> Option<Rule> {
     Some(match port {
-        port::TURNS | port::NAT_TURNS => Rule::RoundRobin,
+        port::PERSISTENT | port::PERSISTENT_ONE_PACKET => Rule::RoundRobin,
+        port::LOCALITY => Rule::Locality,
+        port::REPLICATED_LOCALITY => Rule::ReplicatedLocality,
+        port::TURNS | port::NAT_TURNS | port::ONE_PACKET | port::LIMITED_TURNS => Rule::RoundRobin,
         port::WEIGHTED_TURNS => Rule::WeightedRoundRobin,
         port::LEAST => Rule::LeastConnection,
         port::WEIGHTED_LEAST => Rule::WeightedLeastConnection,
@@ -427,12 +540,14 @@ fn rule_of(port: u16) -> Option<Rule> {
 
 /// What is not one slot's word and four rows.
 fn is_special(port: u16) -> bool {
-    (port::OTHERS..port::DRAINED).contains(&port) || (port::BY_CLIENT..port::STATEFUL).contains(&port)
+    (port::OTHERS..port::DRAINED).contains(&port) || (port::BY_CLIENT..port::ALLOWS).contains(&port)
 }
 
 fn selection_key(flavour: Flavour, port: u16) -> (u8, u8) {
     match port {
-        port::BY_CLIENT | port::BY_CLIENT_TOO => (0, if flavour.v4 { 96 + 24 } else { 64 }),
+        port::BY_CLIENT | port::BY_CLIENT_TOO | port::PERSISTENT | port::PERSISTENT_ONE_PACKET => {
+            (0, if flavour.v4 { 96 + 24 } else { 64 })
+        }
         port::BY_CLIENT_AND_PORT => (selection_key::PORT, 128),
         _ => (0, 0),
     }
@@ -460,19 +575,26 @@ fn method_of(port: u16, backend: u16) -> u8 {
         | port::NAT_EXCLUDED
         | port::NAT_UNSETTLED
         | port::FOLLOWS_NAT
-        | port::NAT_TURNS => method::NAT,
+        | port::NAT_TURNS
+        | port::DENIES => method::NAT,
         port::OTHERS if backend == 2 => method::NAT,
+        port::FULL_NAT => method::FULL_NAT,
+        port::SHARED | port::SHARED_TOO => method::RECORDED_NAT,
         port::LOCAL => method::LOCAL,
         port::NO_METHOD => method::NONE,
         _ => method::DIRECT,
     }
 }
 
+fn translates(method: u8) -> bool {
+    matches!(method, method::NAT | method::RECORDED_NAT | method::FULL_NAT)
+}
+
 fn row(flavour: Flavour, port: u16, backend: u16, method: u8) -> Row {
     let index = flavour.row(port, backend);
     let exit = exit(if port == port::ELSEWHERE { WAN } else { LAN }, row_mac(index));
     let keeps_records = matches!(port, port::UNSETTLED | port::KEPT | port::EXCEPTIONS | port::NAT_UNSETTLED)
-        || (port::STATEFUL..port::END).contains(&port);
+        || (port::STATEFUL..port::STATEFUL_END).contains(&port);
     Row {
         mac_head: if port == port::NO_HOP { 0 } else { exit.mac_head },
         mac_tail: exit.mac_tail,
@@ -484,9 +606,10 @@ fn row(flavour: Flavour, port: u16, backend: u16, method: u8) -> Row {
             _ => [0; 2],
         },
         state: if keeps_records && backend == 2 { 0 } else { row_state::ALIVE },
-        port_wire: if method == method::NAT && port != port::OTHERS { port::BACKEND.to_be() } else { 0 },
+        port_wire: if translates(method) && port != port::OTHERS { port::BACKEND.to_be() } else { 0 },
         method,
-        reserved: [0; 17],
+        encapsulation: 0,
+        reserved: [0; 16],
     }
 }
 

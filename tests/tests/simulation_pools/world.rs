@@ -385,8 +385,14 @@ impl World {
     fn find_ways(&mut self) -> Result<(), String> {
         for number in (1..=SERVERS).chain([SORRY]) {
             let mac = |last| Mac([2, 0xbb, 0, 0, 0, last]);
-            let frame =
-                Frame { interface: 2, source_mac: mac(0), destination_mac: mac(number), tags: Vec::new(), mtu: 1500 };
+            let frame = Frame {
+                interface: 2,
+                source_mac: mac(0),
+                destination_mac: mac(number),
+                tags: Vec::new(),
+                mtu: 1500,
+                source: None,
+            };
             let found = Network::NextHop { destination: server(number), result: Ok(NextHop::Frame(frame)) };
             let effects = self.controller.handle(self.now, Event::Network(found));
             self.perform(effects)?;

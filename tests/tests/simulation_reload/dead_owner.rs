@@ -44,7 +44,14 @@ fn drained(other: &str) -> NativeTables {
         let config = config::parse(&file, "host").expect("a valid file").0;
         for last in [1, 2] {
             let mac = Mac([2, 0, 0, 0, 0, last]);
-            let frame = Frame { interface: 2, source_mac: mac, destination_mac: mac, tags: Vec::new(), mtu: 1500 };
+            let frame = Frame {
+                interface: 2,
+                source_mac: mac,
+                destination_mac: mac,
+                tags: Vec::new(),
+                mtu: 1500,
+                source: None,
+            };
             planner.next_hop(&tables.image, [10, 0, 0, last].into(), Ok(NextHop::Frame(frame)));
         }
         let plan = planner.configure(Duration::from_secs(1000), &tables.image, &config).expect("it fits");

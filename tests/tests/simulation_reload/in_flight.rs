@@ -7,15 +7,20 @@ use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use lb_common::abi::{
-    Chooser, Displacements, FragmentEntry, FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service,
+    Access, BucketKey, Chooser, ClientKey, Destination, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load,
+    ProbeTarget, Record, Reverse, Root, Row, Service, Sources, Translation, Tunnel,
 };
+use lb_common::access::Limit;
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
+use lb_common::packet::Packet;
 use lb_common::path::signs::Sign;
+use lb_common::path::translation::{self, Work};
 use lb_common::path::{Inserted, Route, RouteQuery, Tables};
 use lb_common::scheduler::Go;
+use lb_common::scheduler::locality::Servers;
 use lb_common::slot::Slot;
 
 /// What has been replaced since the last grace period, as it was before.
@@ -36,9 +41,12 @@ impl Replaced {
             Write::Slot(index, _) => drop(self.slots.entry(*index).or_insert(image.slots[*index as usize])),
             Write::Grace => *self = Self::default(),
             // Whole tables are written where only a later root leads to.
-            Write::Slots(..) | Write::Row(..) | Write::RowMac(..) | Write::RowState(..) => {}
+            Write::Slots(..) | Write::Row(..) | Write::RowMac(..) | Write::RowState(..) | Write::RowMethod(..) => {}
+            Write::Tunnel(..) | Write::TunnelRoom(..) => {}
             Write::Half(_) | Write::Exclude(..) | Write::Include(..) | Write::Forget(_) => {}
             Write::Chooser(..) | Write::ChangeChooser(..) | Write::RestartTurns(_) | Write::Recount(..) => {}
+            // Sets of prefixes have a number of their own each, and the simulated services have no rules.
+            Write::Admit(..) | Write::Unadmit(..) | Write::Access(..) | Write::ChangeAccess(..) => {}
             Write::ClearLoads(..) | Write::MoveLoads { .. } | Write::Load(..) => {}
         }
     }
@@ -94,6 +102,14 @@ impl Tables for InFlight<'_> {
         self.tables.row(index)
     }
 
+    fn tunnel(&self, row: u32) -> Option<&Tunnel> {
+        self.tables.tunnel(row)
+    }
+
+    fn may_answer(&self) -> bool {
+        self.tables.may_answer()
+    }
+
     fn count(&self, row: u32, bytes: u32, opens: bool) {
         self.tables.count(row, bytes, opens);
     }
@@ -124,6 +140,22 @@ impl Tables for InFlight<'_> {
 
     fn note_refusal(&self, slot: u32, now: u64) {
         self.tables.note_refusal(slot, now);
+    }
+
+    fn access(&self, index: u32) -> Option<Access> {
+        self.tables.access(index)
+    }
+
+    fn prefix_admission(&self, set: u32, client: Address) -> Option<u32> {
+        self.tables.prefix_admission(set, client)
+    }
+
+    fn take_of_service(&self, access: u32, limit: Limit, now: u64) -> bool {
+        self.tables.take_of_service(access, limit, now)
+    }
+
+    fn take_of_client(&self, client: &BucketKey, limit: Limit, now: u64) -> bool {
+        self.tables.take_of_client(client, limit, now)
     }
 
     fn chooser(&self, index: u32) -> Option<Chooser> {
@@ -162,12 +194,48 @@ impl Tables for InFlight<'_> {
         self.tables.insert_connection(flow, record)
     }
 
+    fn with_client<R>(&self, client: &ClientKey, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        self.tables.with_client(client, act)
+    }
+
+    fn insert_client(&self, client: &ClientKey, record: Record) -> Inserted {
+        self.tables.insert_client(client, record)
+    }
+
+    fn with_servers<R>(&self, destination: &Destination, act: impl FnOnce(&mut Servers) -> R) -> Option<R> {
+        self.tables.with_servers(destination, act)
+    }
+
     fn note_unrecorded(&self) {
         self.tables.note_unrecorded();
     }
 
     fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F) {
         self.tables.repeat(times, step);
+    }
+
+    fn sources(&self) -> Option<&Sources> {
+        self.tables.sources()
+    }
+
+    fn with_translation<R>(&self, key: &FlowKey6, act: impl FnOnce(&mut Translation) -> R) -> Option<R> {
+        self.tables.with_translation(key, act)
+    }
+
+    fn insert_translation(&self, key: &FlowKey6, translation: &Translation) -> Inserted {
+        self.tables.insert_translation(key, translation)
+    }
+
+    fn remove_translation(&self, key: &FlowKey6) {
+        self.tables.remove_translation(key);
+    }
+
+    fn prepare(&self, note: impl FnOnce(&mut Work)) -> Option<()> {
+        self.tables.prepare(note)
+    }
+
+    fn carry_out<P: Packet>(&self, packet: &mut P) -> Result<u32, Reason> {
+        translation::carry_out(packet, self, &mut self.tables.work.get())
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {

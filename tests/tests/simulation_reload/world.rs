@@ -398,8 +398,10 @@ impl World {
         });
         over.iter().for_each(|write| self.tables.apply(write));
         self.coverage.connections_ended += over.len() as u64;
+        // Also of those that nothing was counted at: what lies there was counted elsewhere, while loads moved.
         let loads = self.tables.loads.borrow();
-        census.loads = loads.iter().map(|(&load, &(counted, _))| (load, [counted; 2])).collect();
+        let counted = |load: u32| loads.get(&load).map_or(Counted::default(), |&(counted, _)| counted);
+        census.loads = (0..ROWS as u32).map(|load| (load, [counted(load); 2])).collect();
     }
 
     /// What backends count is what is recorded. Not for a while after loads have moved with packets in between.
@@ -480,6 +482,7 @@ impl World {
             destination_mac: Mac([2, 0xbb, u8::from(v4), number, m0, m1]),
             tags: Vec::new(),
             mtu: 1500,
+            source: None,
         };
         let writes = self.planner.next_hop(&self.tables.image, destination, Ok(NextHop::Frame(frame)));
         self.perform(writes)

@@ -33,6 +33,10 @@ pub struct Host {
     pub interfaces: BTreeMap<String, Interface>,
     /// Addresses of this host.
     pub addresses: Option<Vec<IpAddr>>,
+    /// First and last of the ports that the kernel gives of its own accord: `net.ipv4.ip_local_port_range`.
+    pub local_ports: Option<(u16, u16)>,
+    /// Ports among these that it leaves alone: `net.ipv4.ip_local_reserved_ports`.
+    pub reserved_ports: Vec<(u16, u16)>,
     /// What virtual routers care about.
     pub vrrp: VrrpHost,
 }
@@ -44,6 +48,8 @@ pub struct Interface {
     pub exists: bool,
     /// Whether it is administratively up.
     pub up: Option<bool>,
+    /// Largest IP packet.
+    pub mtu: Option<u32>,
     /// Whether IPv4 packets that come in may leave elsewhere.
     pub forwarding_v4: Option<bool>,
     /// The same for IPv6.
@@ -66,6 +72,8 @@ impl Host {
             no_grace: grace::wait().err().map(|error| format!("{error:#}")),
             interfaces: names.iter().map(|name| (name.clone(), interface(name, links.as_ref()))).collect(),
             addresses: addresses(),
+            local_ports: local_ports(),
+            reserved_ports: word("/proc/sys/net/ipv4/ip_local_reserved_ports").map_or_else(Vec::new, |it| ranges(&it)),
             vrrp: config.map_or_else(VrrpHost::default, |config| VrrpHost::look(config, links.as_ref())),
         }
     }
@@ -79,6 +87,21 @@ fn switch(path: String) -> Option<bool> {
     word(path).map(|value| value != "0")
 }
 
+fn local_ports() -> Option<(u16, u16)> {
+    let text = word("/proc/sys/net/ipv4/ip_local_port_range")?;
+    let mut numbers = text.split_whitespace().map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// `8080,9000-9010`
+fn ranges(text: &str) -> Vec<(u16, u16)> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some((first.parse().ok()?, last.parse().ok()?))
+    };
+    text.split(',').filter_map(range).collect()
+}
+
 fn capabilities() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
@@ -90,6 +113,7 @@ fn interface(name: &str, links: Option<&Links>) -> Interface {
     Interface {
         exists: links.is_none() || link.is_some(),
         up: link.map(|link| link.enabled),
+        mtu: link.map(|link| link.mtu),
         forwarding_v4: switch(format!("/proc/sys/net/ipv4/conf/{name}/forwarding")),
         forwarding_v6: switch(format!("/proc/sys/net/ipv6/conf/{name}/forwarding")),
         unfinished_checksums_of: link.zip(links).and_then(|(link, links)| unfinished_checksums_of(link, links)),
@@ -116,6 +140,12 @@ fn address(entry: &Option<SockaddrStorage>) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reserved_ports_are_read_as_the_kernel_writes_them() {
+        assert_eq!(ranges("8080,9000-9010"), [(8080, 8080), (9000, 9010)]);
+        assert_eq!(ranges(""), []);
+    }
 
     #[test]
     fn this_host_has_a_kernel_and_a_loopback_address() {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::host::{Host, Interface};
 use super::host_prefix;
 use crate::config::{Config, Forwarding, OnNoBackend};
+use crate::reconcile::entries;
 
 /// The oldest kernel that Fairway is tested on.
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
@@ -17,6 +18,9 @@ const OLDEST_KERNEL: (u32, u32) = (6, 1);
 const CAP_NET_ADMIN: u64 = 1 << 12;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 const CAP_BPF: u64 = 1 << 39;
+
+/// The largest packet that most networks take, hence that most clients send.
+const ORDINARY_MTU: u32 = 1500;
 
 /// Something to put right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +46,7 @@ pub fn findings(host: &Host, config: Option<&Config>) -> Vec<Finding> {
             all.extend(interface_findings(name, interface, config));
         }
         all.extend(service_addresses(host, config));
+        all.extend(sources(host, config));
         all.extend(vrrp::findings(host, &host.vrrp, config));
     }
     all
@@ -90,6 +95,15 @@ fn interface_findings(name: &str, interface: &Interface, config: &Config) -> Vec
         );
         all.push(finding("checksums", what, format!("ethtool -K {peer} tx off")));
     }
+    if let (Some(mtu), Some(added)) = (interface.mtu, added_by_tunnels(config))
+        && mtu < ORDINARY_MTU + added
+    {
+        let what = format!(
+            "{name} takes packets of {mtu} octets: full ones of clients, {ORDINARY_MTU} and {added} of a tunnel's headers, are \
+             answered as too big"
+        );
+        all.push(finding("mtu", what, format!("ip link set {name} mtu {}", ORDINARY_MTU + added)));
+    }
     // Replies of nat backends are routed by the kernel's table on behalf of this interface, which the kernel refuses
     // where it would not route itself. The key is written with slashes: VLAN interfaces have a dot in their names.
     let families = [("ipv4", true, interface.forwarding_v4), ("ipv6", false, interface.forwarding_v6)];
@@ -102,10 +116,46 @@ fn interface_findings(name: &str, interface: &Interface, config: &Config) -> Vec
     all
 }
 
+/// The most that any tunnel adds to a packet.
+fn added_by_tunnels(config: &Config) -> Option<u32> {
+    let backends = config.services.iter().flat_map(|service| &service.backends);
+    backends.filter(|backend| backend.forwarding == Forwarding::Tunnel).map(entries::added_by_tunnel).max()
+}
+
 /// Whether any backend of the family is reached by nat.
 fn translates(config: &Config, is_v4: bool) -> bool {
     let backends = config.services.iter().flat_map(|service| &service.backends);
-    backends.into_iter().any(|backend| backend.forwarding == Forwarding::Nat && backend.address.is_ipv4() == is_v4)
+    backends.into_iter().any(|backend| backend.forwarding.translates() && backend.address.is_ipv4() == is_v4)
+}
+
+/// What full NAT gives flows as their source must come back to this host, and must not be the host's own for the same server.
+fn sources(host: &Host, config: &Config) -> Vec<Finding> {
+    let dataplane = &config.dataplane;
+    let mut all = Vec::new();
+    if let Some(local) = &host.addresses {
+        for address in dataplane.source_nat_addresses.iter().filter(|address| !local.contains(address)) {
+            let what =
+                format!("{address}, a source of full NAT, is not an address of this host: nobody answers for it");
+            let device = dataplane.interfaces.first().map_or("eth0", String::as_str);
+            all.push(finding("source", what, format!("ip addr add {address}/{} dev {device}", host_prefix(*address))));
+        }
+    }
+    let (first, last) = dataplane.source_nat_ports;
+    let Some((own_first, own_last)) = host.local_ports.filter(|_| !dataplane.source_nat_addresses.is_empty()) else {
+        return all;
+    };
+    let is_taken = |port: u16| {
+        (own_first..=own_last).contains(&port)
+            && !host.reserved_ports.iter().any(|&(first, last)| (first..=last).contains(&port))
+    };
+    if (first..=last).any(is_taken) {
+        let what = format!(
+            "this host gives its own connections ports from {own_first} to {own_last}, and full NAT those from {first} to \
+             {last}: a backend may see the same twice"
+        );
+        all.push(finding("source", what, format!("sysctl -w net.ipv4.ip_local_reserved_ports={first}-{last}")));
+    }
+    all
 }
 
 fn service_addresses(host: &Host, config: &Config) -> Vec<Finding> {
@@ -146,6 +196,7 @@ mod tests {
         let eth0 = Interface {
             exists: true,
             up: Some(true),
+            mtu: Some(1500),
             forwarding_v4: Some(true),
             forwarding_v6: Some(false),
             unfinished_checksums_of: None,
@@ -157,8 +208,29 @@ mod tests {
             no_grace: None,
             interfaces: [("eth0".to_owned(), eth0)].into(),
             addresses: Some(vec!["203.0.113.10".parse().unwrap()]),
+            local_ports: Some((32_768, 60_999)),
+            reserved_ports: vec![],
             vrrp: VrrpHost::default(),
         }
+    }
+
+    #[test]
+    fn sources_of_full_nat_are_addresses_of_this_host_and_ports_that_it_does_not_use() {
+        let with = |keys: &str| {
+            let text = format!("dataplane.source_nat_addresses = [\"203.0.113.10\"]\n{keys}");
+            crate::config::parse(&text, "host").unwrap().0
+        };
+        let whats = |host: &Host, keys: &str| {
+            findings(host, Some(&with(keys))).into_iter().map(|it| (it.check, it.fix)).collect::<Vec<_>>()
+        };
+        assert_eq!(whats(&healthy(), ""), []);
+        let elsewhere = Host { addresses: Some(vec!["203.0.113.11".parse().unwrap()]), ..healthy() };
+        assert_eq!(whats(&elsewhere, ""), [("source", "ip addr add 203.0.113.10/32 dev eth0".to_owned())]);
+        let wide = "dataplane.source_nat_last_port = 40000";
+        let reserve = "sysctl -w net.ipv4.ip_local_reserved_ports=1024-40000".to_owned();
+        assert_eq!(whats(&healthy(), wide), [("source", reserve)]);
+        let reserved = Host { reserved_ports: vec![(32_768, 40_000)], ..healthy() };
+        assert_eq!(whats(&reserved, wide), []);
     }
 
     #[test]
@@ -186,6 +258,20 @@ mod tests {
         let host = || Host { capabilities: Some(!CAP_BPF & !CAP_SYS_ADMIN), ..healthy() };
         assert_eq!(findings(&host(), Some(&config)), []);
         assert_eq!(findings(&host(), None).len(), 1);
+    }
+
+    #[test]
+    fn tunnels_want_room_for_full_packets_and_their_headers() {
+        let tunnel = NAT.replace("\"nat\"", "\"tunnel\"\nencapsulation = \"gue\"");
+        let (config, _) = crate::config::parse(&tunnel, "lb1").expect("the sample is valid");
+        let at = |mtu| {
+            let mut host = healthy();
+            host.interfaces.get_mut("eth0").expect("it has one").mtu = Some(mtu);
+            findings(&host, Some(&config))
+        };
+        assert_eq!(at(1532), []);
+        let found = at(1531);
+        assert!(found.len() == 1 && found[0].fix == "ip link set eth0 mtu 1532", "{found:?}");
     }
 
     #[test]

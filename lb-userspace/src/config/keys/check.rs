@@ -35,7 +35,7 @@ pub(in super::super) static CHECK: Table = Table {
             "via",
             choice::<Via>(&[], &[]),
             Default(r#""service""#),
-            "`service`: the probe takes the way of the traffic; under `direct` to the service's address on that backend, so that a missing address or a wrong route is found. `address`: the backend's own address.",
+            "`service`: the probe takes the way of the traffic; under `direct` to the service's address on that backend, so that a missing address or a wrong route is found; under `nat` and `tunnel` to the backend's own address. `address`: the backend's own address.",
         ),
         key(
             "interval",
@@ -192,11 +192,16 @@ pub(in super::super) static SORRY: Table = Table {
     path: "service.sorry",
     about: "A server that is used while the service has no quorum.",
     keys: &[
-        key("address", Kind::Address, Required, "Its address, of the family of the service's listeners."),
+        key(
+            "address",
+            Kind::Address,
+            Required,
+            "Its address; of the family of the service's listeners, except under `tunnel`.",
+        ),
         key("port", Kind::Port, Absent("the listener's port"), "Port packets are translated to. `nat` only."),
         key(
             "forwarding",
-            choice::<Forwarding>(&["tunnel"], &[]),
+            choice::<Forwarding>(&[], &[]),
             Absent("the service's; `nat` with a `port`"),
             "Forwarding method.",
         ),

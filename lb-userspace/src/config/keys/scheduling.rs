@@ -7,7 +7,7 @@ use super::{Choices, Kind, Table, key, words};
 /// The words of `scheduler`. What ipvsadm and keepalived call them is taken too.
 pub(super) const SCHEDULERS: Kind = Kind::Choice(Choices {
     now: words::<Scheduler>,
-    later: &["locality-based-least-connection", "locality-based-least-connection-with-replication"],
+    later: &[],
     aliases: &[
         ("mh", "maglev"),
         ("rr", "round-robin"),
@@ -37,13 +37,13 @@ pub(super) const PREFIX_V6: Kind = Kind::Integer { min: 1, max: 128 };
 
 pub(in super::super) static PERSISTENCE: Table = Table {
     path: "service.persistence",
-    about: "Clients come back to the backend that they have come to, over all listeners of the service. With `maglev` nothing is remembered for this: the lookup table is asked for the client's address instead of the whole flow.",
+    about: "Clients come back to the backend that they have come to, over all listeners of the service. Stateful schedulers remember each client. With `maglev` nothing is remembered for this: the lookup table is asked for the client's address instead of the whole flow.",
     keys: &[
         key(
             "timeout",
             Kind::Duration { min: 1_000, max: MONTH },
-            Absent("with `maglev`, for as long as the lookup table says so"),
-            "For how long after its last connection a client is remembered.",
+            Absent("`5m`; with `maglev`, for as long as the lookup table says so"),
+            "Stateful schedulers: for how long after its last new connection a client is remembered; as long as it has any it is anyway.",
         ),
         key("prefix_v4", PREFIX_V4, Default("32"), "Leading bits of a client's IPv4 address that make it one client."),
         key(

@@ -43,7 +43,7 @@ fn one(service: &DraftService, draft: &DraftCheck, check: &Check, problems: &mut
                 .help("set `port` here: the service listens on every port"),
         );
     }
-    let all_nat = |method: &Field<Forwarding>| method.get() == Some(&Forwarding::Nat);
+    let all_nat = |method: &Field<Forwarding>| method.get().is_some_and(|method| method.translates());
     let nat_only = !service.backends.is_empty() && service.backends.iter().all(|backend| all_nat(&backend.forwarding));
     if let (Via::Service, Some(span), true) = (check.via, draft.via_span, nat_only) {
         let message = "under `nat` packets go to the backend's own address anyway";
@@ -71,16 +71,19 @@ fn sorry(service: &DraftService, problems: &mut Problems) {
     let Some(sorry) = &service.sorry else { return };
     let Some(At { value: address, span }) = sorry.address.given() else { return };
     if let Some(first) = service.listeners.first()
+        && sorry.forwarding.get().is_some_and(|it| *it != Forwarding::Tunnel)
         && first.value.address.is_ipv4() != address.is_ipv4()
     {
         problems.push(
             Diagnostic::new(Code::FamilyMismatch, "the sorry server's address is not of the service's family", *span)
                 .note(first.span, "the service's")
-                .help("forwarding does not change the family: give its address of that family"),
+                .help("give its address of that family: only `forwarding = \"tunnel\"` reaches the other"),
         );
     }
-    if let (Some(port), Some(Forwarding::Direct)) = (sorry.port.given(), sorry.forwarding.get()) {
-        let message = "a sorry server has a port although `direct` cannot change ports";
+    if let (Some(port), Some(method @ (Forwarding::Direct | Forwarding::Tunnel))) =
+        (sorry.port.given(), sorry.forwarding.get())
+    {
+        let message = format!("a sorry server has a port although `{}` cannot change ports", method.name());
         problems.push(Diagnostic::new(Code::PortWithoutNat, message, port.span).help("use `forwarding = \"nat\"`"));
     }
     let twin = service.backends.iter().find(|backend| {

@@ -1,7 +1,8 @@
 //! The rules between values: what each value alone may be, `value` has said already. Each rule is a function over the
 //! draft that reports all of its violations. Here those over the whole file; `service` has those within one service,
-//! `nat` the one that keeps replies unambiguous, `vrrp` those over virtual routers.
+//! `nat` those over addresses that are translated, `vrrp` those over virtual routers.
 
+mod access;
 mod check;
 mod nat;
 mod scheduling;
@@ -23,13 +24,15 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems) {
     duplicates(names, Code::DuplicateService, "service", "give each service a name of its own", problems);
     listeners(&draft.services, problems);
     if within_tables(&draft.services, problems) {
-        nat::check(&draft.services, problems);
+        nat::check(draft, problems);
     }
     for service in &draft.services {
         service::check(service, problems);
         check::check(service, problems);
         scheduling::check(service, problems);
+        access::check(service, problems);
     }
+    access::within_table(&draft.services, problems);
     vrrp::check(draft, problems);
 }
 

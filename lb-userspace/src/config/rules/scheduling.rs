@@ -12,7 +12,7 @@ pub(super) fn check(service: &DraftService, problems: &mut Problems) {
     thresholds(service, scheduler, problems);
 }
 
-/// Hashing by address keeps clients together as it is; `maglev` does by hashing less, and then forgets nobody.
+/// Hashing by address keeps clients together as it is; `maglev` does by hashing less, and then forgets nobody. All others remember.
 fn persistence(service: &DraftService, scheduler: Scheduler, problems: &mut Problems) {
     let Some(persistence) = &service.persistence else { return };
     let refused = match scheduler {
@@ -33,14 +33,14 @@ fn persistence(service: &DraftService, scheduler: Scheduler, problems: &mut Prob
         | Scheduler::NeverQueue
         | Scheduler::WeightedFailover
         | Scheduler::WeightedOverflow
-        | Scheduler::WeightedRandomTwos => {
-            Some(("does not remember clients in this version", "use `maglev` or `source-hash`"))
-        }
+        | Scheduler::WeightedRandomTwos
+        | Scheduler::LocalityLeastConnection
+        | Scheduler::ReplicatedLocalityLeastConnection => None,
     };
     if let Some((why, help)) = refused {
         let message = format!("`persistence` cannot go with `scheduler = \"{}\"`, which {why}", scheduler.name());
         problems.push(Diagnostic::new(Code::PersistenceByHash, message, persistence.span).help(help));
-    } else if let Some(At { span, .. }) = persistence.timeout.given() {
+    } else if let (Scheduler::Maglev, Some(At { span, .. })) = (scheduler, persistence.timeout.given()) {
         let message = "`timeout` has no effect: with `maglev` no client is remembered, hence none forgotten";
         problems.push(Diagnostic::new(Code::NoEffect, message, *span).help("take it out"));
     }

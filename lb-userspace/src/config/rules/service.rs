@@ -2,8 +2,8 @@
 
 use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostic, Problems, Span};
-use crate::config::draft::{At, DraftBackend, DraftService};
-use crate::config::model::{Backend, Forwarding, Listener, Protocol, UdpMode};
+use crate::config::draft::{At, DraftBackend, DraftService, DraftWrapping, Field};
+use crate::config::model::{Backend, Encapsulation, Forwarding, Listener, Protocol, UdpMode};
 use lb_common::limits::MAX_BACKENDS_PER_SERVICE;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -41,8 +41,8 @@ fn family(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
-/// Every address of a service is of one family, since each listener uses every backend and neither method changes the
-/// family of a packet. The first listener decides which.
+/// Every address of a service is of one family, since each listener uses every backend and only `tunnel` wraps packets into those
+/// of another. The first listener decides which.
 fn families(service: &DraftService, problems: &mut Problems) {
     let Some(first) = service.listeners.first() else { return };
     let expected = family(first.value.address);
@@ -56,7 +56,8 @@ fn families(service: &DraftService, problems: &mut Problems) {
                 .help("make two services, one a family, each with the backends' addresses of that family"),
         );
     }
-    for address in service.backends.iter().filter_map(|backend| backend.address.given()) {
+    let keeps_family = |backend: &&DraftBackend| backend.forwarding.get().is_some_and(|it| *it != Forwarding::Tunnel);
+    for address in service.backends.iter().filter(keeps_family).filter_map(|backend| backend.address.given()) {
         let found = family(address.value);
         if found != expected {
             let message = format!("{} is {expected}, but a backend's address is {found}", service.title());
@@ -64,7 +65,9 @@ fn families(service: &DraftService, problems: &mut Problems) {
                 Diagnostic::new(Code::FamilyMismatch, message, address.span)
                     .label(found)
                     .note(first.span, expected)
-                    .help(format!("give the backend's {expected} address: forwarding does not change the family")),
+                    .help(format!(
+                        "give the backend's {expected} address: only `forwarding = \"tunnel\"` reaches the other"
+                    )),
             );
         }
     }
@@ -102,8 +105,8 @@ fn same_server_twice(service: &DraftService, problems: &mut Problems) -> HashSet
 
 fn same_target(a: &Backend, b: &Backend, listeners: &[At<Listener>]) -> bool {
     let port = |backend: &Backend, listener: &Listener| match backend.forwarding {
-        Forwarding::Direct => listener.port,
-        Forwarding::Nat => backend.target_port(listener),
+        Forwarding::Direct | Forwarding::Tunnel => listener.port,
+        Forwarding::Nat | Forwarding::FullNat => backend.target_port(listener),
     };
     listeners.iter().any(|at| port(a, &at.value) == port(b, &at.value))
 }
@@ -111,16 +114,14 @@ fn same_target(a: &Backend, b: &Backend, listeners: &[At<Listener>]) -> bool {
 fn port(service: &DraftService, backend: &DraftBackend, problems: &mut Problems) {
     let (Some(port), Some(forwarding)) = (backend.port.given(), backend.forwarding.given()) else { return };
     match forwarding.value {
-        Forwarding::Direct => {
-            let diagnostic = Diagnostic::new(
-                Code::PortWithoutNat,
-                "`port` is for nat only: direct forwarding leaves the packet's port as it is",
-                port.span,
-            );
+        Forwarding::Direct | Forwarding::Tunnel => {
+            let message =
+                format!("`port` is for nat only: {} leaves the packet's port as it is", forwarding.value.name());
+            let diagnostic = Diagnostic::new(Code::PortWithoutNat, message, port.span);
             let help = "take it out and let the server listen on the service's port, or use `forwarding = \"nat\"`";
             problems.push(diagnostic.help(help));
         }
-        Forwarding::Nat => {
+        Forwarding::Nat | Forwarding::FullNat => {
             if let Some(wildcard) = service.listeners.iter().find(|listener| listener.value.port.is_none()) {
                 problems.push(
                     Diagnostic::new(
@@ -174,18 +175,46 @@ fn weights(service: &DraftService, problems: &mut Problems) {
     }
 }
 
+/// An encapsulation that nothing is wrapped into, and a port that its kind has not.
+fn wrapping(wrapping: &DraftWrapping, maybe_tunnel: bool, problems: &mut Problems) {
+    let Some(span) = wrapping.written else { return };
+    if !maybe_tunnel {
+        let diagnostic = Diagnostic::new(Code::NoEffect, "`encapsulation` has no effect without tunnel", span);
+        problems.push(diagnostic.help("take it out, or set `forwarding = \"tunnel\"`"));
+    }
+    if let (Some(Encapsulation::Ipip | Encapsulation::Gre), Some(port)) =
+        (wrapping.encapsulation.get(), wrapping.port.given())
+    {
+        let message = "`encapsulation_port` has no effect: only `gue` and `fou` have ports";
+        problems.push(Diagnostic::new(Code::NoEffect, message, port.span).help("take it out"));
+    }
+}
+
 /// Keys that say something nobody will ever look at, probably because another one was forgotten.
 fn no_effect(service: &DraftService, problems: &mut Problems) {
     let methods = || service.backends.iter().map(|backend| &backend.forwarding).chain([&service.forwarding]);
-    let maybe_nat = methods().any(|method| method.get() != Some(&Forwarding::Direct));
+    let maybe_nat = methods().any(|method| method.get().is_none_or(|it| *it == Forwarding::Nat));
+    let maybe_tunnel = |method: &Field<Forwarding>| method.get().is_none_or(|it| *it == Forwarding::Tunnel);
+    let sorry = service.sorry.as_ref().map(|sorry| &sorry.forwarding);
+    wrapping(&service.wrapping, methods().chain(sorry).any(maybe_tunnel), problems);
+    for backend in &service.backends {
+        wrapping(&backend.wrapping, maybe_tunnel(&backend.forwarding), problems);
+    }
     if let (Some(first), false) = (service.nat_exclude.first(), maybe_nat) {
         let diagnostic = Diagnostic::new(Code::NoEffect, "`nat_exclude` has no effect without nat", first.span);
         problems.push(diagnostic.help("take it out, or set `forwarding = \"nat\"`"));
     }
     let maybe_udp =
         service.listeners.is_empty() || service.listeners.iter().any(|at| at.value.protocol == Protocol::Udp);
-    if let (Some(At { value: UdpMode::Flows, span }), false) = (service.udp.given(), maybe_udp) {
+    if let (Some(At { value: UdpMode::Flows | UdpMode::OnePacket, span }), false) = (service.udp.given(), maybe_udp) {
         let diagnostic = Diagnostic::new(Code::NoEffect, "`udp` has no effect: no listener is UDP", *span);
         problems.push(diagnostic.help("take it out, or add a listener `udp://...`"));
+    } else if let Some(At { value: UdpMode::OnePacket, span }) = service.udp.given()
+        && let Some(scheduler) = service.scheduler.get().filter(|scheduler| scheduler.is_hashing())
+    {
+        let message =
+            format!("`udp = \"one-packet\"` has no effect: `{}` keeps a flow on one backend", scheduler.name());
+        let diagnostic = Diagnostic::new(Code::NoEffect, message, *span);
+        problems.push(diagnostic.help("take it out, or use a stateful scheduler, `round-robin` for example"));
     }
 }

@@ -70,6 +70,7 @@ fn the_example_means_what_it_says() {
         lower_threshold: 0,
         priority: 0,
         forwarding: Forwarding::Direct,
+        wrapping: IPIP,
     };
     let expected = Service {
         name: "web".into(),
@@ -124,6 +125,28 @@ fn values_have_the_forms_of_the_reference() {
     assert_eq!(methods, [Forwarding::Direct, Forwarding::Nat]);
 }
 
+const IPIP: Wrapping = Wrapping { encapsulation: Encapsulation::Ipip, port: None };
+
+#[test]
+fn a_tunnel_may_lead_to_another_family_and_each_backend_be_wrapped_in_its_own_way() {
+    let config = accepted(&format!(
+        "dataplane.tunnel_source_v6 = \"fd99::/64\"\n{HEAD}[[service]]\nname = \"a\"\nlisten = [\"tcp://203.0.113.1:80\"]\n\
+         forwarding = \"tunnel\"\nencapsulation = \"gue\"\nencapsulation_port = 7000\nsorry = {{ address = \"2001:db8::9\" }}\n\
+         [[service.backend]]\naddress = \"10.0.0.1\"\n[[service.backend]]\naddress = \"2001:db8::2\"\n\
+         [[service.backend]]\naddress = \"2001:db8::3\"\nencapsulation = \"fou\"\n\
+         [[service.backend]]\naddress = \"10.0.0.4\"\nencapsulation = \"ipip\"\n\
+         [[service.backend]]\naddress = \"10.0.0.5\"\nforwarding = \"direct\"\n"
+    ));
+    let service = &config.services[0];
+    let wrapped = |at: usize| (service.backends[at].forwarding, service.backends[at].wrapping.port());
+    assert_eq!(wrapped(0), (Forwarding::Tunnel, Some(7000)));
+    assert_eq!(wrapped(1), (Forwarding::Tunnel, Some(7000)));
+    assert_eq!(wrapped(2), (Forwarding::Tunnel, Some(5555)));
+    assert_eq!(wrapped(3), (Forwarding::Tunnel, None));
+    assert_eq!(wrapped(4).0, Forwarding::Direct);
+    assert_eq!(config.dataplane.tunnel_sources, TunnelSources { v4: None, v6: Some("fd99::/64".parse().unwrap()) });
+}
+
 #[test]
 fn an_unusable_host_name_asks_for_a_name() {
     let refused = parse("", "a/b").unwrap_err();
@@ -150,7 +173,7 @@ fn the_schema_knows_the_keys_of_this_version_only() {
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(service["required"], serde_json::json!(["name", "listen"]));
     assert_eq!(service["properties"]["lookup_table_size"]["default"], 16_384);
-    assert_eq!(service["properties"]["forwarding"]["enum"], serde_json::json!(["direct", "nat"]));
+    assert_eq!(service["properties"]["forwarding"]["enum"], serde_json::json!(["direct", "nat", "full-nat", "tunnel"]));
     assert_eq!(service["properties"]["backend"]["items"]["properties"]["weight"]["maximum"], 10_000);
     assert_eq!(service["properties"]["quorum"]["default"], 1);
     let vrrp = &schema["properties"]["vrrp"]["items"];
@@ -254,8 +277,12 @@ fn default_dataplane() -> Dataplane {
         pin_path: PathBuf::from("/sys/fs/bpf/fairway"),
         flow_table_capacity: 1 << 20,
         stateful_table_capacity: 1 << 20,
+        translation_table_capacity: 1 << 18,
+        source_nat_addresses: vec![],
+        source_nat_ports: (1024, 32_767),
         hash_seed: "fairway".into(),
         ready_timeout: std::time::Duration::from_secs(30),
+        tunnel_sources: TunnelSources::default(),
     }
 }
 
@@ -268,6 +295,7 @@ fn default_service() -> Service {
         name: "web".into(),
         listeners: vec![],
         forwarding: Forwarding::Direct,
+        wrapping: IPIP,
         scheduler: Scheduler::Maglev,
         source_prefix: Prefixes::HOSTS,
         source_port: false,
@@ -278,6 +306,7 @@ fn default_service() -> Service {
         udp: UdpMode::Stateless,
         on_no_backend: OnNoBackend::Pass,
         nat_exclude: vec![],
+        access: Access::default(),
         lookup_table_size: 16_384,
         checks: vec![],
         quorum: 1,

@@ -104,6 +104,8 @@ listen = ["udp://[2001:db8::53]:53", "tcp://[2001:db8::53]:53", "tcp://[2001:db8
 forwarding = "nat"
 udp = "flows"
 nat_exclude = ["fd00::/8"]
+allow = ["2001:db8::/32"]
+deny = ["2001:db8:bad::/48"]
 backend = [{ address = "2001:db8:1::1" }, { name = "b", address = "2001:db8:1::2", weight = 0 }]
 "#;
     format!("{EXAMPLE}{nat}{}", super::vrrp::EVERY_KEY)

@@ -190,7 +190,11 @@ fn packets_and_flows(out: &mut Families<'_>, status: &Status) -> Result {
         "Flows of each address family that their table holds",
         flows.stateful_capacity,
     )?;
+    out.gauge("stateful_clients", "Clients that stateful schedulers remember, at the last census", flows.clients)?;
     out.counter("stateful_unrecorded", "Flows that a stateful scheduler could not record", flows.unrecorded)?;
+    out.gauge("translation_table_entries", "Recorded translations of flows, at the last census", flows.translations)?;
+    let capacity = flows.translation_capacity;
+    out.gauge("translation_table_capacity", "Flows of each address family that their table holds", capacity)?;
     let unresolved = status.neighbours.iter().filter(|neighbour| !neighbour.resolved).count();
     out.gauge("neighbours_unresolved", "Next hops without a known frame", unresolved)
 }

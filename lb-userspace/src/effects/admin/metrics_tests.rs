@@ -68,6 +68,9 @@ fairway_flow_record_refusals_total 3
 fairway_stateful_table_entries 13
 fairway_stateful_table_capacity 4096
 fairway_stateful_unrecorded_total 2
+fairway_stateful_clients 5
+fairway_translation_table_entries 7
+fairway_translation_table_capacity 2048
 fairway_neighbours_unresolved 1
 fairway_vrrp_info{vrrp="public",interface="eth0",family="ipv4",vrid="51",version="3"} 1
 fairway_vrrp_address_info{vrrp="public",address="2001:db8::10"} 1

@@ -24,6 +24,8 @@ pub struct Attachments {
     links: BTreeMap<u32, (ProgramMode, XdpLink)>,
     /// Of a daemon that died, with its program still in place.
     inherited: BTreeMap<u32, (ProgramMode, XdpLink)>,
+    /// Links of ours by which that program still runs, and how ours shall be attached.
+    unrelieved: BTreeMap<u32, AttachMode>,
 }
 
 /// An attachment that another process shall hold too.
@@ -46,7 +48,7 @@ impl Attachments {
         interface: u32,
         mode: AttachMode,
     ) -> Result<ProgramMode, String> {
-        if let Some(mode) = self.adopt(ebpf, program, interface, mode) {
+        if let Some(mode) = self.adopt(interface, mode) {
             return Ok(mode);
         }
         let modes: &[(ProgramMode, u32)] = match mode {
@@ -101,23 +103,46 @@ impl Attachments {
         self.links.iter().map(held).collect()
     }
 
-    /// Puts our program in the place of the one that was inherited, if it is attached as it shall be. Otherwise that one
-    /// goes, and the interface is attached to anew.
-    fn adopt(&mut self, ebpf: &mut Ebpf, program: &str, interface: u32, wanted: AttachMode) -> Option<ProgramMode> {
+    /// Takes over the link that was inherited, if the program is attached as it shall be; it stays in place until
+    /// [`Self::relieve`]. Otherwise it goes, and the interface is attached to anew.
+    fn adopt(&mut self, interface: u32, wanted: AttachMode) -> Option<ProgramMode> {
         let (mode, link) = self.inherited.remove(&interface)?;
         let fits = match wanted {
             AttachMode::Native | AttachMode::Auto => mode == ProgramMode::Native,
             AttachMode::Generic => mode == ProgramMode::Generic,
         };
-        let xdp = object::program(ebpf, program).ok().filter(|_| fits)?;
-        link.update(xdp.fd().ok()?.as_fd()).ok()?;
-        self.links.insert(interface, (mode, link));
-        Some(mode)
+        fits.then(|| {
+            self.links.insert(interface, (mode, link));
+            self.unrelieved.insert(interface, wanted);
+            mode
+        })
+    }
+
+    /// Whether the program of a daemon that died still runs somewhere.
+    pub fn is_unrelieved(&self) -> bool {
+        !self.unrelieved.is_empty()
+    }
+
+    /// Puts `program` in the place of each that a dead daemon left, with no packet in between. Where the kernel refuses, the
+    /// interface is attached to anew: how that went.
+    pub fn relieve(&mut self, ebpf: &mut Ebpf, program: &str) -> Vec<(u32, Result<ProgramMode, String>)> {
+        let mut anew = Vec::new();
+        for (interface, mode) in std::mem::take(&mut self.unrelieved) {
+            let Some((_, link)) = self.links.get(&interface) else { continue };
+            let xdp = object::program(ebpf, program).ok().and_then(|xdp| xdp.fd().ok());
+            if xdp.is_some_and(|descriptor| link.update(descriptor.as_fd()).is_ok()) {
+                continue;
+            }
+            self.links.remove(&interface);
+            anew.push((interface, self.attach(ebpf, program, interface, mode)));
+        }
+        anew
     }
 
     /// Detaches from an interface; dropping the link is what detaches.
     pub fn detach(&mut self, interface: u32) {
         self.links.remove(&interface);
+        self.unrelieved.remove(&interface);
     }
 
     /// Puts another program of the object in the place of the present one, on every interface at once for each: no
@@ -130,6 +155,7 @@ impl Attachments {
         for (_, link) in self.links.values() {
             link.update(descriptor.as_fd())?;
         }
+        self.unrelieved.clear();
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Takes the census of the flow tables: reads every record, deletes those that have had their time.
 
 mod connections;
+mod translations;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub fn take(maps: &mut Maps, image: &Image, now: Duration) -> anyhow::Result<Tal
     let mut udp = table(&mut maps.udp_flows_v4, widen, &mut count)?;
     udp += table(&mut maps.udp_flows_v6, as_is, &mut count)?;
     connections::count(maps, image, &mut census, clock)?;
+    translations::count(maps, image, &mut census, clock)?;
     note_refusals(maps, image, &mut census)?;
     Ok(Tally { census, tcp, udp })
 }

@@ -40,6 +40,7 @@ impl Choosers {
         self.choosers.store_u64(at, offset_of!(Chooser, places), chooser.places)?;
         self.choosers.store_u64(at, offset_of!(Chooser, passes), chooser.passes)?;
         self.choosers.store_u32(at, offset_of!(Chooser, rule), chooser.rule)?;
+        self.choosers.store_u32(at, offset_of!(Chooser, persistence), chooser.persistence)?;
         self.choosers.store_u32(at, offset_of!(Chooser, fin_timeout), chooser.fin_timeout)
     }
 

@@ -7,19 +7,20 @@ use aya::maps::{HashMap, Map, MapData, MapError};
 
 use super::batch;
 
-/// A hash map with keys of `K` octets and records of 16.
-pub struct FlowTable<const K: usize>(Map);
+/// A hash map with keys of `K` octets and records of `V`.
+pub struct FlowTable<const K: usize, const V: usize = 16>(Map);
 
-impl<const K: usize> FlowTable<K>
+impl<const K: usize, const V: usize> FlowTable<K, V>
 where
     [u8; K]: aya::Pod,
+    [u8; V]: aya::Pod,
 {
     /// The table in a map of the object.
     ///
     /// # Errors
     /// When the map is of another shape.
     pub fn new(map: Map) -> anyhow::Result<Self> {
-        let _: HashMap<&MapData, [u8; K], [u8; 16]> = (&map).try_into().context("a flow table of another shape")?;
+        let _: HashMap<&MapData, [u8; K], [u8; V]> = (&map).try_into().context("a flow table of another shape")?;
         Ok(Self(map))
     }
 
@@ -27,8 +28,8 @@ where
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn get(&self, key: &[u8; K]) -> anyhow::Result<Option<[u8; 16]>> {
-        let map: HashMap<&MapData, [u8; K], [u8; 16]> = (&self.0).try_into()?;
+    pub fn get(&self, key: &[u8; K]) -> anyhow::Result<Option<[u8; V]>> {
+        let map: HashMap<&MapData, [u8; K], [u8; V]> = (&self.0).try_into()?;
         match map.get(key, 0) {
             Ok(record) => Ok(Some(record)),
             Err(MapError::KeyNotFound) => Ok(None),
@@ -40,8 +41,8 @@ where
     ///
     /// # Errors
     /// When the table is full or the kernel refuses.
-    pub fn insert(&mut self, key: &[u8; K], record: [u8; 16]) -> anyhow::Result<()> {
-        let mut map: HashMap<&mut MapData, [u8; K], [u8; 16]> = (&mut self.0).try_into()?;
+    pub fn insert(&mut self, key: &[u8; K], record: [u8; V]) -> anyhow::Result<()> {
+        let mut map: HashMap<&mut MapData, [u8; K], [u8; V]> = (&mut self.0).try_into()?;
         map.insert(key, record, 0).context("writing a flow table")
     }
 
@@ -50,7 +51,7 @@ where
     /// # Errors
     /// When the kernel refuses.
     pub fn remove(&mut self, key: &[u8; K]) -> anyhow::Result<()> {
-        let mut map: HashMap<&mut MapData, [u8; K], [u8; 16]> = (&mut self.0).try_into()?;
+        let mut map: HashMap<&mut MapData, [u8; K], [u8; V]> = (&mut self.0).try_into()?;
         match map.remove(key) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(error) => Err(error).context("deleting from a flow table"),
@@ -61,7 +62,7 @@ where
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn take(&mut self, key: &[u8; K]) -> anyhow::Result<Option<[u8; 16]>> {
+    pub fn take(&mut self, key: &[u8; K]) -> anyhow::Result<Option<[u8; V]>> {
         let Map::HashMap(data) = &self.0 else { bail!("a flow table of another shape") };
         batch::take(data.fd().as_fd(), key)
     }
@@ -70,7 +71,7 @@ where
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn for_each(&self, visit: impl FnMut(&[u8; K], &[u8; 16])) -> anyhow::Result<()> {
+    pub fn for_each(&self, visit: impl FnMut(&[u8; K], &[u8; V])) -> anyhow::Result<()> {
         let Map::HashMap(data) = &self.0 else { bail!("a flow table of another shape") };
         batch::for_each(data.fd().as_fd(), visit)
     }

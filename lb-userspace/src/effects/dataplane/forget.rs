@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use lb_common::abi::Record;
+use anyhow::Context as _;
+use aya::maps::{HashMap, MapData, MapError};
+use lb_common::abi::{Destination, Record};
+use lb_common::scheduler::locality::Servers;
 use zerocopy::FromBytes as _;
 
 use super::Maps;
@@ -19,7 +22,31 @@ pub fn forget(maps: &mut Maps, backends: &BTreeSet<(u32, u16)>) -> anyhow::Resul
     table(&mut maps.udp_flows_v4, backends)?;
     table(&mut maps.udp_flows_v6, backends)?;
     table(&mut maps.connections_v4, backends)?;
-    table(&mut maps.connections_v6, backends)
+    table(&mut maps.connections_v6, backends)?;
+    table(&mut maps.clients, backends)?;
+    destinations(&mut maps.destinations, backends)
+}
+
+/// Forgets destinations that remember one of these: they are given a backend anew.
+fn destinations(
+    table: &mut HashMap<MapData, [u8; 24], [u8; 40]>,
+    backends: &BTreeSet<(u32, u16)>,
+) -> anyhow::Result<()> {
+    let keys: Vec<[u8; 24]> = table.keys().collect::<Result<_, _>>().context("reading the destinations")?;
+    for key in keys {
+        // One that was displaced meanwhile is forgotten anyway.
+        let Ok(servers) = table.get(&key, 0) else { continue };
+        let destination = Destination::read_from_bytes(&key).expect("a key is 24 octets");
+        let servers = Servers::read_from_bytes(&servers).expect("servers are 40 octets");
+        let is_dead = |member: &u16| backends.contains(&(destination.pool as u32, *member));
+        if servers.members.iter().any(is_dead) {
+            match table.remove(&key) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(error).context("forgetting a destination"),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn table<const K: usize>(table: &mut FlowTable<K>, backends: &BTreeSet<(u32, u16)>) -> anyhow::Result<()>

@@ -1,6 +1,7 @@
 //! The maps of a loaded object, and the one interpreter of [`Write`].
 
 use std::mem::offset_of;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use aya::Ebpf;
@@ -8,16 +9,20 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use ipnet::IpNet;
 use lb_common::abi::{
-    Counters, Displacements, ExcludeKey, HALF_ENTRIES, ProbeTarget, Reverse, Root, Row, Service, Signs,
+    Access, BucketKey, Counters, Displacements, HALF_ENTRIES, PrefixKey, ProbeTarget, Reverse, Root, Row, Service,
+    Signs, Sources, Tunnel, admission,
 };
+use lb_common::access::Limit;
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS, Reason, UNRECORDED};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
 
+use super::census::Tally;
 use super::choosers::Choosers;
 use super::flow_table::FlowTable;
 use super::live_words::LiveWords;
 use super::mmap::MappedArray;
+use crate::reconcile::image::Image;
 use crate::reconcile::write::{Half, Write};
 
 /// Every map of the object.
@@ -29,10 +34,13 @@ pub struct Maps {
     slots: MappedArray<[u32; SLOTS_PER_ELEMENT]>,
     refusals: MappedArray<u64>,
     rows: MappedArray<Row>,
+    tunnels: MappedArray<Tunnel>,
     counters: PerCpuArray<MapData, [[u64; 3]; COUNTERS_PER_ELEMENT]>,
     signs: MappedArray<Signs>,
     reasons: PerCpuArray<MapData, u64>,
     exclude: LpmTrie<MapData, [u8; 20], u32>,
+    access: MappedArray<Access>,
+    admissions: LpmTrie<MapData, [u8; 20], u32>,
     vlans: HashMap<MapData, u32, [u32; 3]>,
     /// Whether this node is live, by virtual router. No [`Write`] changes them.
     pub live_words: LiveWords,
@@ -50,6 +58,17 @@ pub struct Maps {
     pub connections_v4: FlowTable<16>,
     /// Flows of stateful services, IPv6.
     pub connections_v6: FlowTable<40>,
+    /// Clients of stateful services that are remembered.
+    pub clients: FlowTable<24>,
+    /// Whom rules of locality remember, by destination.
+    pub destinations: HashMap<MapData, [u8; 24], [u8; 40]>,
+    sources: MappedArray<Sources>,
+    /// What packets of translated flows become, IPv4.
+    pub translations_v4: FlowTable<16, 48>,
+    /// The same, IPv6.
+    pub translations_v6: FlowTable<40, 48>,
+    /// When the buckets of clients are full again. No [`Write`] changes them.
+    pub buckets: HashMap<MapData, [u8; 24], u64>,
     /// Whom probes ask, and from where: taken by who steers them.
     pub probes: Option<ProbeTables>,
     /// Frames that wait for a neighbour; taken by who sends them.
@@ -73,10 +92,14 @@ impl Maps {
             slots: mapped(ebpf, "SLOTS")?,
             refusals: mapped(ebpf, "REFUSALS")?,
             rows: mapped(ebpf, "ROWS")?,
+            tunnels: mapped(ebpf, "TUNNELS")?,
             counters: take(ebpf, "COUNTERS")?,
             signs: mapped(ebpf, "SIGNS")?,
             reasons: take(ebpf, "REASONS")?,
             exclude: take(ebpf, "NAT_EXCLUDE")?,
+            access: mapped(ebpf, "ACCESS")?,
+            admissions: take(ebpf, "ACCESS_PREFIXES")?,
+            buckets: take(ebpf, "BUCKETS")?,
             vlans: take(ebpf, "VLANS")?,
             live_words: LiveWords::of_object(array(ebpf, "LIVE_WORDS")?)?,
             flows_v4: FlowTable::new(raw(ebpf, "FLOWS_V4")?)?,
@@ -86,6 +109,11 @@ impl Maps {
             choosers: Choosers::new(mapped(ebpf, "CHOOSERS")?, mapped(ebpf, "LOADS")?),
             connections_v4: FlowTable::new(raw(ebpf, "CONNECTIONS_V4")?)?,
             connections_v6: FlowTable::new(raw(ebpf, "CONNECTIONS_V6")?)?,
+            clients: FlowTable::new(raw(ebpf, "CLIENTS")?)?,
+            destinations: destinations(ebpf)?,
+            sources: mapped(ebpf, "SOURCES")?,
+            translations_v4: FlowTable::new(raw(ebpf, "TRANSLATIONS_V4")?)?,
+            translations_v6: FlowTable::new(raw(ebpf, "TRANSLATIONS_V6")?)?,
             probes: Some((mapped(ebpf, "PROBE_TARGETS")?, mapped(ebpf, "PROBES")?)),
             unresolved: Some(take(ebpf, "UNRESOLVED")?),
         })
@@ -98,20 +126,33 @@ impl Maps {
     pub fn apply(&mut self, write: &Write) -> anyhow::Result<()> {
         match write {
             Write::Row(index, row) => self.rows.write(*index as usize, *row),
+            Write::Tunnel(index, tunnel) => self.tunnels.write(*index as usize, *tunnel),
+            Write::TunnelRoom(index, room) => self.tunnels.store_u32(*index as usize, offset_of!(Tunnel, room), *room),
             Write::RowMac(index, mac_head) => {
                 self.rows.store_u64(*index as usize, offset_of!(Row, mac_head), *mac_head)
             }
             Write::RowState(index, state) => self.rows.store_u32(*index as usize, offset_of!(Row, state), *state),
+            Write::RowMethod(index, method) => self.rows.store_u8(*index as usize, offset_of!(Row, method), *method),
             Write::Slots(first, words) => (*first..).zip(words).try_for_each(|(index, word)| self.slot(index, *word)),
             Write::Slot(index, word) => self.slot(*index, *word),
             Write::Half(half) => self.half(half),
             Write::Flip(root) => self.flip(root),
             Write::Exclude(number, prefix) => {
-                self.exclude.insert(&exclude_key(*number, *prefix), 1, 0).context("excluding a prefix from translation")
+                self.exclude.insert(&prefix_key(*number, *prefix), 1, 0).context("excluding a prefix from translation")
             }
             Write::Include(number, prefix) => {
-                self.exclude.remove(&exclude_key(*number, *prefix)).context("including a prefix in translation")
+                self.exclude.remove(&prefix_key(*number, *prefix)).context("including a prefix in translation")
             }
+            Write::Admit(set, prefix, allowed) => {
+                let admission = if *allowed { admission::ALLOWED } else { admission::DENIED };
+                let key = prefix_key(*set, *prefix);
+                self.admissions.insert(&key, admission, 0).context("noting whether clients of a prefix may come")
+            }
+            Write::Unadmit(set, prefix) => {
+                self.admissions.remove(&prefix_key(*set, *prefix)).context("forgetting a prefix of clients")
+            }
+            Write::Access(index, access) => self.access.write(*index as usize, *access),
+            Write::ChangeAccess(index, access) => self.change_access(*index as usize, access),
             Write::Chooser(index, chooser) => self.choosers.write(*index, *chooser),
             Write::ChangeChooser(index, chooser) => self.choosers.change(*index, chooser),
             Write::RestartTurns(index) => self.choosers.restart_turns(*index),
@@ -122,6 +163,14 @@ impl Maps {
             Write::Forget(backends) => super::forget::forget(self, backends),
             Write::Grace => super::grace::wait(),
         }
+    }
+
+    /// Reads the flow tables and deletes records that have had their time. `now` is the packet path's clock.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn census(&mut self, image: &Image, now: Duration) -> anyhow::Result<Tally> {
+        super::census::take(self, image, now)
     }
 
     /// What all CPUs together have counted for a row.
@@ -206,6 +255,36 @@ impl Maps {
         self.vlans.insert(interface, [below, tags_wire[0], tags_wire[1]], 0).context("noting a VLAN interface")
     }
 
+    fn change_access(&self, at: usize, access: &Access) -> anyhow::Result<()> {
+        const LIMIT: usize = offset_of!(Access, limit);
+        const CLIENT_LIMIT: usize = offset_of!(Access, client_limit);
+        let Access { prefixes, limit, clients, client_limit, .. } = access;
+        if self.access.read(at)?.limit != *limit {
+            // Under another limit it says nothing.
+            self.access.store_u64(at, offset_of!(Access, due), 0)?;
+        }
+        // The one's rate with the other's burst, for a moment, is a limit too.
+        self.access.store_u64(at, LIMIT + offset_of!(Limit, tolerance), limit.tolerance)?;
+        self.access.store_u64(at, LIMIT + offset_of!(Limit, interval), limit.interval)?;
+        self.access.store_u64(at, offset_of!(Access, clients), *clients)?;
+        self.access.store_u64(at, CLIENT_LIMIT + offset_of!(Limit, tolerance), client_limit.tolerance)?;
+        self.access.store_u64(at, CLIENT_LIMIT + offset_of!(Limit, interval), client_limit.interval)?;
+        self.access.store_u64(at, offset_of!(Access, prefixes), *prefixes)
+    }
+
+    /// When the bucket of a client is full again; `None` if nothing is known of it.
+    pub fn client_bucket(&self, client: &BucketKey) -> Option<u64> {
+        self.buckets.get(&zerocopy::transmute!(*client), 0).ok()
+    }
+
+    /// When the bucket of a service is full again, by its access rules, in coarse monotonic nanoseconds.
+    ///
+    /// # Errors
+    /// When there are no such rules.
+    pub fn service_bucket(&self, access: u32) -> anyhow::Result<u64> {
+        self.access.load_u64(access as usize, offset_of!(Access, due))
+    }
+
     fn slot(&self, index: u32, word: u32) -> anyhow::Result<()> {
         let (element, offset) = slot_place(index);
         self.slots.store_u32(element, offset, word)
@@ -214,6 +293,7 @@ impl Maps {
     fn half(&mut self, half: &Half) -> anyhow::Result<()> {
         let first = half.index as usize * HALF_ENTRIES;
         self.displacements.write(half.index as usize, half.displacements)?;
+        self.sources.write(half.index as usize, half.sources)?;
         for index in first..first + HALF_ENTRIES {
             self.services.write(index, Service::default())?;
             self.reverse.write(index, Reverse::default())?;
@@ -239,13 +319,17 @@ fn slot_place(index: u32) -> (usize, usize) {
 }
 
 /// The key of a prefix: its number in front, so that prefixes of different services never meet.
-fn exclude_key(number: u32, prefix: IpNet) -> Key<[u8; 20]> {
+fn prefix_key(number: u32, prefix: IpNet) -> Key<[u8; 20]> {
     let length = match prefix {
         IpNet::V4(v4) => 96 + u32::from(v4.prefix_len()),
         IpNet::V6(v6) => u32::from(v6.prefix_len()),
     };
-    let key = ExcludeKey { exclude: number.to_be_bytes(), address: Address::from(prefix.network()).octets() };
+    let key = PrefixKey { set: number.to_be_bytes(), address: Address::from(prefix.network()).octets() };
     Key::new(32 + length, zerocopy::transmute!(key))
+}
+
+fn destinations(ebpf: &mut Ebpf) -> anyhow::Result<HashMap<MapData, [u8; 24], [u8; 40]>> {
+    take(ebpf, "DESTINATIONS")
 }
 
 fn mapped<T>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<MappedArray<T>>

@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use anyhow::{Context as _, bail};
 use aya::maps::MapData;
@@ -116,6 +116,15 @@ impl<T: FromBytes + IntoBytes + Immutable + Copy> MappedArray<T> {
     /// When it is outside the array or not aligned.
     pub fn store_u32(&self, index: usize, offset: usize, value: u32) -> anyhow::Result<()> {
         self.word::<AtomicU32>(index, offset)?.store(value, Ordering::Release);
+        Ok(())
+    }
+
+    /// Stores one octet, at once for all readers.
+    ///
+    /// # Errors
+    /// When it is outside the array.
+    pub fn store_u8(&self, index: usize, offset: usize, value: u8) -> anyhow::Result<()> {
+        self.word::<AtomicU8>(index, offset)?.store(value, Ordering::Release);
         Ok(())
     }
 

@@ -22,8 +22,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
-use lb_common::abi::{FlowKey6, Record};
+use lb_common::abi::{BucketKey, ClientKey, Destination, FlowKey6, Record, Translation};
 use lb_common::counters::{Fate, Reason};
+use lb_common::path::translation::{Ends, turned};
+use lb_common::scheduler::locality::Servers;
 use tokio::sync::mpsc;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -116,6 +118,16 @@ impl Dataplane {
         self.attachments.inherit(held);
     }
 
+    /// Whether the program of a daemon that died still forwards on some interface that is ours now.
+    pub fn is_unrelieved(&self) -> bool {
+        self.attachments.is_unrelieved()
+    }
+
+    /// Puts our program in the place of those, with no packet in between; where that fails, how attaching anew went.
+    pub fn relieve(&mut self) -> Vec<(u32, Result<ProgramMode, String>)> {
+        self.attachments.relieve(&mut self.ebpf, self.program)
+    }
+
     /// Detaches whatever was inherited and not adopted.
     pub fn disown(&mut self) {
         self.attachments.disown();
@@ -139,7 +151,7 @@ impl Dataplane {
     /// # Errors
     /// When the kernel refuses.
     pub fn census(&mut self, image: &Image, now: Duration) -> anyhow::Result<Tally> {
-        census::take(&mut self.maps, image, now)
+        self.maps.census(image, now)
     }
 
     /// What was forwarded, by backend, of services that `wanted` takes.
@@ -180,6 +192,19 @@ impl Dataplane {
         &self.maps.choosers
     }
 
+    /// When the bucket of a service is full again, by its access rules, in coarse monotonic nanoseconds.
+    ///
+    /// # Errors
+    /// When there are no such rules.
+    pub fn service_bucket(&self, access: u16) -> anyhow::Result<u64> {
+        self.maps.service_bucket(access.into())
+    }
+
+    /// When the bucket of a client is; `None` if nothing is known of it.
+    pub fn client_bucket(&self, client: &BucketKey) -> Option<u64> {
+        self.maps.client_bucket(client)
+    }
+
     /// The record of a flow of a stateful service, if there is one.
     pub fn connection(&self, key: &FlowKey6) -> Option<Record> {
         let octets = if key.source.is_v4() {
@@ -188,6 +213,33 @@ impl Dataplane {
             self.maps.connections_v6.get(&key.as_bytes().try_into().expect("a key is 40 octets")).ok().flatten()?
         };
         Record::read_from_bytes(&octets).ok()
+    }
+
+    /// What is remembered of a client of a stateful service.
+    pub fn client(&self, key: &ClientKey) -> Option<Record> {
+        let octets = self.maps.clients.get(key.as_bytes().try_into().expect("a key is 24 octets")).ok().flatten()?;
+        Record::read_from_bytes(&octets).ok()
+    }
+
+    /// Who is remembered for a destination of a stateful service.
+    pub fn servers(&self, key: &Destination) -> Option<Servers> {
+        let octets = self.maps.destinations.get(key.as_bytes().try_into().expect("a key is 24 octets"), 0).ok()?;
+        Servers::read_from_bytes(&octets).ok()
+    }
+
+    /// What a packet of a translated flow becomes, and the same of the packets that answer it; nothing if neither is recorded.
+    pub fn translation(&self, key: &FlowKey6) -> Vec<(FlowKey6, Translation)> {
+        let read = |key: &FlowKey6| {
+            let octets = if key.source.is_v4() {
+                self.maps.translations_v4.get(&narrow(key)).ok().flatten()?
+            } else {
+                let key = key.as_bytes().try_into().expect("a key is 40 octets");
+                self.maps.translations_v6.get(&key).ok().flatten()?
+            };
+            Some((*key, Translation::read_from_bytes(&octets).ok()?))
+        };
+        let Some(one) = read(key) else { return Vec::new() };
+        [Some(one), read(&turned(&Ends::from(&one.1), key.protocol))].into_iter().flatten().collect()
     }
 
     /// The record of a flow, if there is one.

@@ -27,6 +27,8 @@ pub struct Sizes {
     pub flows: u32,
     /// Records in each table of stateful services.
     pub connections: u32,
+    /// Translated flows in each table of these: two records each.
+    pub translations: u32,
 }
 
 /// Slots that there is room for at least: 4 Mi, in 16 MiB.
@@ -40,7 +42,7 @@ impl Sizes {
     pub fn for_need(slots: u64, rows: u64, flows: u32) -> Self {
         let slots = u32::try_from(2 * slots).unwrap_or(u32::MAX - 15).max(LEAST_SLOTS).next_multiple_of(16);
         let rows = u32::try_from(2 * rows).unwrap_or(u32::MAX).clamp(LEAST_ROWS, 2 * MAX_ROWS as u32);
-        Self { slots, rows, flows, connections: flows }
+        Self { slots, rows, flows, connections: flows, translations: flows }
     }
 }
 
@@ -54,11 +56,15 @@ pub fn load(sizes: Sizes) -> anyhow::Result<Ebpf> {
         .map_max_entries("SLOTS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("REFUSALS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("ROWS", sizes.rows)
+        .map_max_entries("TUNNELS", sizes.rows)
         .map_max_entries("SIGNS", sizes.rows)
         .map_max_entries("COUNTERS", sizes.rows.div_ceil(COUNTERS_PER_ELEMENT as u32))
         .map_max_entries("LOADS", sizes.rows)
         .map_max_entries("CONNECTIONS_V4", sizes.connections)
         .map_max_entries("CONNECTIONS_V6", sizes.connections)
+        .map_max_entries("CLIENTS", sizes.connections)
+        .map_max_entries("TRANSLATIONS_V4", 2 * sizes.translations)
+        .map_max_entries("TRANSLATIONS_V6", 2 * sizes.translations)
         .map_max_entries("FLOWS_V4", sizes.flows)
         .map_max_entries("FLOWS_V6", sizes.flows)
         .map_max_entries("UDP_FLOWS_V4", sizes.flows)

@@ -209,11 +209,12 @@ pub fn route_answer(message: &RouteMessage) -> RouteAnswer {
         RouteType::Broadcast | RouteType::Anycast | RouteType::Multicast => return RouteAnswer::NotUnicast,
         other => return RouteAnswer::Failed(format!("unexpected route type {other:?}")),
     }
-    let (mut interface, mut gateway, mut mtu) = (None, None, None);
+    let (mut interface, mut gateway, mut mtu, mut source) = (None, None, None, None);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Oif(index) => interface = Some(*index),
             RouteAttribute::Gateway(address) => gateway = ip(address),
+            RouteAttribute::PrefSource(address) => source = ip(address),
             RouteAttribute::Via(RouteVia::Inet(address)) => gateway = Some(IpAddr::from(*address)),
             RouteAttribute::Via(RouteVia::Inet6(address)) => gateway = Some(IpAddr::from(*address)),
             RouteAttribute::EncapType(_) => return RouteAnswer::Encapsulated,
@@ -222,7 +223,7 @@ pub fn route_answer(message: &RouteMessage) -> RouteAnswer {
         }
     }
     match interface {
-        Some(interface) => RouteAnswer::Unicast { interface, gateway, mtu },
+        Some(interface) => RouteAnswer::Unicast { interface, gateway, mtu, source },
         None => RouteAnswer::Failed("the route names no interface".to_owned()),
     }
 }

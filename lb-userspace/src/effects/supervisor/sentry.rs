@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -185,18 +185,18 @@ impl Sentry {
     }
 
     fn daemon_has_died(&mut self) {
+        // The next daemon may ask at any moment; it waits for the answer until we come to that.
+        let listener = (!self.held.0.is_empty()).then(|| heritage::listen(&self.node));
         self.release("the daemon has died");
-        if !self.held.0.is_empty() {
-            self.forward_on();
+        match listener {
+            Some(Ok(listener)) => self.forward_on(&listener),
+            Some(Err(error)) => error!("supervisor: nothing is forwarded any more: {error}"),
+            None => {}
         }
     }
 
     /// The program stays attached until another daemon asks for it, or nobody needs it any more.
-    fn forward_on(&mut self) {
-        let listener = match heritage::listen(&self.node) {
-            Ok(listener) => listener,
-            Err(error) => return error!("supervisor: nothing is forwarded any more: {error}"),
-        };
+    fn forward_on(&mut self, listener: &UnixListener) {
         let (held, for_ever) = std::mem::take(&mut self.held);
         let until = now() + LINGER;
         loop {
@@ -208,7 +208,7 @@ impl Sentry {
                 Ok(0) => return info!("supervisor: nothing is forwarded any more"),
                 Err(Errno::EINTR) => {}
                 Err(error) => return error!("supervisor: nothing is forwarded any more: {error}"),
-                Ok(_) => match heritage::give(&listener, &held) {
+                Ok(_) => match heritage::give(listener, &held) {
                     Ok(()) => return info!("supervisor: another daemon goes on with the attached program"),
                     Err(error) => warn!("supervisor: somebody asked for the attached program: {error}"),
                 },

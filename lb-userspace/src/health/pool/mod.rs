@@ -18,7 +18,7 @@ pub mod service;
 pub mod state;
 pub mod uplink;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::happening::Happening;
 use crate::health::spec::Spec;
 use crate::health::verdict::{CheckState, Verdict};
+use crate::reconcile::changes::Unchanged;
 use crate::reconcile::placed::Standings;
 use intent::Intents;
 use memory::Memory;
@@ -35,23 +36,30 @@ use uplink::{Change, Checks, Interface, Uplinks};
 
 pub use order::{Action, Order, Refused, Told};
 
-/// All pools. See the module's description.
+/// All pools. See the module's description. A reload works on a copy, and there may be tens of thousands of backends: a copy shares
+/// what neither of the two has changed.
 #[derive(Clone, Debug, Default)]
 pub struct Pools {
-    services: BTreeMap<Arc<str>, Pool>,
-    verdicts: HashMap<Arc<Spec>, Verdict>,
-    users: HashMap<Arc<Spec>, Vec<Arc<str>>>,
-    of_address: HashMap<IpAddr, Vec<Arc<Spec>>>,
+    services: BTreeMap<Arc<str>, Arc<Pool>>,
+    verdicts: Arc<HashMap<Arc<Spec>, Verdict>>,
+    users: Arc<Users>,
     /// Checks that have not said anything yet, and until when that is waited for.
     pending: HashMap<Arc<Spec>, Duration>,
     /// When one of these is not waited for any more; none earlier.
     patience: Option<Duration>,
     intents: Intents,
-    uplinks: Uplinks,
+    uplinks: Arc<Uplinks>,
     /// What checks said before this daemon, until the first configuration is there.
     memory: Memory,
     /// Seconds since the Unix epoch at monotonic time 0.
     epoch: f64,
+}
+
+/// Who is concerned by which check, and which there are of an address.
+#[derive(Debug, Default)]
+struct Users {
+    of_spec: HashMap<Arc<Spec>, Vec<Arc<str>>>,
+    of_address: HashMap<IpAddr, Vec<Arc<Spec>>>,
 }
 
 /// What follows from something.
@@ -69,47 +77,75 @@ impl Pools {
         Self { intents, memory, epoch, ..Self::default() }
     }
 
-    /// Makes these services the ones there are. What is known of backends and checks that stay is kept. What is worth
-    /// telling; standings are asked for by [`Self::standings`].
-    pub fn configure(&mut self, now: Duration, config: &Config) -> Vec<Happening> {
+    /// Makes these services the ones there are. What is known of backends and checks that stay is kept, and services that are
+    /// `unchanged` are left alone. The standings of those whose tables must follow, and what is worth telling.
+    pub fn configure(&mut self, now: Duration, config: &Config, unchanged: &Unchanged) -> Changes {
         let before = std::mem::take(&mut self.services);
-        let known = std::mem::take(&mut self.users);
-        self.of_address.clear();
+        let mut touched: Vec<Arc<str>> = Vec::new();
+        let mut new: HashSet<Arc<Spec>> = HashSet::new();
         for service in &config.services {
+            if let Some((name, pool)) =
+                before.get_key_value(&*service.name).filter(|_| unchanged.contains(&service.name))
+            {
+                self.services.insert(name.clone(), pool.clone());
+                continue;
+            }
             let name: Arc<str> = service.name.as_str().into();
-            let mut intern = |spec: Spec| {
-                let spec = match known.get_key_value(&spec).or_else(|| self.users.get_key_value(&spec)) {
-                    Some((known, _)) => known.clone(),
-                    None => Arc::new(spec),
-                };
-                let users = self.users.entry(spec.clone()).or_default();
-                if users.is_empty() {
-                    self.of_address.entry(spec.target.address).or_default().push(spec.clone());
-                }
-                if users.last() != Some(&name) {
-                    users.push(name.clone());
-                }
-                spec
+            let users = &self.users;
+            let mut intern = |spec: Spec| match users.of_spec.get_key_value(&spec) {
+                Some((known, _)) => known.clone(),
+                None => new.get(&spec).cloned().unwrap_or_else(|| {
+                    let spec = Arc::new(spec);
+                    new.insert(spec.clone());
+                    spec
+                }),
             };
-            let pool = Pool::new(service, before.get(&name), now, &mut intern);
-            self.services.insert(name, pool);
+            let pool = Pool::new(service, before.get(&name).map(|pool| &**pool), now, &mut intern);
+            self.services.insert(name.clone(), Arc::new(pool));
+            touched.push(name);
         }
-        let Self { users, verdicts, pending, uplinks, memory, .. } = self;
+        let is_alike =
+            |name: &Arc<str>| before.get(name).is_some_and(|pool| pool.specs().eq(self.services[name].specs()));
+        if before.len() != self.services.len() || !touched.iter().all(is_alike) {
+            self.note_users(now);
+        }
+        let mut changes = self.decide(now, touched.iter().cloned());
+        let is_behind = |(_, pool): &(&Arc<str>, &Arc<Pool>)| pool.is_gathering();
+        let behind = self.services.iter().filter(is_behind).map(|(name, _)| name).chain(&touched);
+        changes.standings = behind.map(|name| (name.to_string(), self.services[name].standings())).collect();
+        changes
+    }
+
+    /// Notes who is concerned by which check, and forgets what is of checks that nobody uses.
+    fn note_users(&mut self, now: Duration) {
+        let mut users = Users::default();
+        for (name, pool) in &self.services {
+            for spec in pool.specs() {
+                let concerned = users.of_spec.entry(spec.clone()).or_default();
+                if concerned.is_empty() {
+                    users.of_address.entry(spec.target.address).or_default().push(spec.clone());
+                }
+                if concerned.last() != Some(name) {
+                    concerned.push(name.clone());
+                }
+            }
+        }
+        let before = std::mem::replace(&mut self.users, Arc::new(users));
+        let users = &self.users.of_spec;
+        let verdicts = Arc::make_mut(&mut self.verdicts);
         verdicts.retain(|spec, _| users.contains_key(spec));
-        pending.retain(|spec, _| users.contains_key(spec));
-        uplinks.retain(|spec| users.contains_key(spec));
-        for spec in users.keys().filter(|spec| !verdicts.contains_key(*spec) && !known.contains_key(*spec)) {
-            pending.insert(spec.clone(), now + patience(spec));
+        self.pending.retain(|spec, _| users.contains_key(spec));
+        Arc::make_mut(&mut self.uplinks).retain(|spec| users.contains_key(spec));
+        for spec in users.keys().filter(|spec| !verdicts.contains_key(*spec) && !before.of_spec.contains_key(*spec)) {
+            self.pending.insert(spec.clone(), now + patience(spec));
         }
         // What was said before is something to begin with. Their own first word is waited for all the same.
-        let memory = std::mem::take(memory);
+        let memory = std::mem::take(&mut self.memory);
         let remembered = users.keys().filter_map(|spec| Some((spec.clone(), memory.of(spec)?)));
         for (spec, verdict) in remembered {
             verdicts.entry(spec).or_insert(verdict);
         }
         self.patience = self.pending.values().min().copied();
-        let names: Vec<Arc<str>> = self.services.keys().cloned().collect();
-        self.decide(now, names).happenings
     }
 
     /// All standings.
@@ -128,13 +164,13 @@ impl Pools {
         let mut touched = Vec::new();
         for (spec, verdict) in verdicts {
             // Of a configuration that is not in force any more.
-            let Some(users) = self.users.get(&spec) else { continue };
+            let Some(users) = self.users.of_spec.get(&spec) else { continue };
             services.extend(users.iter().cloned());
             if verdict.state != CheckState::Unknown {
                 self.pending.remove(&spec);
             }
-            self.uplinks.note(now, &spec, self.verdicts.get(&spec), &verdict);
-            self.verdicts.insert(spec.clone(), verdict);
+            Arc::make_mut(&mut self.uplinks).note(now, &spec, self.verdicts.get(&spec), &verdict);
+            Arc::make_mut(&mut self.verdicts).insert(spec.clone(), verdict);
             touched.push(spec);
         }
         if self.pending.is_empty() {
@@ -158,28 +194,28 @@ impl Pools {
 
     /// When [`Self::tick`] is due.
     pub fn deadline(&self) -> Option<Duration> {
-        let services = self.services.values().filter_map(Pool::deadline);
+        let services = self.services.values().filter_map(|pool| pool.deadline());
         services.chain(self.patience).chain(self.uplinks.deadline()).min()
     }
 
     /// An address is reached by this interface, or it is not known by which.
     pub fn reached_by(&mut self, address: IpAddr, interface: Option<Interface>) {
-        self.uplinks.reached_by(address, interface);
+        Arc::make_mut(&mut self.uplinks).reached_by(address, interface);
     }
 
     /// Whether the gateways that virtual routers track answer, by interface.
     pub fn set_gateways(&mut self, gateways: BTreeMap<Interface, bool>) {
-        self.uplinks.set_gateways(gateways);
+        Arc::make_mut(&mut self.uplinks).set_gateways(gateways);
     }
 
     /// Checks that have not said anything yet and are still waited for, and all checks.
     pub fn pending(&self) -> (usize, usize) {
-        (self.pending.len(), self.users.len())
+        (self.pending.len(), self.users.of_spec.len())
     }
 
     /// The pool of a service.
     pub fn get(&self, service: &str) -> Option<&Pool> {
-        self.services.get(service)
+        self.services.get(service).map(|pool| &**pool)
     }
 
     /// What operators want.
@@ -203,17 +239,17 @@ impl Pools {
     }
 
     fn with_uplinks<R>(&mut self, act: impl FnOnce(&mut Uplinks, &Checks) -> R) -> R {
-        let Self { uplinks, of_address, verdicts, .. } = self;
-        let of = |address: IpAddr| of_address.get(&address).cloned().unwrap_or_default();
+        let Self { uplinks, users, verdicts, .. } = self;
+        let of = |address: IpAddr| users.of_address.get(&address).cloned().unwrap_or_default();
         let says = |spec: &Arc<Spec>| verdicts.get(spec).cloned();
-        act(uplinks, &Checks { of: &of, says: &says })
+        act(Arc::make_mut(uplinks), &Checks { of: &of, says: &says })
     }
 
     fn follow(&mut self, now: Duration, mut services: BTreeSet<Arc<str>>, held: Vec<Change>) -> Changes {
         let mut happenings = Vec::new();
         for Change { interface, held, why, specs } in held {
             for spec in specs {
-                services.extend(self.users.get(&spec).into_iter().flatten().cloned());
+                services.extend(self.users.of_spec.get(&spec).into_iter().flatten().cloned());
             }
             happenings.push(Happening::Uplink { interface: interface.to_string(), held, reason: why });
         }
@@ -230,6 +266,7 @@ impl Pools {
         let mut changes = Changes::default();
         for name in services {
             let Some(pool) = pools.get_mut(&name) else { continue };
+            let pool = Arc::make_mut(pool);
             if pool.decide(&setting, &mut changes.happenings) {
                 changes.standings.insert(name.to_string(), pool.standings());
             }

@@ -171,7 +171,7 @@ impl Pools {
 
     /// Backends of an address: service and name.
     fn users_of(&self, address: IpAddr) -> Vec<(Arc<str>, String)> {
-        let members = |(name, pool): (&Arc<str>, &super::service::Pool)| {
+        let members = |(name, pool): (&Arc<str>, &Arc<super::service::Pool>)| {
             let members = pool.members().iter().filter(|member| member.address == address);
             members.map(|member| (name.clone(), member.name.clone())).collect::<Vec<_>>()
         };
@@ -184,7 +184,7 @@ impl Pools {
     }
 
     fn line(&self, service: &str, backend: &str) -> String {
-        let members = self.services.get(service).map(super::service::Pool::members).unwrap_or_default();
+        let members = self.get(service).map(super::service::Pool::members).unwrap_or_default();
         match members.iter().find(|member| member.name == backend) {
             Some(member) => format!("backend {backend} of {service}: {}, {}", member.part.state, member.part.why),
             None => format!("backend {backend} of {service} is not in the configuration"),

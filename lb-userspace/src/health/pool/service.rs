@@ -253,6 +253,11 @@ impl Pool {
         &self.members
     }
 
+    /// The checks of all backends, in their order.
+    pub fn specs(&self) -> impl Iterator<Item = &Arc<Spec>> {
+        self.members.iter().flat_map(|member| &member.specs)
+    }
+
     /// The backend of an identity.
     pub fn member(&self, identity: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.identity == identity)

@@ -6,7 +6,7 @@ use super::*;
 use crate::config::check::{Check, Initial, OnDown, Probe, Sorry, Timing, Via};
 use crate::config::{Forwarding, Service, parse};
 use crate::health::verdict::{AgentWish, FailureKind};
-use crate::reconcile::placed::WEIGHT_SCALE;
+use crate::reconcile::placed::{Placed, WEIGHT_SCALE};
 
 const START: Duration = Duration::from_secs(1000);
 const TIMING: Timing = Timing {
@@ -57,7 +57,8 @@ impl Bench {
 
     fn reload(&mut self, set: impl FnOnce(&mut Config)) {
         set(&mut self.config);
-        self.told.extend(self.pools.configure(self.now, &self.config));
+        let changes = self.pools.configure(self.now, &self.config, &Unchanged::default());
+        self.take(changes);
     }
 
     /// The checks of a backend say something; whether anything follows for the tables.
@@ -118,6 +119,38 @@ impl Bench {
     fn quorum(&self) -> Quorum {
         self.pools.get("web").unwrap().summary().quorum
     }
+}
+
+#[test]
+fn a_service_that_stays_is_left_alone_and_its_checks_are_kept() {
+    let mut bench = Bench::up(2, |_| {});
+    let mut other = bench.config.services[0].clone();
+    other.name = "other".into();
+    bench.config.services.push(other);
+    bench.reload(|_| {});
+    let users = bench.pools.users.clone();
+    let named = |names: &[&str]| {
+        let before: Vec<Service> =
+            bench.config.services.iter().filter(|it| names.contains(&&*it.name)).cloned().collect();
+        Unchanged::between(&placed(&before), &bench.config)
+    };
+    let (web, both) = (named(&["web"]), named(&["web", "other"]));
+    assert!(bench.pools.clone().configure(bench.now, &bench.config, &both).standings.is_empty());
+    let mut lighter = bench.config.clone();
+    lighter.services[1].backends[0].weight = 50;
+    let changes = bench.pools.configure(bench.now, &lighter, &web);
+    assert_eq!(changes.standings.keys().collect::<Vec<_>>(), ["other"]);
+    assert!(Arc::ptr_eq(&users, &bench.pools.users), "the same is asked");
+    lighter.services.pop();
+    let changes = bench.pools.configure(bench.now, &lighter, &web);
+    assert_eq!((changes.standings.len(), bench.weights().as_str()), (0, "100 100"));
+    assert_eq!(bench.pools.pending(), (0, 2), "the checks that both had are the other's still");
+}
+
+/// These services in force.
+fn placed(services: &[Service]) -> BTreeMap<String, Placed> {
+    let placed = |service: &Service| (service.name.clone(), Placed::new(service, 0, 0, BTreeMap::new()));
+    services.iter().map(placed).collect()
 }
 
 fn up() -> Verdict {

@@ -168,7 +168,7 @@ fn all_routes_are_asked_for_now_and_then() {
 #[test]
 fn the_router_is_managed_once_for_all_destinations_behind_it() {
     let mut tracker = started(&[A, B]);
-    let behind = RouteAnswer::Unicast { interface: 2, gateway: Some(ip("10.0.0.254")), mtu: None };
+    let behind = RouteAnswer::Unicast { interface: 2, gateway: Some(ip("10.0.0.254")), mtu: None, source: None };
     while let Some(address) = tracker.next_route() {
         tracker.route_answered(address, behind.clone());
     }
@@ -356,7 +356,7 @@ fn upkeep(tracker: &mut Tracker) -> Vec<Upkeep> {
 }
 
 fn on_link() -> RouteAnswer {
-    RouteAnswer::Unicast { interface: 2, gateway: None, mtu: None }
+    RouteAnswer::Unicast { interface: 2, gateway: None, mtu: None, source: None }
 }
 
 fn eth(index: u32, name: &str) -> Link {

@@ -8,6 +8,7 @@ use lb_common::packet::protocol::TCP;
 use super::*;
 use crate::config::{Config, parse};
 use crate::reconcile::census::Census;
+use crate::reconcile::changes::Unchanged;
 use crate::reconcile::placed::{Standing, WEIGHT_SCALE};
 use crate::scheduler::seed::Seed;
 
@@ -220,10 +221,16 @@ fn a_reload_keeps_standings_in_force() {
     bench.reweigh(&[("s1", &[(7, true), (1, false)])]);
     let before = bench.hash("s1");
     let all = BTreeMap::from([("s1".to_owned(), standing)]);
-    let plan = bench.planner.configure_with(bench.now, &bench.image, &read(&file(2, &[1, 2, 3])), &all).unwrap();
+    let plan = bench
+        .planner
+        .configure_with(bench.now, &bench.image, &read(&file(2, &[1, 2, 3])), &all, &Unchanged::default())
+        .unwrap();
     plan.writes.iter().for_each(|write| bench.image.apply(write));
     bench.check();
-    let plan = bench.planner.configure_with(bench.now, &bench.image, &read(&file(2, &[1, 2])), &all).unwrap();
+    let plan = bench
+        .planner
+        .configure_with(bench.now, &bench.image, &read(&file(2, &[1, 2])), &all, &Unchanged::default())
+        .unwrap();
     plan.writes.iter().for_each(|write| bench.image.apply(write));
     bench.check();
     assert_eq!(bench.hash("s1"), before);
@@ -235,7 +242,10 @@ fn a_reload_keeps_standings_in_force() {
 fn a_reload_that_makes_a_backend_dead_forgets_its_records() {
     let mut bench = Bench::new(&file(1, &[1, 2]), 256);
     let all = BTreeMap::from([("s0".to_owned(), standings(&[(1, true), (1, false)]))]);
-    let plan = bench.planner.configure_with(bench.now, &bench.image, &read(&file(1, &[1, 2])), &all).unwrap();
+    let plan = bench
+        .planner
+        .configure_with(bench.now, &bench.image, &read(&file(1, &[1, 2])), &all, &Unchanged::default())
+        .unwrap();
     let row = place(&plan.writes, |write| matches!(write, Write::RowState(_, 0)));
     assert!(place(&plan.writes, |write| matches!(write, Write::Slot(..))) < row);
     assert!(matches!(plan.writes[row..], [_, Write::Grace, Write::Forget(_)]), "{:?}", plan.writes);
@@ -264,6 +274,7 @@ fn next_hops_that_change_leave_the_dead_dead() {
         destination_mac: crate::nexthop::Mac([4; 6]),
         tags: Vec::new(),
         mtu: 1500,
+        source: None,
     };
     let address: IpAddr = "10.0.0.2".parse().unwrap();
     let writes = bench.planner.next_hop(&bench.image, address, Ok(crate::nexthop::NextHop::Frame(hop)));

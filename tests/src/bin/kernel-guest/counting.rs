@@ -73,6 +73,7 @@ fn tables() -> (Ebpf, Maps) {
         destination_mac: Mac([2, 0, 0, 0, 0, 9]),
         tags: Vec::new(),
         mtu: 1500,
+        source: None,
     };
     let hop = planner.next_hop(&image, address(NOBODY), Ok(NextHop::Frame(frame)));
     plan.writes.iter().chain(&hop).for_each(|write| maps.apply(write).expect("the maps take writes"));

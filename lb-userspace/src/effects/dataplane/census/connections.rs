@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{Chooser, FlowKey6, Record};
+use lb_common::abi::{Chooser, ClientKey, FlowKey6, Record};
 use lb_common::connection::Counted;
-use zerocopy::FromBytes as _;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{as_is, widen};
 use crate::effects::dataplane::Maps;
 use crate::effects::dataplane::choosers::Choosers;
 use crate::effects::dataplane::flow_table::FlowTable;
-use crate::reconcile::census::{Census, ConnectionFate};
+use crate::reconcile::census::{Census, ConnectionFate, Fate};
 use crate::reconcile::image::Image;
 
 /// Counts the records of both families. `now` is the packet path's clock.
@@ -24,13 +24,39 @@ pub(super) fn count(maps: &mut Maps, image: &Image, census: &mut Census, now: u6
     let before: Vec<(u32, Counted)> =
         places.map(|load| Ok((load, has(&maps.choosers, load)?))).collect::<anyhow::Result<_>>()?;
     let mut ended = BTreeMap::new();
+    clients(maps, image, census, now)?;
     table(&mut maps.connections_v4, &maps.choosers, widen, image, census, now, &mut ended)?;
     table(&mut maps.connections_v6, &maps.choosers, as_is, image, census, now, &mut ended)?;
+    for client in census.take_forgotten() {
+        forget(&mut maps.clients, &client, now)?;
+    }
     for (load, before) in before {
         let without = before.plus(ended.get(&load).copied().unwrap_or_default());
         census.loads.insert(load, [without, has(&maps.choosers, load)?]);
     }
     Ok(())
+}
+
+/// Counts the clients that are remembered, and forgets those of services that remember none any more.
+fn clients(maps: &mut Maps, image: &Image, census: &mut Census, now: u64) -> anyhow::Result<()> {
+    let timeouts = image.persistence();
+    let mut strangers = Vec::new();
+    maps.clients.for_each(|key, value| {
+        let client = ClientKey::read_from_bytes(key).expect("a key is 24 octets");
+        let record = Record::read_from_bytes(value).expect("a record is 16 octets");
+        if census.add_client(&timeouts, &client, &record, now) == Fate::Delete {
+            strangers.push(*key);
+        }
+    })?;
+    strangers.iter().try_for_each(|key| maps.clients.remove(key))
+}
+
+/// Forgets a client, unless it has come back since the census began.
+fn forget(table: &mut FlowTable<24>, client: &ClientKey, began: u64) -> anyhow::Result<()> {
+    let key: &[u8; 24] = client.as_bytes().try_into().expect("a key is 24 octets");
+    let Some(last) = table.take(key)? else { return Ok(()) };
+    let record = Record::read_from_bytes(&last).expect("a record is 16 octets");
+    if record.last_seen >= began { table.insert(key, last) } else { Ok(()) }
 }
 
 fn table<const K: usize>(

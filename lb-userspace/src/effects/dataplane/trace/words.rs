@@ -85,6 +85,10 @@ impl Words {
                 Some(format!("a reply of backend {backend}, turned back to come from {service}"))
             }
             "row" => Some(self.row(words.number()?)),
+            "becomes" => {
+                let (source, destination) = (words.socket()?, words.socket()?);
+                Some(format!("its translation is recorded: it becomes {source} > {destination}"))
+            }
             "verdict" => self.verdict(words.number()?, words.number()?),
             _ => None,
         }

@@ -101,7 +101,7 @@ fn ours_bears_our_mark_and_others_are_left_out() {
 #[test]
 fn routes_answer_by_kind_gateway_and_encapsulation() {
     let via = RouteAttribute::Via(RouteVia::Inet6("fe80::1".parse().expect("an address")));
-    let through = |gateway| RouteAnswer::Unicast { interface: 3, gateway, mtu: None };
+    let through = |gateway| RouteAnswer::Unicast { interface: 3, gateway, mtu: None, source: None };
     let oif = RouteAttribute::Oif(3);
     let encapsulated = RouteAttribute::EncapType(rtnetlink::packet_route::route::RouteLwEnCapType::Mpls);
     let cases = [

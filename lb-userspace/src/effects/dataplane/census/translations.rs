@@ -1,0 +1,69 @@
+//! The part of a census about translated flows: those of which neither direction has been heard of for their timeout are forgotten.
+
+use lb_common::abi::{FlowKey6, Translation};
+use lb_common::path::translation::{Ends, turned};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use super::{as_is, widen};
+use crate::effects::dataplane::flow_table::FlowTable;
+use crate::effects::dataplane::{Maps, narrow};
+use crate::reconcile::census::Census;
+use crate::reconcile::image::Image;
+
+/// Counts the flows of both families. `now` is the packet path's clock.
+pub(super) fn count(maps: &mut Maps, image: &Image, census: &mut Census, now: u64) -> anyhow::Result<()> {
+    table(&mut maps.translations_v4, widen, narrow, image, census, now)?;
+    let wide = |key: &FlowKey6| key.as_bytes().try_into().expect("a key is 40 octets");
+    table(&mut maps.translations_v6, as_is, wide, image, census, now)
+}
+
+fn table<const K: usize>(
+    table: &mut FlowTable<K, 48>,
+    widen: impl Fn(&[u8; K]) -> FlowKey6,
+    narrow: impl Fn(&FlowKey6) -> [u8; K],
+    image: &Image,
+    census: &mut Census,
+    now: u64,
+) -> anyhow::Result<()>
+where
+    [u8; K]: aya::Pod,
+{
+    let mut silent = Vec::new();
+    table.for_each(|key, value| {
+        let (key, it) = (widen(key), read(value));
+        let timeout = Census::translation_timeout(image, &key, &it).unwrap_or(0);
+        if now.saturating_sub(it.last_seen) > timeout {
+            silent.push((key, it, timeout));
+        } else if it.state != 0 {
+            census.add_translation(&key, &it);
+        }
+    })?;
+    for (key, it, timeout) in silent {
+        let other_key = turned(&Ends::from(&it), key.protocol);
+        let other = table.get(&narrow(&other_key))?.map(|value| read(&value));
+        // The other's becoming this one turned round is what makes them a pair.
+        let is_pair = other.is_some_and(|other| turned(&Ends::from(&other), key.protocol) == key);
+        let other = other.filter(|_| is_pair);
+        if it.state == 0 {
+            // Of a pair the client's record decides.
+            if other.is_none() {
+                table.remove(&narrow(&key))?;
+            }
+            continue;
+        }
+        if other.is_some_and(|other| now.saturating_sub(other.last_seen) <= timeout) {
+            census.add_translation(&key, &it);
+            continue;
+        }
+        // The reply's first: whoever finds the other alone is about to make both anew.
+        if is_pair {
+            table.remove(&narrow(&other_key))?;
+        }
+        table.remove(&narrow(&key))?;
+    }
+    Ok(())
+}
+
+fn read(value: &[u8; 48]) -> Translation {
+    Translation::read_from_bytes(value).expect("a translation is 48 octets")
+}
