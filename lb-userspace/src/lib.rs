@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod effects;
+pub mod exchange;
 pub mod happening;
 pub mod health;
 pub mod native;

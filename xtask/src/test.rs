@@ -135,7 +135,9 @@ impl Group {
     fn targets(self) -> &'static [&'static str] {
         match self {
             Self::Unit | Self::Kernel => &[],
-            Self::Sim => &["simulation", "simulation_pools", "simulation_reload", "simulation_vrrp"],
+            Self::Sim => {
+                &["simulation", "simulation_exchange", "simulation_pools", "simulation_reload", "simulation_vrrp"]
+            }
             Self::Packet => &[LIBRARY, "packet", "trace"],
             Self::Netns => &["nexthop", "netns"],
             Self::Interop => &["interop"],

@@ -1,0 +1,42 @@
+//! The exchange: what a pair shares so that a failover loses nothing. The lookup tables are the same on both nodes without a word;
+//! what they cannot know is told: the records of flows that the table would get wrong, which slots have two owners and since
+//! when, and the effective weights that tables are made from.
+//!
+//! **Who tells whom.** A *realm* is the services that follow one virtual router. Its master tells, the other node follows. Each node
+//! opens one connection to the other and *tells* on it, whatever it is master of; so there are two connections, one for each
+//! direction, and nobody has to agree on who connects. [`machine::Exchange`] is both ends at once, `handle(now, event) -> effects`.
+//!
+//! **Epochs.** Who becomes master of a realm *claims* it with a higher epoch than any it has heard of. A follower takes a realm only
+//! by a claim that is not older than the one it knows, from a node that is not followed already by a newer one, and never while it is
+//! master itself; so what a master of yesterday still has to say changes nothing. It is told that its claim is old, and
+//! if it is master all the same (VRRP says who is), it claims anew. A claim begins with *all* items of the realm (the *bulk*);
+//! at its end the follower drops what was not in it, so no item of an older epoch survives.
+//!
+//! **Order.** Connections are TCP, which orders and repeats; what it cannot do is done here. Messages have numbers: one that was
+//! there is ignored, one too far ahead ends the session, and the next session begins with a bulk. Both ends give up a session
+//! on which nothing was heard for [`machine::DEADLINE`], so a half-open connection ends by itself.
+//!
+//! **Bounds.** What has changed and is not told yet is a set by key, so a flow that changes a thousand times is told once. It has a
+//! limit; beyond, it is thrown away and a bulk is due. At most [`machine::WINDOW`] messages are under way and
+//! [`machine::BURST`] begin in one interval, which bounds bandwidth and the memory of sockets. Whatever a peer says has limits of its own
+//! ([`item`]), and what is of a kind that this version does not know is passed over and counted.
+//!
+//! **Times** travel by the teller's clock, with its present time in each message; the follower translates.
+//!
+//! **Trust** ([`seal`]): both ends prove the key of `[peer]` with a greeting that has a fresh random number; every frame after that has
+//! an HMAC under a key of that session, with a counter. Recordings open no session and continue none.
+//!
+//! Indices differ between nodes: services go by name, backends by identity ([`crate::reconcile::placed::identity_of`]); the teller says
+//! which identity its indices stand for ([`item::Value::Backends`]) before it uses them.
+
+pub mod item;
+pub mod machine;
+pub mod message;
+mod realm;
+pub mod seal;
+#[cfg(test)]
+mod tests;
+
+pub use item::{FlowId, Key, Value};
+pub use machine::{Direction, Effect, Event, Exchange};
+pub use message::{Answer, Body, Message};

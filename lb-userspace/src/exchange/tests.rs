@@ -1,0 +1,249 @@
+//! Known octets, and what a hostile peer can say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::item::{Backend, FlowId, FlowRecord, Key, SlotNote, Value};
+use super::machine::{Counters, DEADLINE, Direction, Effect, Event, Exchange, Limits, WINDOW};
+use super::message::{Answer, Body, Message, Stand};
+use super::seal::{self, Refusal, Session, Who};
+
+const KEY: &[u8] = b"the key of this pair";
+const LIMITS: Limits = Limits { waiting: 10_000, items: 100 };
+const PEER: u64 = 7;
+
+fn realm() -> Arc<str> {
+    "public".into()
+}
+
+fn flow(number: u8) -> Key {
+    let mut octets = [0; 40];
+    octets[10..12].fill(255);
+    octets[12] = number;
+    octets[26..28].fill(255);
+    Key::Flow(FlowId(octets), number == 2)
+}
+
+fn record(backend: u16) -> Value {
+    Value::Flow(FlowRecord { backend, state: 2, last_seen: 5_000 })
+}
+
+fn message(number: u64, body: Body) -> Message {
+    Message { number, now: 9, body }
+}
+
+fn items(epoch: u64, items: Vec<(Key, Option<Value>)>) -> Body {
+    Body::Items { realm: realm(), epoch, items, unknown: 0 }
+}
+
+#[test]
+fn every_message_comes_back_as_it_went() {
+    let backend = Backend { index: 3, weight: 100, up: true, leaving: false, identity: "10.0.0.1 direct".into() };
+    let note = SlotNote { slot: 17, previous: 3, since: 12_345 };
+    let mut v6 = [9; 40];
+    v6[37..].fill(0);
+    let all = vec![
+        (Key::Backends("web".into(), 0), Some(Value::Backends(vec![backend]))),
+        (Key::Slots("web".into(), 2), Some(Value::Slots(vec![note]))),
+        (Key::Table("web".into()), Some(Value::Table(0xfeed))),
+        (Key::Slots("web".into(), 1), None),
+        (flow(1), Some(record(3))),
+        (Key::Flow(FlowId(v6), true), Some(record(4))),
+        (flow(2), None),
+    ];
+    let stand = Stand { realm: realm(), master: true, epoch: 4 };
+    for body in [
+        Body::Stand { config: "0a0b".into(), realms: vec![stand.clone()] },
+        Body::Begin { realm: realm(), epoch: 4 },
+        items(4, all),
+        Body::End { realm: realm(), epoch: 4 },
+    ] {
+        let said = message(3, body);
+        assert_eq!(Message::decode(&said.encode()), Ok(said));
+    }
+    let answer = Answer { taken: 8, refused: vec![stand] };
+    assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
+}
+
+#[test]
+fn a_flow_of_ipv4_takes_thirty_octets() {
+    let empty = message(1, items(1, vec![])).encode().len();
+    assert_eq!(message(1, items(1, vec![(flow(1), Some(record(3)))])).encode().len() - empty, 30);
+}
+
+#[test]
+fn octets_that_are_cut_or_changed_are_refused_or_read_but_never_a_panic() {
+    let said =
+        message(3, items(4, vec![(flow(1), Some(record(3))), (Key::Table("web".into()), Some(Value::Table(1)))]));
+    let octets = said.encode();
+    for length in 0..octets.len() {
+        assert!(Message::decode(&octets[..length]).is_err(), "{length} octets");
+    }
+    for at in 0..octets.len() {
+        for bit in 0..8 {
+            let mut changed = octets.clone();
+            changed[at] ^= 1 << bit;
+            drop(Message::decode(&changed));
+        }
+    }
+}
+
+#[test]
+fn an_item_of_a_later_version_is_passed_over_and_counted() {
+    let mut octets = message(3, items(4, vec![(flow(1), Some(record(3)))])).encode();
+    let at = octets.len() - 30;
+    octets[at] = 200;
+    let Ok(Message { body: Body::Items { items, unknown, .. }, .. }) = Message::decode(&octets) else {
+        panic!("it is no mistake")
+    };
+    assert_eq!((items.len(), unknown), (0, 1));
+}
+
+fn greeted() -> (Session, Session) {
+    let (one, other) = (who(1), who(2));
+    let opening = seal::open(KEY, &one, [1; 16]);
+    let (_, answer, answerer) = seal::answer(KEY, &other, [2; 16], &opening).unwrap();
+    let (peer, opener) = seal::conclude(KEY, &one, &opening, &answer).unwrap();
+    assert_eq!(peer, other);
+    (opener, answerer)
+}
+
+fn who(boot: u64) -> Who {
+    Who { boot, node: format!("lb{boot}").into() }
+}
+
+#[test]
+fn frames_are_of_their_session_direction_and_place() {
+    let (mut opener, mut answerer) = greeted();
+    let frames = [opener.seal.seal(vec![1]), opener.seal.seal(vec![2])];
+    assert_eq!(answerer.unseal.open(&frames[0]), Ok(&[1][..]));
+    assert_eq!(answerer.unseal.open(&frames[0]), Err(Refusal::Authentication), "again");
+    let (mut opener, mut answerer) = greeted();
+    let frames = [opener.seal.seal(vec![1]), opener.seal.seal(vec![2])];
+    assert_eq!(answerer.unseal.open(&frames[1]), Err(Refusal::Authentication), "out of its place");
+    assert_eq!(opener.unseal.open(&frames[0]), Err(Refusal::Authentication), "its own");
+    let opening = seal::open(KEY, &who(1), [1; 16]);
+    let (_, _, mut other) = seal::answer(KEY, &who(2), [3; 16], &opening).unwrap();
+    assert_eq!(other.unseal.open(&frames[0]), Err(Refusal::Authentication), "of another session");
+}
+
+#[test]
+fn a_greeting_that_is_not_the_peers_is_refused_with_its_reason() {
+    let own = who(2);
+    let opening = seal::open(KEY, &who(1), [1; 16]);
+    let refused = |octets: &[u8]| seal::answer(KEY, &own, [2; 16], octets).err();
+    let changed = |at: usize| {
+        let mut octets = opening.clone();
+        octets[at] ^= 1;
+        octets
+    };
+    assert_eq!(refused(&opening), None);
+    for (octets, why) in [
+        (opening[..20].to_vec(), Refusal::Length),
+        (changed(0), Refusal::Magic),
+        (changed(4), Refusal::Version),
+        (changed(9), Refusal::Authentication),
+        (changed(opening.len() - 1), Refusal::Authentication),
+        (seal::open(b"the key of another pair", &who(1), [1; 16]), Refusal::Authentication),
+        (seal::open(KEY, &own, [1; 16]), Refusal::Reflection),
+    ] {
+        assert_eq!(refused(&octets), Some(why));
+    }
+    let (_, answer, _) = seal::answer(KEY, &own, [2; 16], &opening).unwrap();
+    let another = seal::open(KEY, &who(1), [9; 16]);
+    assert_eq!(seal::conclude(KEY, &who(1), &another, &answer).err(), Some(Refusal::Authentication), "a recording");
+}
+
+fn node() -> Exchange {
+    let mut node = Exchange::new(1, LIMITS);
+    node.handle(Duration::ZERO, Event::Realms(vec![realm()]));
+    node
+}
+
+fn follower() -> Exchange {
+    let mut node = node();
+    node.handle(Duration::ZERO, Event::Connected(Direction::Following, PEER));
+    node
+}
+
+fn tell(node: &mut Exchange, number: u64, body: Body) -> Vec<Effect> {
+    node.handle(Duration::ZERO, Event::Told(message(number, body)))
+}
+
+#[test]
+fn nothing_is_stored_of_a_realm_that_was_not_claimed_or_of_another_epoch() {
+    let mut node = follower();
+    let stores = |effects: &[Effect]| effects.iter().any(|it| matches!(it, Effect::Store { .. } | Effect::Keep(..)));
+    assert!(!stores(&tell(&mut node, 1, items(1, vec![(flow(1), None)]))), "not claimed");
+    assert!(!stores(&tell(&mut node, 2, Body::End { realm: realm(), epoch: 1 })), "not begun");
+    assert!(!stores(&tell(&mut node, 3, Body::Begin { realm: "other".into(), epoch: 1 })), "no such realm");
+    assert!(!stores(&tell(&mut node, 4, Body::Begin { realm: realm(), epoch: u64::MAX })), "an epoch that leaps");
+    tell(&mut node, 5, Body::Begin { realm: realm(), epoch: 5 });
+    assert!(!stores(&tell(&mut node, 6, items(4, vec![(flow(1), None)]))), "another epoch");
+    assert!(stores(&tell(&mut node, 7, items(5, vec![(flow(1), Some(record(1)))]))), "as it should be");
+    assert_eq!(node.counters().refused, 5);
+}
+
+#[test]
+fn a_master_takes_nothing_and_says_so() {
+    let mut node = follower();
+    node.handle(Duration::ZERO, Event::Mastership(realm(), true));
+    let effects = tell(&mut node, 1, Body::Begin { realm: realm(), epoch: 9 });
+    let refused = vec![Stand { realm: realm(), master: true, epoch: 9 }];
+    assert_eq!(effects, [Effect::Answer(Answer { taken: 1, refused })]);
+    assert!(!node.follows(&realm()));
+}
+
+#[test]
+fn a_flood_of_items_ends_the_session() {
+    let mut node = follower();
+    tell(&mut node, 1, Body::Begin { realm: realm(), epoch: 1 });
+    let many = (0..=u8::try_from(LIMITS.items).unwrap()).map(|number| (flow(number), Some(record(1)))).collect();
+    let effects = tell(&mut node, 2, items(1, many));
+    assert_eq!(effects, [Effect::Close(Direction::Following, "more items than there can be")]);
+}
+
+#[test]
+fn an_answer_to_what_was_never_said_ends_the_session() {
+    let mut node = node();
+    node.handle(Duration::ZERO, Event::Connected(Direction::Telling, PEER));
+    let effects = node.handle(Duration::ZERO, Event::Answered(Answer { taken: 1, refused: vec![] }));
+    assert_eq!(effects, [Effect::Close(Direction::Telling, "what was never said was answered")]);
+    assert_eq!(node.counters(), Counters { refused: 1, ..Counters::default() });
+}
+
+#[test]
+fn a_half_open_connection_ends_by_itself_on_both_ends() {
+    let mut node = follower();
+    node.handle(Duration::ZERO, Event::Connected(Direction::Telling, PEER));
+    let late = DEADLINE + Duration::from_millis(1);
+    let closed: Vec<Direction> = node
+        .handle(late, Event::Tick)
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Close(direction, _) => Some(direction),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(closed, [Direction::Following, Direction::Telling]);
+}
+
+#[test]
+fn a_follower_that_does_not_answer_is_told_only_so_much() {
+    let mut node = node();
+    node.handle(Duration::ZERO, Event::Mastership(realm(), true));
+    node.handle(Duration::ZERO, Event::Connected(Direction::Telling, PEER));
+    node.handle(Duration::ZERO, Event::Tick);
+    let all: Vec<(Key, Value)> = (0..200_000u32)
+        .map(|number| {
+            let mut octets = [0; 40];
+            octets[..4].copy_from_slice(&number.to_be_bytes());
+            (Key::Flow(FlowId(octets), false), record(1))
+        })
+        .collect();
+    let mut effects = node.handle(Duration::ZERO, Event::Gathered(realm(), all));
+    (0..100).for_each(|_| effects.extend(node.handle(Duration::ZERO, Event::Tick)));
+    let told = |effect: &Effect| matches!(effect, Effect::Tell(Message { body: Body::Items { .. }, .. }));
+    assert_eq!(effects.iter().filter(|it| told(it)).count(), WINDOW);
+    assert_eq!(node.at_risk(), 200_000);
+}
