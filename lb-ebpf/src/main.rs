@@ -18,7 +18,7 @@ mod trace;
 mod translation;
 mod tunnel;
 
-use aya_ebpf::bindings::{TC_ACT_SHOT, xdp_action, xdp_md};
+use aya_ebpf::bindings::{TC_ACT_SHOT, xdp_action};
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
@@ -32,13 +32,17 @@ pub fn fairway(context: XdpContext) -> u32 {
 }
 
 /// Forwards and passes like [`fairway`], and logs what happens to the packets that the filter takes.
+///
+/// The packet path is part of this function, since another frame around it would be one too many for Linux 6.1; what begins and
+/// what ends the notes are functions of their own, whose stack is free again for the path.
 #[xdp(frags)]
+#[inline(always)]
 pub fn fairway_trace(context: XdpContext) -> u32 {
-    // What each of them needs of the stack is free again for the next.
     if !trace::begin(context.ctx) {
         return xdp_action::XDP_PASS;
     }
-    let action = traced(context.ctx);
+    let Some(notes) = trace::Notebook::of_this_cpu() else { return xdp_action::XDP_PASS };
+    let action = action(process(&mut packet::Frame(&context), &tables::Maps(&context, notes)));
     trace::end(context.ctx);
     action
 }
@@ -47,14 +51,6 @@ pub fn fairway_trace(context: XdpContext) -> u32 {
 #[classifier]
 pub fn fairway_steer(context: TcContext) -> i32 {
     steer::send(&context).unwrap_or(TC_ACT_SHOT)
-}
-
-/// A function of its own, so that the packet path and the logging do not share 512 octets of stack.
-#[inline(never)]
-fn traced(context: *mut xdp_md) -> u32 {
-    let Some(notes) = trace::Notebook::of_this_cpu() else { return xdp_action::XDP_PASS };
-    let context = XdpContext::new(context);
-    action(process(&mut packet::Frame(&context), &tables::Maps(&context, notes)))
 }
 
 #[inline(always)]

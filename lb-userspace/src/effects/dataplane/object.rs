@@ -1,6 +1,9 @@
 //! The compiled XDP program: found, sized, loaded. The object is committed beside the sources, so that building Fairway
 //! needs no eBPF toolchain.
 
+#[cfg(test)]
+mod frames;
+
 use std::path::PathBuf;
 
 use anyhow::Context as _;

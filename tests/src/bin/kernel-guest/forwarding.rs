@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::balancer::Balancer;
-use crate::frame::Frame;
+use crate::frame::{Frame, SYN};
 use crate::network::{self, CLIENT, CLIENT_MAC, LB, NOBODY, NOBODY_MAC, NOBODY6, SERVER, address, inside, ip};
 use crate::wire::Wire;
 
@@ -172,6 +172,7 @@ fn request(to: &[u8; 6], port: u16) -> Frame {
         source: address("203.0.113.77"),
         destination: address(VIP),
         tcp: true,
+        flags: SYN,
         ports: [40_000, port],
         time_to_live: 64,
     }

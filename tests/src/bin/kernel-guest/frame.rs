@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use lb_common::checksum::full;
 
-/// One TCP SYN or UDP datagram.
+/// One TCP segment without payload, or one UDP datagram.
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub to: [u8; 6],
@@ -15,9 +15,16 @@ pub struct Frame {
     pub destination: IpAddr,
     /// UDP otherwise.
     pub tcp: bool,
+    /// Of TCP's header.
+    pub flags: u8,
     pub ports: [u16; 2],
     pub time_to_live: u8,
 }
+
+/// A connection begins.
+pub const SYN: u8 = 0x02;
+/// It goes on.
+pub const ACK: u8 = 0x10;
 
 impl Frame {
     pub fn octets(&self) -> Vec<u8> {
@@ -58,8 +65,8 @@ impl Frame {
         const PAYLOAD: &[u8] = b"fairway under Linux 6.1";
         let mut segment: Vec<u8> = self.ports.iter().flat_map(|port| port.to_be_bytes()).collect();
         let at = if self.tcp {
-            // A sequence number, no acknowledgement, a header of 20 octets, SYN, a window.
-            segment.extend([1, 2, 3, 4, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
+            // A sequence number, no acknowledgement, a header of 20 octets, flags, a window.
+            segment.extend([1, 2, 3, 4, 0, 0, 0, 0, 0x50, self.flags, 0xff, 0xff, 0, 0, 0, 0]);
             16
         } else {
             segment.extend((8 + PAYLOAD.len() as u16).to_be_bytes());
