@@ -51,9 +51,45 @@ struct Flow {
 /// Makes the next IPv4 packet and tail-calls the program under test.
 #[xdp(frags)]
 pub fn trampoline_v4(context: XdpContext) -> u32 {
+    match make_v4(&context) {
+        Some(()) => jump(&context),
+        None => xdp_action::XDP_ABORTED,
+    }
+}
+
+/// Makes the next IPv4 packet and sends it: with live frames, out of the interface that it is said to have come in by.
+#[xdp(frags)]
+pub fn generate_v4(context: XdpContext) -> u32 {
+    match make_v4(&context) {
+        Some(()) => xdp_action::XDP_TX,
+        None => xdp_action::XDP_ABORTED,
+    }
+}
+
+/// Packets that [`swallow`] has had.
+#[map]
+static SWALLOWED: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The end of all ways: counts IPv4 packets and drops them.
+#[xdp(frags)]
+pub fn swallow(context: XdpContext) -> u32 {
+    const IPV4: u16 = 0x0800_u16.to_be();
+    let Some(packet) = front::<34>(&context) else { return xdp_action::XDP_PASS };
+    // SAFETY: `front` has checked 34 octets.
+    if unsafe { ptr::read_unaligned(packet.add(12).cast::<u16>()) } != IPV4 {
+        return xdp_action::XDP_PASS;
+    }
+    let Some(swallowed) = SWALLOWED.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
+    // SAFETY: the element stays valid while the program runs, and the machine that this is for has one CPU.
+    unsafe { *swallowed += 1 };
+    xdp_action::XDP_DROP
+}
+
+#[inline(always)]
+fn make_v4(context: &XdpContext) -> Option<()> {
     // Each field is stored whole, and none is covered by two stores: a load that spans two stores still under way waits
     // for both (some ten cycles), which no packet from a network card would make it do.
-    let Some((packet, traffic)) = reset::<64>(&context) else { return xdp_action::XDP_ABORTED };
+    let (packet, traffic) = reset::<64>(context)?;
     let flow = next_flow(traffic);
     let sum = fold(traffic.sum + halves(flow.source) + halves(flow.destination));
     copy::<u64>(traffic, packet, 0);
@@ -68,7 +104,7 @@ pub fn trampoline_v4(context: XdpContext) -> u32 {
     copy::<u64>(traffic, packet, 46);
     copy::<u64>(traffic, packet, 54);
     copy::<u16>(traffic, packet, 62);
-    jump(&context)
+    Some(())
 }
 
 /// Makes the next IPv6 packet and tail-calls the program under test.

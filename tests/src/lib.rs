@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod failover;
+pub mod guest;
 pub mod harness;
 pub mod packet;
 pub mod vrrp;

@@ -26,7 +26,15 @@ pub fn record(filter: &str) -> Result<()> {
         .iter()
         .map(|name| Ok((format!("scripts/{name}"), fs::read(directory().join(name))?)))
         .collect::<Result<_>>()?;
-    let guest = Guest { program: "ipvs-guest", argument: &argument, modules: MODULES, files: &files };
+    let guest = Guest {
+        program: "ipvs-guest",
+        argument: &argument,
+        modules: MODULES,
+        programs: &[],
+        files: &files,
+        cpu: "",
+        kernel: "",
+    };
     let mut record = Record::default();
     kernel::run(&guest, |line| record.listen(line))?;
     if record.done.len() < scripts.len() {

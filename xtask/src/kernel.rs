@@ -22,7 +22,16 @@ pub fn test(filter: &str) -> Result<()> {
     if !filter.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         bail!("`{filter}` is not part of a test's name");
     }
-    run(&Guest { program: "kernel-guest", argument: filter, modules: MODULES, files: &[] }, |line| println!("{line}"))
+    let guest = Guest {
+        program: "kernel-guest",
+        argument: filter,
+        modules: MODULES,
+        programs: &[],
+        files: &[],
+        cpu: "",
+        kernel: "",
+    };
+    run(&guest, |line| println!("{line}"))
 }
 
 /// What a machine is for.
@@ -33,8 +42,14 @@ pub struct Guest<'a> {
     pub argument: &'a str,
     /// The drivers that it needs, each after those that it needs itself.
     pub modules: &'a [&'static str],
+    /// Programs of this system that it runs besides `ip`.
+    pub programs: &'a [&'static str],
     /// Further files, by name without leading slash.
     pub files: &'a [(String, Vec<u8>)],
+    /// What its processor has or lacks besides, `,-FEATURE`.
+    pub cpu: &'static str,
+    /// Further words of the kernel's command line.
+    pub kernel: &'static str,
 }
 
 /// Runs a machine until its program has ended, which must succeed. `listen` is given each line that it says.
@@ -47,7 +62,7 @@ pub fn run(guest: &Guest, listen: impl FnMut(&str)) -> Result<()> {
     let archive = parts.directory.join("initramfs.cpio");
     fs::write(&archive, parts.initramfs(guest)?.finish())?;
     println!("xtask: starting Linux {} under software emulation", parts.release()?);
-    machine::run(&parts.kernel()?, &archive, listen)
+    machine::run(guest, &parts.kernel()?, &archive, listen)
 }
 
 const QEMU: Package =
@@ -119,7 +134,12 @@ impl Parts {
         archive.program("bin/busybox", &fs::read(self.root().join("bin/busybox"))?);
         let ip = find_program("ip", SYSTEM_PATH).context("iproute2 is installed")?;
         let stripped = stripped(&program, &self.directory)?;
-        for (name, program) in [("bin/ip", &ip), ("bin/guest", &stripped)] {
+        let mut programs = vec![("bin/ip".to_owned(), ip), ("bin/guest".to_owned(), stripped)];
+        for name in guest.programs {
+            let program = find_program(name, SYSTEM_PATH).with_context(|| format!("there is no {name}"))?;
+            programs.push((format!("bin/{name}"), program));
+        }
+        for (name, program) in &programs {
             archive.program(name, &fs::read(program)?);
             for library in libraries(program)? {
                 archive.program(&library, &fs::read(format!("/{library}"))?);

@@ -6,6 +6,7 @@ mod debian;
 mod ebpf;
 mod inputs;
 mod ipvs;
+mod ipvs_bench;
 mod kernel;
 mod linker;
 mod privilege;
@@ -44,7 +45,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Measures the packet path, `[--json FILE] [ARGS]`, or how long a failover takes, `failover [--json FILE] [ARGS]`
+    /// Measures the packet path, `[--json FILE] [ARGS]`, or how long a failover takes, `failover [--json FILE] [ARGS]`, or
+    /// the packet path beside IPVS, in instructions under Linux 6.1, `ipvs [--json FILE] [ROW]`
     Bench {
         /// Arguments of the bench program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

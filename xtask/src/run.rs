@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::cargo::build_program;
 use crate::ebpf;
 use crate::privilege::{as_root, become_command};
-use crate::{test, unpacked};
+use crate::{ipvs_bench, test, unpacked};
 
 /// Starts the playground, or the daemon with `arguments`.
 pub fn run(arguments: &[String]) -> Result<()> {
@@ -19,11 +19,13 @@ pub fn run(arguments: &[String]) -> Result<()> {
     Err(become_command(as_root(&fairway, &[&[subcommand.to_owned()], arguments].concat(), &[])?))
 }
 
-/// Starts the benches with `arguments`: of a packet's cost, or `failover`.
+/// Starts the benches with `arguments`: of a packet's cost, `failover`, or `ipvs`.
 pub fn bench(arguments: &[String]) -> Result<()> {
     ebpf::verify_recorded()?;
-    if let Some(("failover", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return bench_failover(rest);
+    match arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        Some(("failover", rest)) => return bench_failover(rest),
+        Some(("ipvs", rest)) => return ipvs_bench::run(rest),
+        _ => {}
     }
     let bench = build_program("bench", &["--release"])?;
     Err(become_command(as_root(&bench, arguments, &[])?))

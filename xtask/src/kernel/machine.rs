@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::Guest;
 use crate::debian::SYSTEM_PATH;
 
 /// The emulator.
@@ -40,8 +41,8 @@ const CARDS: &[(u8, &str)] = &[
 ];
 
 /// Runs the machine to its end. `show` is given each line that it says.
-pub fn run(kernel: &Path, initramfs: &Path, show: impl FnMut(&str)) -> Result<()> {
-    let mut command = command(kernel, initramfs);
+pub fn run(guest: &Guest, kernel: &Path, initramfs: &Path, show: impl FnMut(&str)) -> Result<()> {
+    let mut command = command(guest, kernel, initramfs);
     let mut machine = command.spawn().with_context(|| format!("cannot start {EMULATOR}"))?;
     show_complaints(machine.stderr.take().context("its complaints were asked for")?);
     let verdict = listen(machine.stdout.take().context("its output was asked for")?, show);
@@ -52,19 +53,20 @@ pub fn run(kernel: &Path, initramfs: &Path, show: impl FnMut(&str)) -> Result<()
     }
 }
 
-fn command(kernel: &Path, initramfs: &Path) -> Command {
+fn command(guest: &Guest, kernel: &Path, initramfs: &Path) -> Command {
     let mut command = Command::new(EMULATOR);
     command.env("PATH", SYSTEM_PATH).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // The clock counts instructions, one a nanosecond: figures are the same on every machine, and what is waited for
     // passes at once.
     command.args(["-icount", "shift=0,sleep=off"]);
     // Without 5-level page tables, which emulation would walk a level more for.
-    command.args(["-accel", "tcg,thread=single", "-cpu", "max,-la57", "-smp", "1", "-m", "768"]);
+    let cpu = format!("max,-la57{}", guest.cpu);
+    command.args(["-accel", "tcg,thread=single", "-cpu", &cpu, "-smp", "1", "-m", "768"]);
     command.args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]);
     command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
     // The kernel gives variables that it does not know to its first process.
     let words = "console=ttyS0 quiet panic=-1 mitigations=off";
-    command.args(["-append", &format!("{words} fairway_verdict={VERDICT}")]);
+    command.args(["-append", &format!("{words} {} fairway_verdict={VERDICT}", guest.kernel)]);
     for (number, (hub, special)) in CARDS.iter().enumerate() {
         command.args(["-netdev", &format!("hubport,id=port{number},hubid={hub}")]);
         let mac = format!("52:54:00:fa:00:{number:02x}");

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::balancer::Balancer;
+use fairway_tests::guest::balancer::Balancer;
+
 use crate::frame::{Frame, SYN};
 use crate::network::{self, CLIENT, CLIENT_MAC, LB, NOBODY, NOBODY_MAC, NOBODY6, SERVER, address, inside, ip};
 use crate::wire::Wire;

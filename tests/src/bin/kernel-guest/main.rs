@@ -4,7 +4,6 @@
 //!
 //! One test after the other, since they share the network. An argument keeps those whose name contains it.
 
-mod balancer;
 mod counting;
 mod forwarding;
 mod frame;

@@ -8,7 +8,6 @@
 //!
 //! The argument `modes` records what clients and servers see of IPVS's forwarding methods, in a lab.
 
-mod control;
 mod modes;
 mod network;
 mod recorder;

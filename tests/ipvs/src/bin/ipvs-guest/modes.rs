@@ -7,7 +7,7 @@ use fairway::playground::Lab;
 use fairway::playground::topology::{Replies, SERVICE_V4, Spec, backend_v4};
 use fairway_ipvs::modes;
 
-use crate::control::{Method, Service};
+use fairway_ipvs::control::{Method, Service};
 
 /// What is seen of the method that `replies` stand for.
 pub fn observe(replies: Replies) -> Result<String> {

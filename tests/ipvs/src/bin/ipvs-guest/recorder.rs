@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 use fairway_ipvs::replay::{END, NOBODY};
 use fairway_ipvs::script::{Flows, Line, Script, Step};
 
-use crate::control::{Service, sysctl};
 use crate::table::{self, Table};
 use crate::traffic::{Clients, Flow};
+use fairway_ipvs::control::{Service, sysctl};
 
 /// A connection's client port is this and its number.
 const FIRST_PORT: u16 = 10_000;

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::{Context, Result};
 
-use crate::control::name_of;
 use crate::traffic::Flow;
+use fairway_ipvs::control::name_of;
 
 /// All connections: client, service, backend.
 pub struct Table(Vec<(SocketAddrV4, SocketAddrV4, String)>);

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::control::MARK;
+use fairway_ipvs::control::MARK;
 
 /// A flow's client and service.
 #[derive(Clone, Copy)]

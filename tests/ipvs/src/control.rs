@@ -6,14 +6,14 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd as _;
 
+use crate::script::Backend;
 use anyhow::{Context, Result, bail};
-use fairway_ipvs::script::Backend;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// The firewall mark that makes a packet one of the service's.
 pub const MARK: u32 = 1;
 
-/// The service.
+/// A service of the present network namespace.
 pub struct Service {
     socket: Socket,
     user: ServiceUser,
@@ -27,6 +27,8 @@ const FOREVER: c_int = 1_000_000;
 pub enum Method {
     /// `ipvsadm -m`
     Nat = 0,
+    /// `ipvsadm -i`
+    Tunnel = 2,
     /// `ipvsadm -g`
     Direct = 3,
 }

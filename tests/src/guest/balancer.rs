@@ -14,11 +14,11 @@ use fairway::reconcile::image::Image;
 use fairway::reconcile::planner::Planner;
 use fairway::reconcile::write::Write;
 use fairway::scheduler::seed::Seed;
+use nix::net::if_::if_nametoindex;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use crate::network;
-
+/// Program and tables, in the present network namespace.
 pub struct Balancer {
     runtime: Runtime,
     dataplane: Dataplane,
@@ -31,15 +31,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Balancer {
     /// Serves with `services` (the `[[service]]` part of a configuration file) on an interface, natively.
+    ///
+    /// # Panics
+    /// When it does not come about.
     pub fn start(interface: &str, services: &str) -> Self {
         let config = config(interface, services);
         let mut balancer = Self::load(&config);
-        let mode = balancer.dataplane.attach(network::index(interface), AttachMode::Native);
+        let mode = balancer.dataplane.attach(index(interface), AttachMode::Native);
         assert_eq!(mode, Ok(ProgramMode::Native), "on {interface}");
         let plan = balancer.planner.configure(Duration::ZERO, &balancer.image, &config).expect("it fits");
         balancer.write(&plan.writes);
         balancer.dataplane.assign_rows(balancer.planner.rows()).expect("rows have counters");
-        balancer.resolve(network::index(interface));
+        balancer.resolve(index(interface));
         balancer
     }
 
@@ -82,9 +85,16 @@ impl Balancer {
     }
 
     /// Packets forwarded, to all backends.
+    ///
+    /// # Panics
+    /// When the counters cannot be read.
     pub fn packets(&self) -> u64 {
         self.dataplane.totals(|_| true).expect("rows have counters").values().map(|totals| totals.packets).sum()
     }
+}
+
+fn index(interface: &str) -> u32 {
+    if_nametoindex(interface).expect("the interface is here")
 }
 
 fn config(interface: &str, services: &str) -> Config {

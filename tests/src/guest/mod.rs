@@ -1,0 +1,3 @@
+//! What the programs share that run inside virtual machines.
+
+pub mod balancer;
