@@ -95,7 +95,8 @@ impl Chain {
         cargo.current_dir(root().join("lb-ebpf")).env("CARGO_TARGET_DIR", target().join("ebpf"));
         // The compiler is a stable one; `build-std` and the BPF target are not stable.
         cargo.env("RUSTC", &self.toolchain.rustc).env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", RUSTFLAGS);
-        cargo.env("PATH", self.path()?);
+        // Incremental builds split the crate elsewhere and give other objects: a user's own setting must not.
+        cargo.env("PATH", self.path()?).env("CARGO_INCREMENTAL", "0");
         cargo.envs(self.linker.libraries.iter().map(|libraries| ("LD_LIBRARY_PATH", libraries)));
         rustc_wrapper::ask_for(&mut cargo)?;
         check_command(&mut cargo)?;
