@@ -97,7 +97,10 @@ fn flushed_neighbours_are_asked_for_again_without_a_gap() {
         lab.frame_to(BACKEND, FIRST_MAC).await;
         run("ip neigh flush dev eth0");
         until("the entry is back", || neighbours().contains("REACHABLE")).await;
-        assert_eq!(lab.events.try_recv().ok(), None, "nothing changed for the tables");
+        // What is heard of the host's own addresses (a link-local one comes a while after its link) is not of that.
+        let told: Vec<Event> = std::iter::from_fn(|| lab.events.try_recv().ok()).collect();
+        let changes = told.iter().filter(|event| matches!(event, Event::NextHop { .. }));
+        assert_eq!(changes.count(), 0, "nothing changed for the tables: {told:?}");
     });
 }
 
