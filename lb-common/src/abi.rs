@@ -3,11 +3,15 @@
 //! Fields named `…_wire` lie in network byte order, as loaded from a packet; all others are host order. The tables are
 //! little-endian (the object is built for `bpfel`).
 
+mod probe;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::access::Limit;
 use crate::address::Address;
-use crate::limits::{LIVE_WORDS, PROBE_TARGETS, SOURCE_ADDRESSES};
+use crate::limits::{LIVE_WORDS, SOURCE_ADDRESSES};
+
+pub use self::probe::ProbeTarget;
 
 /// Where a look-up starts: which half of the service tables is live, and what it holds. One element.
 #[repr(C)]
@@ -308,28 +312,6 @@ pub struct Signs {
     pub resets: u64,
     /// ICMP errors that say that it cannot be reached, where it is translated.
     pub unreachables: u64,
-}
-
-/// Whom a reserved address stands for, and the frame that reaches it (see [`crate::probe`]): a cache line.
-///
-/// `service` is written before anybody asks at the address, and stays. `mac_head` is 0 while anything else changes.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct ProbeTarget {
-    /// The destination MAC address and the first two octets of the source's, as they lie in a frame; 0 = unknown.
-    pub mac_head: u64,
-    /// The last four octets of the source MAC address.
-    pub mac_tail: u32,
-    /// The interface to leave by.
-    pub interface: u32,
-    /// The service's address.
-    pub service: Address,
-    /// VLAN tags to leave with, outer first: TPID and TCI as they lie in a frame; 0 = none.
-    pub tags_wire: [u32; 2],
-    /// The interface that answers are sent in by: the steering device's other end.
-    pub back: u32,
-    /// Reserved, zero.
-    pub reserved: [u32; 5],
 }
 
 /// The flow table's key for IPv4.
@@ -687,8 +669,6 @@ const _: () = {
     assert!(size_of::<Reverse>() == 64);
     assert!(size_of::<Counters>() == 24);
     assert!(size_of::<Signs>() == 24);
-    assert!(size_of::<ProbeTarget>() == 64);
-    assert!(PROBE_TARGETS < 1 << 17, "a reserved IPv4 address has 17 bits for them");
     assert!(size_of::<FlowKey4>() == 16);
     assert!(size_of::<FlowKey6>() == 40);
     assert!(size_of::<Record>() == 16);

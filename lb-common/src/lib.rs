@@ -15,6 +15,7 @@ pub mod counters;
 pub mod flow;
 pub mod hash;
 pub mod limits;
+pub mod outer;
 pub mod packet;
 pub mod path;
 pub mod probe;

@@ -1,4 +1,4 @@
-//! Reserved addresses: what a probe of a `direct` backend connects to, in place of the service's address.
+//! Reserved addresses: what a probe of a `direct` or `tunnel` backend connects to, in place of the service's address.
 //!
 //! Clients' packets reach such a backend with the service's address as their destination. A socket cannot send the like:
 //! on the node that holds that address it is its own, and with several backends behind one address it would not say which is

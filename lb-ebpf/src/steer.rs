@@ -1,22 +1,31 @@
-//! Probes on their way to `direct` backends. A prober connects to the reserved address of its target (`lb_common::probe`), whose
-//! route leads to the steering device; here, on the way out of that device, it becomes the service's address, and the
-//! packet leaves in the frame that the backend's clients' packets leave in.
+//! Probes on their way to `direct` and `tunnel` backends. A prober connects to the reserved address of its target
+//! (`lb_common::probe`), whose route leads to the steering device; here, on the way out of that device, it becomes the
+//! service's address, the packet is put into another if the backend unwraps its packets, and it leaves in the frame that the
+//! backend's clients' packets leave in.
 //!
 //! The packets come from this host's own sockets: no tags, no extension headers, and checksums that the network card may
 //! yet have to fill in, which the helpers know how to mend. A probe in fragments is not sent.
 
-use aya_ebpf::bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR};
+use aya_ebpf::bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_GRE,
+    BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR,
+};
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_skb_vlan_push};
 use aya_ebpf::programs::TcContext;
-use lb_common::abi::ProbeTarget;
+use lb_common::abi::{ProbeTarget, encapsulation};
 use lb_common::address::Address;
+use lb_common::outer::{Outer, UDP_LENGTH};
 use lb_common::packet::ethernet::{HEADER as NETWORK, ethertype};
 use lb_common::packet::{ipv4, ipv6, protocol};
+use lb_common::path::tunnel::{SHIM, UDP};
 use lb_common::probe;
 
 use crate::tables;
 
+/// Offset of a frame's ethertype.
+const ETHERTYPE: usize = 12;
 /// The octet that holds IPv4's version and header length: what it is without options.
 const PLAIN_IPV4: u8 = 0x45;
 /// More-fragments bit and fragment offset, as they lie in a packet.
@@ -34,6 +43,7 @@ pub fn send(context: &TcContext) -> Option<i32> {
         ethertype::IPV6 => to_service_v6(context)?,
         _ => return None,
     };
+    wrap(context, &target.outer)?;
     leave(context, target)
 }
 
@@ -81,6 +91,60 @@ fn checksum(number: u8, transport: usize) -> Option<(usize, u64)> {
         protocol::UDP => Some((transport + 6, pseudo | u64::from(BPF_F_MARK_MANGLED_0))),
         protocol::ICMPV6 => Some((transport + 2, pseudo)),
         _ => None,
+    }
+}
+
+/// Puts the packet into another, if it is to be. The kernel is told what the new headers are, so that it can still cut a long
+/// packet into segments, and fill in the inner checksum, on the way out.
+#[inline(always)]
+fn wrap(context: &TcContext, outer: &Outer) -> Option<()> {
+    if outer.length == 0 {
+        return Some(());
+    }
+    let content = context.len().checked_sub(NETWORK as u32)?;
+    let kind = outer.encapsulation & encapsulation::KIND;
+    let (l3, ethertype) = if outer.is_v4() {
+        (BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, ethertype::IPV4)
+    } else {
+        (BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, ethertype::IPV6)
+    };
+    let l4 = match kind {
+        encapsulation::IPIP => 0,
+        encapsulation::GRE => BPF_F_ADJ_ROOM_ENCAP_L4_GRE,
+        _ => BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
+    };
+    context.adjust_room(outer.length.into(), BPF_ADJ_ROOM_MAC, u64::from(l3 | l4)).ok()?;
+    let header = if outer.is_v4() {
+        let length_wire = ((content + u32::from(outer.length)) as u16).to_be();
+        let octets: &[u8; ipv4::HEADER] = outer.octets.first_chunk()?;
+        context.store(NETWORK, octets, 0).ok()?;
+        context.store(NETWORK + ipv4::LENGTH, &length_wire, 0).ok()?;
+        context.store(IPV4_CHECKSUM, &outer.checksum_wire(length_wire), 0).ok()?;
+        between(context, kind, outer.octets.get(ipv4::HEADER..)?, NETWORK + ipv4::HEADER)?;
+        ipv4::HEADER
+    } else {
+        let payload = content + u32::from(outer.length) - ipv6::HEADER as u32;
+        let octets: &[u8; ipv6::HEADER] = outer.octets.first_chunk()?;
+        context.store(NETWORK, octets, 0).ok()?;
+        context.store(NETWORK + ipv6::LENGTH, &(payload as u16).to_be(), 0).ok()?;
+        between(context, kind, outer.octets.get(ipv6::HEADER..)?, NETWORK + ipv6::HEADER)?;
+        ipv6::HEADER
+    };
+    if outer.has_udp() {
+        let length = content + u32::from(outer.length) - header as u32;
+        context.store(NETWORK + header + UDP_LENGTH, &(length as u16).to_be(), 0).ok()?;
+    }
+    context.store(ETHERTYPE, &ethertype, 0).ok()
+}
+
+/// Writes what stands between the outer IP header and the packet: as many octets as the kind of encapsulation has.
+#[inline(always)]
+fn between(context: &TcContext, kind: u8, octets: &[u8], at: usize) -> Option<()> {
+    match kind {
+        encapsulation::IPIP => Some(()),
+        encapsulation::GRE => context.store::<[u8; SHIM]>(at, octets.first_chunk()?, 0).ok(),
+        encapsulation::FOU => context.store::<[u8; UDP]>(at, octets.first_chunk()?, 0).ok(),
+        _ => context.store::<[u8; UDP + SHIM]>(at, octets.first_chunk()?, 0).ok(),
     }
 }
 

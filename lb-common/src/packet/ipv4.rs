@@ -8,6 +8,8 @@ use crate::checksum::Difference;
 
 /// Length of a header without options.
 pub const HEADER: usize = 20;
+/// Offset of the length of the whole packet.
+pub const LENGTH: usize = 2;
 /// Offset of time to live, protocol and checksum.
 const TTL: usize = 8;
 /// Offset of the source address.

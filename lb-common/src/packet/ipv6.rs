@@ -7,6 +7,8 @@ use crate::address::Address;
 
 /// Length of the fixed header.
 pub const HEADER: usize = 40;
+/// Offset of the length of what follows the fixed header.
+pub const LENGTH: usize = 4;
 /// Offset of the next header number; the hop limit follows.
 const NEXT_HEADER: usize = 6;
 /// Offset of the source address.

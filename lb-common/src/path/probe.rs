@@ -1,4 +1,4 @@
-//! Answers to probes of `direct` backends. They come from the service's address, which the host may itself hold, and were asked
+//! Answers to probes of `direct` and `tunnel` backends. They come from the service's address, which the host may itself hold, and were asked
 //! for at a reserved address (see [`crate::probe`]): here their source becomes that address again, and the host gets them by
 //! the device that it sent the probe by. By that device, because what comes in by another interface than its source is
 //! routed to does not pass a strict reverse path filter.

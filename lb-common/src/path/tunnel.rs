@@ -49,11 +49,11 @@ pub mod about {
 }
 
 /// Dynamic ports (RFC 6335): those that outer UDP packets come from.
-const FIRST_PORT: u32 = 0xc000;
-/// Length of a UDP header.
-const UDP: usize = 8;
-/// Length of a GUE header, or a GRE header, without options.
-const SHIM: usize = 4;
+pub const FIRST_PORT: u16 = 0xc000;
+/// Octets of a UDP header.
+pub const UDP: usize = 8;
+/// Octets of a GUE header, or a GRE header, without options.
+pub const SHIM: usize = 4;
 
 /// Sends a packet to the backend of a row; the interface it leaves by. `ports_wire` is `None` for what has none of its own.
 #[inline(always)]
@@ -164,8 +164,9 @@ pub const fn outer_protocol(bits: u8, inner_v4: bool) -> u8 {
     }
 }
 
+/// The protocol number of an IP packet in an IP packet.
 #[inline(always)]
-const fn ip_protocol(v4: bool) -> u8 {
+pub const fn ip_protocol(v4: bool) -> u8 {
     if v4 { protocol::IPIP } else { protocol::IPV6 }
 }
 
@@ -289,7 +290,7 @@ fn shim<P: Packet>(
         }
         _ => {}
     }
-    let source = ((FIRST_PORT | content.entropy >> 18) as u16).to_be() as u64;
+    let source = ((FIRST_PORT as u32 | content.entropy >> 18) as u16).to_be() as u64;
     let length = ((inner.length + content.between as u32) as u16).to_be() as u64;
     packet.store(at, source | (tunnel.port_wire as u64) << 16 | length << 32)?;
     match kind {

@@ -360,7 +360,7 @@ words! {
 }
 
 /// How a backend's packets are wrapped, if its method is `tunnel`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Wrapping {
     /// What they are put into.
     pub encapsulation: Encapsulation,
@@ -388,6 +388,13 @@ pub struct TunnelSources {
     pub v4: Option<IpNet>,
     /// Of outer IPv6 packets.
     pub v6: Option<IpNet>,
+}
+
+impl TunnelSources {
+    /// What packets come from that go to a backend at this address.
+    pub fn towards(&self, backend: IpAddr) -> Option<IpNet> {
+        if backend.is_ipv4() { self.v4 } else { self.v6 }
+    }
 }
 
 words! {

@@ -102,7 +102,8 @@ fn direct(service: &Service) -> impl Iterator<Item = (Pair, &Service, &Backend)>
     let backends = service.backends.iter().filter(|backend| backend.forwarding == Forwarding::Direct);
     backends.flat_map(move |backend| {
         let addresses = service.listeners.iter().map(|listener| listener.address).filter(IpAddr::is_ipv4);
-        addresses.map(move |address| (Pair { backend: backend.address, service: address }, service, backend))
+        addresses
+            .map(move |address| (Pair { backend: backend.address, service: address, wrapping: None }, service, backend))
     })
 }
 
@@ -122,7 +123,7 @@ mod tests {
 [[service.backend]]\naddress = \"10.0.0.13\"\n";
 
     fn pair(backend: u8) -> Pair {
-        Pair { backend: [10, 0, 0, backend].into(), service: [203, 0, 113, 10].into() }
+        Pair { backend: [10, 0, 0, backend].into(), service: [203, 0, 113, 10].into(), wrapping: None }
     }
 
     /// A controller that reaches all backends, on a host with these addresses.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::config::{Config, Service};
+use crate::config::{Config, Service, Wrapping};
 use crate::health::spec::{Target, Way};
 use crate::nexthop::Unresolved;
 use crate::reconcile::changes::Unchanged;
@@ -17,6 +17,17 @@ pub struct Pair {
     pub backend: IpAddr,
     /// The service's address.
     pub service: IpAddr,
+    /// What its packets are put into, under `tunnel`.
+    pub wrapping: Option<Wrapping>,
+}
+
+/// What is known of the way to a backend.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Course {
+    /// The frame, or why there is none.
+    pub hop: Hop,
+    /// Where outer packets come from that go to it, if the configuration says so.
+    pub tunnel_source: Option<IpAddr>,
 }
 
 /// A change of what is steered.
@@ -26,8 +37,8 @@ pub enum Change {
     Put {
         /// Whom.
         pair: Pair,
-        /// The frame, or why there is none.
-        hop: Hop,
+        /// How it is reached.
+        course: Course,
     },
     /// Nobody asks this target any more.
     Remove(Pair),
@@ -36,28 +47,34 @@ pub enum Change {
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
 pub struct Steering {
-    wanted: BTreeMap<Pair, Hop>,
+    wanted: BTreeMap<Pair, Course>,
 }
 
 impl Steering {
     /// From now on the targets are those of this configuration; `hops` is what is known of next hops.
     pub fn configure(&mut self, config: &Config, hops: &BTreeMap<IpAddr, Hop>) -> Vec<Change> {
-        let wanted = pairs(config).map(|pair| (pair, hop(hops, pair.backend))).collect();
+        let sources = config.dataplane.tunnel_sources;
+        let course = |pair: Pair| Course {
+            hop: hop(hops, pair.backend),
+            tunnel_source: pair.wrapping.and_then(|_| sources.towards(pair.backend)).map(|network| network.network()),
+        };
+        let wanted = pairs(config).map(|pair| (pair, course(pair))).collect();
         let before = std::mem::replace(&mut self.wanted, wanted);
         let gone = before.keys().filter(|pair| !self.wanted.contains_key(pair)).map(|&pair| Change::Remove(pair));
-        let put = self.wanted.iter().filter(|(pair, hop)| before.get(pair) != Some(hop));
-        gone.chain(put.map(|(&pair, hop)| Change::Put { pair, hop: hop.clone() })).collect()
+        let put = self.wanted.iter().filter(|(pair, course)| before.get(pair) != Some(course));
+        gone.chain(put.map(|(&pair, course)| Change::Put { pair, course: course.clone() })).collect()
     }
 
     /// Notes how a backend is reached.
     pub fn next_hop(&mut self, backend: IpAddr, hop: &Hop) -> Vec<Change> {
         let lowest: IpAddr = std::net::Ipv4Addr::UNSPECIFIED.into();
-        let of_backend = self.wanted.range_mut(Pair { backend, service: lowest }..);
-        let changed = of_backend.take_while(|(pair, _)| pair.backend == backend).filter(|(_, present)| *present != hop);
+        let of_backend = self.wanted.range_mut(Pair { backend, service: lowest, wrapping: None }..);
+        let of_backend = of_backend.take_while(|(pair, _)| pair.backend == backend);
+        let changed = of_backend.filter(|(_, present)| present.hop != *hop);
         changed
             .map(|(&pair, present)| {
-                present.clone_from(hop);
-                Change::Put { pair, hop: hop.clone() }
+                present.hop.clone_from(hop);
+                Change::Put { pair, course: present.clone() }
             })
             .collect()
     }
@@ -73,7 +90,8 @@ pub fn steer_alike(before: &Config, after: &Config, unchanged: &Unchanged) -> bo
     let changed = |config: &Config| -> BTreeSet<Pair> {
         config.services.iter().filter(|service| !unchanged.contains(&service.name)).flat_map(pairs_of).collect()
     };
-    !unchanged.is_empty() && changed(before) == changed(after)
+    let is_same_source = before.dataplane.tunnel_sources == after.dataplane.tunnel_sources;
+    !unchanged.is_empty() && is_same_source && changed(before) == changed(after)
 }
 
 fn pairs(config: &Config) -> impl Iterator<Item = Pair> {
@@ -86,7 +104,7 @@ fn pairs_of(service: &Service) -> impl Iterator<Item = Pair> {
         backends.flat_map(move |backend| service.checks.iter().map(move |check| Target::of(service, backend, check)));
     targets.filter_map(|target| match target.way {
         Way::Plain => None,
-        Way::Steered { service, .. } => Some(Pair { backend: target.address, service }),
+        Way::Steered { service, wrapping } => Some(Pair { backend: target.address, service, wrapping }),
     })
 }
 
@@ -100,6 +118,7 @@ mod tests {
 
     use super::*;
     use crate::config::check::{Check, Initial, Probe, Timing, Via};
+    use crate::config::{Encapsulation, Forwarding};
     use crate::nexthop::NextHop;
 
     /// Two backends of two services, one of them direct at 203.0.113.10; each checked, `via` this.
@@ -118,11 +137,16 @@ mod tests {
     }
 
     fn pair(backend: &str) -> Pair {
-        Pair { backend: backend.parse().expect("literal"), service: "203.0.113.10".parse().expect("literal") }
+        let [backend, service] = [backend, "203.0.113.10"].map(|text| text.parse().expect("literal"));
+        Pair { backend, service, wrapping: None }
+    }
+
+    fn put(pair: Pair, hop: Hop) -> Change {
+        Change::Put { pair, course: Course { hop, tunnel_source: None } }
     }
 
     fn looking_up(pair: Pair) -> Change {
-        Change::Put { pair, hop: Err(Unresolved::LookingUp { destination: pair.backend }) }
+        put(pair, Err(Unresolved::LookingUp { destination: pair.backend }))
     }
 
     #[test]
@@ -146,8 +170,7 @@ mod tests {
         let mut steering = Steering::default();
         steering.configure(&config(Via::Service), &BTreeMap::new());
         let (known, hop) = (pair("10.0.0.12"), Ok(NextHop::Local));
-        let change = Change::Put { pair: known, hop: hop.clone() };
-        assert_eq!(steering.next_hop(known.backend, &hop), [change]);
+        assert_eq!(steering.next_hop(known.backend, &hop), [put(known, hop.clone())]);
         assert_eq!(steering.next_hop(known.backend, &hop), []);
         assert_eq!(steering.next_hop("10.0.0.13".parse().expect("literal"), &hop), []);
     }
@@ -160,5 +183,29 @@ mod tests {
         let mut fewer = config(Via::Service);
         fewer.services[0].backends.truncate(1);
         assert_eq!(steering.configure(&fewer, &hops), [Change::Remove(pair("10.0.0.12"))]);
+    }
+
+    #[test]
+    fn tunnel_backends_are_steered_by_what_their_packets_are_put_into_and_from_where() {
+        let mut tunnelled = config(Via::Service);
+        let service = &mut tunnelled.services[0];
+        service.backends.iter_mut().for_each(|backend| backend.forwarding = Forwarding::Tunnel);
+        service.backends[1].wrapping.encapsulation = Encapsulation::Gue;
+        tunnelled.services.truncate(1);
+        let wanted = |config: &Config| Steering::default().configure(config, &BTreeMap::new());
+        let expected = |source: Option<IpAddr>| -> Vec<Change> {
+            let way = |(backend, encapsulation): (&str, Encapsulation)| {
+                let wrapping = Some(Wrapping { encapsulation, port: None });
+                let pair = Pair { wrapping, ..pair(backend) };
+                let hop = Err(Unresolved::LookingUp { destination: pair.backend });
+                Change::Put { pair, course: Course { hop, tunnel_source: source } }
+            };
+            [("10.0.0.11", Encapsulation::Ipip), ("10.0.0.12", Encapsulation::Gue)].map(way).into()
+        };
+        assert_eq!(wanted(&tunnelled), expected(None));
+        let mut moved = tunnelled.clone();
+        moved.dataplane.tunnel_sources.v4 = Some("10.9.0.0/16".parse().expect("literal"));
+        let source: IpAddr = "10.9.0.0".parse().expect("literal");
+        assert_eq!(wanted(&moved), expected(Some(source)));
     }
 }

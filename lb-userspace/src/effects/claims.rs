@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_question_goes_to_the_backend_alone_with_its_tags_and_without_a_sender() {
-        let pair = Pair { backend: [10, 0, 0, 11].into(), service: [203, 0, 113, 10].into() };
+        let pair = Pair { backend: [10, 0, 0, 11].into(), service: [203, 0, 113, 10].into(), wrapping: None };
         let frame = Frame {
             interface: 3,
             source_mac: Mac([2, 0, 0, 0, 0, 1]),

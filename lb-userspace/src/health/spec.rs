@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::config::check::{Check, Probe, Timing, Via};
-use crate::config::{Backend, Forwarding, Service};
+use crate::config::{Backend, Forwarding, Service, Wrapping};
 
 /// One check of one backend. Two services whose specs are equal share the probe and its verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,12 +48,12 @@ pub struct Target {
 pub enum Way {
     /// To the backend's own address, as the host routes it.
     Plain,
-    /// To the service's address on that backend, in the frames that clients' packets go in.
+    /// To the service's address on that backend, in the frames, and tunnels, that clients' packets go in.
     Steered {
         /// The service's address.
         service: IpAddr,
-        /// The forwarding method.
-        method: Forwarding,
+        /// What they are put into, under `tunnel`.
+        wrapping: Option<Wrapping>,
     },
 }
 
@@ -83,8 +83,11 @@ impl Target {
         };
         let is_steered = check.via == Via::Service && !matches!(check.probe, Probe::Script { .. });
         let way = match (backend.forwarding, listener) {
-            (method @ Forwarding::Direct, Some(listener)) if is_steered => {
-                Way::Steered { service: listener.address, method }
+            (Forwarding::Direct, Some(listener)) if is_steered => {
+                Way::Steered { service: listener.address, wrapping: None }
+            }
+            (Forwarding::Tunnel, Some(listener)) if is_steered => {
+                Way::Steered { service: listener.address, wrapping: Some(backend.wrapping) }
             }
             (Forwarding::Direct | Forwarding::Nat | Forwarding::FullNat | Forwarding::Tunnel, _) => Way::Plain,
         };

@@ -8,14 +8,15 @@ use lb_common::abi::{
     selection_key, service_flags,
 };
 use lb_common::address::Address;
+use lb_common::outer::Outer;
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
-use lb_common::path::tunnel::{constant_sum, overhead};
+use lb_common::path::tunnel::{FIRST_PORT, constant_sum, overhead};
 
 use crate::config::Service as ServiceConfig;
 use crate::config::{
     Backend, Dataplane, Encapsulation, Forwarding, Listener, OnNoBackend, Protocol, SelectionKey, TunnelSources,
-    UdpMode,
+    UdpMode, Wrapping,
 };
 use crate::nexthop::{Frame, NextHop, Unresolved, VlanTag};
 use crate::scheduler::seed::Seed;
@@ -134,13 +135,18 @@ pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool, 
 
 /// How the row says what a `tunnel` backend's packets are put into.
 fn encapsulation_of(backend: &Backend) -> u8 {
-    let kind = match backend.wrapping.encapsulation {
+    encapsulation(backend.wrapping, backend.address)
+}
+
+/// The bits of what is put into an outer packet for `address`.
+fn encapsulation(wrapping: Wrapping, address: IpAddr) -> u8 {
+    let kind = match wrapping.encapsulation {
         Encapsulation::Ipip => encapsulation::IPIP,
         Encapsulation::Gue => encapsulation::GUE,
         Encapsulation::Fou => encapsulation::FOU,
         Encapsulation::Gre => encapsulation::GRE,
     };
-    kind | if backend.address.is_ipv4() { encapsulation::V4 } else { 0 }
+    kind | if address.is_ipv4() { encapsulation::V4 } else { 0 }
 }
 
 /// Octets that a `tunnel` backend's packets are longer by.
@@ -156,8 +162,9 @@ pub fn tunnel(backend: &Backend, listener: &Listener, hop: Option<&Hop>, sources
         return None;
     }
     let v4 = backend.address.is_ipv4();
-    let configured = if v4 { sources.v4 } else { sources.v6 };
-    let network = configured.or_else(|| frame.source.filter(|source| source.is_ipv4() == v4).map(IpNet::from))?;
+    let network = sources
+        .towards(backend.address)
+        .or_else(|| frame.source.filter(|source| source.is_ipv4() == v4).map(IpNet::from))?;
     let (source, destination) = (Address::from(network.network()), Address::from(backend.address));
     let bits = encapsulation_of(backend);
     Some(Tunnel {
@@ -170,9 +177,18 @@ pub fn tunnel(backend: &Backend, listener: &Listener, hop: Option<&Hop>, sources
 }
 
 /// The target of probes that ask a backend at a service's address, and whose answers come in by the interface `back`.
-pub fn probe_target(service: IpAddr, frame: &Frame, back: u32) -> ProbeTarget {
+pub fn probe_target(service: IpAddr, frame: &Frame, outer: Outer, back: u32) -> ProbeTarget {
     let Exit { mac_head, mac_tail, interface, tags_wire } = exit(frame);
-    ProbeTarget { mac_head, mac_tail, interface, service: service.into(), tags_wire, back, ..ProbeTarget::default() }
+    let service = service.into();
+    ProbeTarget { mac_head, mac_tail, interface, service, tags_wire, back, outer, ..ProbeTarget::default() }
+}
+
+/// What the probes of a `tunnel` backend at this address are put into, around packets for a service's address; `number` tells the
+/// targets apart to what spreads flows.
+pub fn probe_outer(backend: IpAddr, wrapping: Wrapping, service: IpAddr, source: IpAddr, number: u32) -> Outer {
+    let source_port = FIRST_PORT | (number as u16 & !FIRST_PORT);
+    let ports = (source_port, wrapping.port().unwrap_or(0));
+    Outer::new(encapsulation(wrapping, backend), service.is_ipv4(), source.into(), backend.into(), ports)
 }
 
 /// The link layer of a frame as the tables hold it.

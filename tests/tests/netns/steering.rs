@@ -7,9 +7,9 @@ use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairway::config::AttachMode;
 use fairway::config::check::{Pattern, Probe, Timing, Udp};
-use fairway::config::{AttachMode, Forwarding};
-use fairway::controller::steering::{Change, Pair};
+use fairway::controller::steering::{Change, Course, Pair};
 use fairway::effects::dataplane::{Dataplane, object::Sizes};
 use fairway::effects::netlink::read_links;
 use fairway::effects::prober::ProberThread;
@@ -223,14 +223,17 @@ impl Prober {
         let steering = Steering::default();
         let put = |(index, v4)| Change::Put {
             pair: pair(index, v4),
-            hop: Ok(NextHop::Frame(Frame {
-                interface,
-                source_mac: mac(11 + balancer),
-                destination_mac: mac(21 + index),
-                tags: vec![],
-                mtu: 1500,
-                source: None,
-            })),
+            course: Course {
+                hop: Ok(NextHop::Frame(Frame {
+                    interface,
+                    source_mac: mac(11 + balancer),
+                    destination_mac: mac(21 + index),
+                    tags: vec![],
+                    mtu: 1500,
+                    source: None,
+                })),
+                tunnel_source: None,
+            },
         };
         let changes = [(0, true), (0, false), (1, true), (1, false)].map(put);
         steering.apply(changes.into(), Some(&mut dataplane));
@@ -248,13 +251,13 @@ impl Prober {
 }
 
 fn target(index: usize, v4: bool, port: u16) -> Target {
-    let Pair { backend, service } = pair(index, v4);
-    Target { address: backend, port, way: Way::Steered { service, method: Forwarding::Direct } }
+    let Pair { backend, service, wrapping } = pair(index, v4);
+    Target { address: backend, port, way: Way::Steered { service, wrapping } }
 }
 
 fn pair(index: usize, v4: bool) -> Pair {
     let service = if v4 { SERVICE_V4.into() } else { IpAddr::from(SERVICE_V6) };
-    Pair { backend: backend(index, v4), service }
+    Pair { backend: backend(index, v4), service, wrapping: None }
 }
 
 /// Of the lab's host `.11`, `.21` and so on: the decimal digits of the address.

@@ -13,6 +13,7 @@ use aya::programs::Xdp;
 use aya::programs::xdp::XdpMode;
 use fairway::playground::Lab;
 use fairway::playground::topology::{Replies, Spec, backend_v4, backend_v6};
+use serde_json::Value;
 
 use crate::harness::{Bed, HTTP, await_that, fetch, ip, lab, requests, service_v4, service_v6, usual_config};
 
@@ -86,6 +87,68 @@ fn an_upload_goes_on_when_the_path_to_its_backend_becomes_narrow() {
     }
 }
 
+/// Soon decided; the timeout is long enough for a busy machine. The request takes more than one segment.
+const CHECKS: &str = "[[service.check]]
+type = \"http\"
+headers = [\"X-Filler: FILLER\"]
+interval = \"300ms\"
+timeout = \"300ms\"
+rise = 1
+fall = 2
+[[service.check]]
+type = \"icmp\"
+interval = \"300ms\"
+timeout = \"300ms\"
+rise = 1
+fall = 2
+";
+
+#[test]
+fn a_check_goes_through_the_tunnel_by_every_encapsulation_over_ipv4() {
+    checks_go_through([(IPIP, true), (GUE, true), (FOU, true), (GRE, true)]);
+}
+
+#[test]
+fn a_check_goes_through_the_tunnel_by_every_encapsulation_over_ipv6() {
+    checks_go_through([(IPIP, false), (GUE, false), (FOU, false), (GRE, false)]);
+}
+
+/// Both services' checks hold while their packets are taken out of the tunnel and find the service's address; a backend that lacks
+/// either is down, and told what it lacks.
+fn checks_go_through(ways: [Way; 4]) {
+    let mut far = Far::start(|lab| {
+        let checked = |name, address| service(name, address, &ways) + &CHECKS.replace("FILLER", &"x".repeat(3000));
+        beginning(lab) + &checked("web", service_v4(HTTP)) + &checked("web6", service_v6(HTTP))
+    });
+    await_that("all are up", || far.verdicts().iter().all(|verdict| verdict["state"] == "up"));
+    assert!(far.bed.fairway.show("checks")["checks"].as_array().is_some_and(|checks| checks.len() == 16));
+
+    let held = [format!("{}/32", service_v4(HTTP).ip()), format!("{}/128", service_v6(HTTP).ip())];
+    for address in &held {
+        ip(&far.bed.lab.backend(0), &format!("address del {address} dev lo\n"));
+    }
+    let encapsulation = ["ipip", "gue", "fou", "gre"];
+    for unwraps_not in [1, 2, 3] {
+        let (kind, lacks) = (encapsulation[unwraps_not], far.unwrapping.remove(1));
+        drop(lacks);
+        await_that("who does not unwrap is told so", || {
+            let words = format!("Does it take packets out of their {kind} tunnel");
+            far.verdicts_of(unwraps_not).iter().all(|verdict| down_because(verdict, &words))
+        });
+    }
+    await_that("who lacks the address is told so", || {
+        far.verdicts_of(0)
+            .iter()
+            .all(|verdict| held.iter().any(|address| down_because(verdict, &format!("(ip addr add {address} dev lo)"))))
+    });
+    ip(&far.bed.lab.backend(0), &format!("address add {} dev lo\naddress add {} dev lo nodad\n", held[0], held[1]));
+    await_that("who has it again is up", || far.verdicts_of(0).iter().all(|verdict| verdict["state"] == "up"));
+}
+
+fn down_because(verdict: &Value, words: &str) -> bool {
+    verdict["state"] == "down" && verdict["why"].as_str().is_some_and(|why| why.contains(words))
+}
+
 /// The balancer's routes to the backends take so much from now on.
 fn narrow(lab: &Lab, mtu: u32) {
     let lines = (0..4).flat_map(|index| [backend_v4(index).to_string(), backend_v6(index).to_string()]);
@@ -102,8 +165,8 @@ fn widen(lab: &Lab) {
 /// Servers that unwrap, and Fairway in front of them.
 struct Far {
     bed: Bed,
-    /// Held, not read: the programs end with them.
-    _unwrapping: Vec<Ebpf>,
+    /// The backends' programs, which end with these.
+    unwrapping: Vec<Ebpf>,
 }
 
 impl Far {
@@ -111,8 +174,19 @@ impl Far {
         let lab = lab(&WIDE);
         ip(&lab.client(), "link set eth0 mtu 1500");
         ip(&lab.router(), "link set client mtu 1500");
-        let _unwrapping = (0..WIDE.backends).map(|index| lab.backend(index).run(unwrap).expect("a thread")).collect();
-        Self { bed: Bed::in_lab(lab, config), _unwrapping }
+        let unwrapping = (0..WIDE.backends).map(|index| lab.backend(index).run(unwrap).expect("a thread")).collect();
+        Self { bed: Bed::in_lab(lab, config), unwrapping }
+    }
+
+    /// What the checks of both services say; none before the prober knows them.
+    fn verdicts(&self) -> Vec<Value> {
+        self.bed.fairway.show("checks")["checks"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The same of a backend, counted from 0.
+    fn verdicts_of(&self, backend: usize) -> Vec<Value> {
+        let name = format!("b{}", backend + 1);
+        self.verdicts().into_iter().filter(|verdict| verdict["backend"] == name.as_str()).collect()
     }
 
     /// Every backend serves, and takes uploads of full packets.
@@ -151,7 +225,7 @@ fn service(name: &str, address: SocketAddr, ways: &[Way]) -> String {
     let mut text = format!("\n[[service]]\nname = \"{name}\"\nlisten = [\"tcp://{address}\"]\n");
     for (index, (way, v4)) in ways.iter().enumerate() {
         let to = if *v4 { backend_v4(index).to_string() } else { backend_v6(index).to_string() };
-        text += &format!("[[service.backend]]\naddress = \"{to}\"\n{way}");
+        text += &format!("[[service.backend]]\nname = \"b{}\"\naddress = \"{to}\"\n{way}", index + 1);
     }
     text
 }

@@ -35,7 +35,7 @@ pub(in super::super) static CHECK: Table = Table {
             "via",
             choice::<Via>(&[], &[]),
             Default(r#""service""#),
-            "`service`: the probe takes the way of the traffic; under `direct` to the service's address on that backend, so that a missing address or a wrong route is found; under `nat` and `tunnel` to the backend's own address. `address`: the backend's own address.",
+            "`service`: the probe takes the way of the traffic; under `direct` and `tunnel` to the service's address on that backend, under `tunnel` in an outer packet, so that a missing address, a wrong route or a backend that does not unwrap is found; under `nat` to the backend's own address. `address`: the backend's own address.",
         ),
         key(
             "interval",

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::probe::Prepared;
 use super::route::{self, Route};
+use crate::config::Wrapping;
 use crate::health::spec::{Spec, Target, Way};
 use crate::health::verdict::{Failure, FailureKind, Outcome};
 
@@ -20,7 +21,7 @@ const DISCARD: u16 = 9;
 
 /// Makes a probe; of a silence it says what else is known.
 pub async fn run(prepared: &Prepared, spec: &Spec, route: &Route) -> Outcome {
-    let Way::Steered { service, .. } = spec.target.way else { return prepared.run(spec, route).await };
+    let Way::Steered { service, wrapping } = spec.target.way else { return prepared.run(spec, route).await };
     if !route.is_steered() {
         return prepared.run(spec, route).await;
     }
@@ -38,7 +39,10 @@ pub async fn run(prepared: &Prepared, spec: &Spec, route: &Route) -> Outcome {
             answer = &mut doubt, if alive.is_none() => alive = Some(answer),
         }
     };
-    Outcome { result: outcome.result.map_err(|failure| explain(failure, &spec.target, service, alive)), ..outcome }
+    Outcome {
+        result: outcome.result.map_err(|failure| explain(failure, &spec.target, service, wrapping, alive)),
+        ..outcome
+    }
 }
 
 /// Whether the backend's own address answers at all; waits for as long as it may.
@@ -50,17 +54,28 @@ async fn is_alive(target: &Target) -> bool {
     }
 }
 
-fn explain(failure: Failure, target: &Target, service: IpAddr, alive: Option<bool>) -> Failure {
+fn explain(
+    failure: Failure,
+    target: &Target,
+    service: IpAddr,
+    wrapping: Option<Wrapping>,
+    alive: Option<bool>,
+) -> Failure {
     let Failure { kind: FailureKind::Silent, why } = failure else { return failure };
     let backend = target.address;
     match alive {
         // Not our own uplink, then: the backend is there.
         Some(true) => {
             let length = if service.is_ipv4() { 32 } else { 128 };
-            let why = format!(
+            let mut why = format!(
                 "{why}: {service} is not answered by {backend}, though {backend} itself answers: does it hold the service's \
                  address (ip addr add {service}/{length} dev lo)?"
             );
+            if let Some(wrapping) = wrapping {
+                let encapsulation = wrapping.encapsulation.name();
+                let port = wrapping.port().map(|port| format!(" at UDP port {port}")).unwrap_or_default();
+                why += &format!(" Does it take packets out of their {encapsulation} tunnel{port}?");
+            }
             Failure::new(FailureKind::Wrong, why)
         }
         Some(false) | None => Failure::new(FailureKind::Silent, format!("{why}; nor does {backend} itself answer")),
@@ -70,17 +85,31 @@ fn explain(failure: Failure, target: &Target, service: IpAddr, alive: Option<boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Forwarding;
+    use crate::config::Encapsulation;
 
     fn target() -> Target {
         let service = "203.0.113.10".parse().expect("literal");
-        let way = Way::Steered { service, method: Forwarding::Direct };
+        let way = Way::Steered { service, wrapping: None };
         Target { address: "10.0.0.11".parse().expect("literal"), port: 80, way }
     }
 
     fn explained(kind: FailureKind, alive: Option<bool>) -> Failure {
+        explained_behind(None, kind, alive)
+    }
+
+    fn explained_behind(wrapping: Option<Wrapping>, kind: FailureKind, alive: Option<bool>) -> Failure {
         let service = target().asked();
-        explain(Failure::new(kind, "connect timed out after 1.0 s"), &target(), service, alive)
+        explain(Failure::new(kind, "connect timed out after 1.0 s"), &target(), service, wrapping, alive)
+    }
+
+    #[test]
+    fn a_tunnels_backend_that_answers_at_its_own_address_may_not_unwrap() {
+        let told = |encapsulation, port| {
+            explained_behind(Some(Wrapping { encapsulation, port }), FailureKind::Silent, Some(true)).why
+        };
+        let (gue, ipip) = (told(Encapsulation::Gue, Some(6081)), told(Encapsulation::Ipip, None));
+        assert!(gue.ends_with("dev lo)? Does it take packets out of their gue tunnel at UDP port 6081?"), "{gue}");
+        assert!(ipip.ends_with("dev lo)? Does it take packets out of their ipip tunnel?"), "{ipip}");
     }
 
     #[test]

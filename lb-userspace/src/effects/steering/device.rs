@@ -10,13 +10,14 @@ use std::net::IpAddr;
 
 use anyhow::Context as _;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use lb_common::outer::LONGEST;
 use lb_common::probe::{DEVICE_MAC, OTHER_MAC, V4, V6};
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
     LinkMessage,
 };
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
@@ -27,8 +28,10 @@ use crate::effects::netlink::ethtool::{self, Offload};
 pub const NAME: &str = "fwprobe0";
 /// The end that answers are sent in by.
 const OTHER: &str = "fwprobe1";
-/// As on the networks that probes leave by, so that TCP announces no more than fits there.
+/// As on the networks that probes leave by. Answers come in by this device, as long as these networks take them.
 const MTU: u32 = 1500;
+/// Octets of a probe: what an outer header is put in front of must still fit.
+const PROBE_MTU: u32 = MTU - LONGEST as u32;
 /// Routes of ours; `ip route` shows `proto 112`.
 const ROUTE_PROTOCOL: RouteProtocol = RouteProtocol::Other(112);
 
@@ -61,7 +64,7 @@ impl Device {
             match order(RouteNetlinkMessage::NewRoute(route(index, range)), NLM_F_CREATE | NLM_F_EXCL) {
                 Err(error) if range.addr().is_ipv6() && without_ipv6(&error) => {}
                 result => result.with_context(|| {
-                    format!("routing {range} to {NAME}; probes of direct backends need that range, which is reserved for benchmarks")
+                    format!("routing {range} to {NAME}; probes of direct and tunnel backends need that range, which is reserved for benchmarks")
                 })?,
             }
         }
@@ -151,6 +154,7 @@ fn route(interface: u32, range: IpNet) -> RouteMessage {
     message.header.table = libc::RT_TABLE_MAIN;
     message.attributes.push(RouteAttribute::Destination(range.network().into()));
     message.attributes.push(RouteAttribute::Oif(interface));
+    message.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(PROBE_MTU)]));
     message
 }
 

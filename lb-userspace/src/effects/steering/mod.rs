@@ -1,8 +1,8 @@
-//! Probes of `direct` backends by the way of clients' packets: to the service's address, on that backend.
+//! Probes of `direct` and `tunnel` backends by the way of clients' packets: to the service's address, on that backend.
 //!
 //! A prober's socket connects to a reserved address that stands for one backend of one service's address (see
 //! `lb_common::probe`). Routes lead these addresses to a device of our own; the program on its way out makes of them the service's
-//! address and the backend's frame, and the packet path turns the answers back, and sends them in by that device, before the
+//! address and the backend's frame (and puts the packet into another for one that unwraps), and the packet path turns the answers back, and sends them in by that device, before the
 //! host's stack sees them. To the socket it is an ordinary connection.
 //!
 //! [`Steering`] is the one handle, for two threads: the runtime tells it which targets there are and what their frames are
@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use anyhow::Context as _;
 use lb_common::abi::ProbeTarget;
 use lb_common::limits::PROBE_TARGETS;
+use lb_common::outer::Outer;
 use lb_common::probe::{self, Kind};
 use tracing::{error, info};
 
@@ -27,12 +28,12 @@ pub use ports::{Claim, Ports};
 
 use self::numbers::Numbers;
 use self::source::Source;
-use crate::controller::steering::{Change, Pair};
+use crate::controller::steering::{Change, Course, Pair};
 use crate::effects::dataplane::{Dataplane, MappedArray};
 use crate::health::spec::{Target, Way};
 use crate::health::verdict::{Failure, FailureKind};
 use crate::nexthop::{Frame, NextHop, Unresolved};
-use crate::reconcile::entries::{Hop, probe_target};
+use crate::reconcile::entries::{probe_outer, probe_target};
 
 /// See the module's description. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +75,7 @@ enum Standing {
     /// It has none.
     Unresolved(Unresolved),
     /// Probes cannot be steered at all; why, and what else would be its way.
-    Impossible { why: String, hop: Hop },
+    Impossible { why: String, course: Course },
 }
 
 /// What a probe's socket needs to reach a target by the way of clients' packets.
@@ -103,15 +104,15 @@ impl Steering {
     /// # Errors
     /// When it cannot be reached at present.
     pub fn way(&self, target: &Target) -> Result<Option<Steered>, Failure> {
-        let Way::Steered { service, .. } = target.way else { return Ok(None) };
-        let pair = Pair { backend: target.address, service };
+        let Way::Steered { service, wrapping } = target.way else { return Ok(None) };
+        let pair = Pair { backend: target.address, service, wrapping };
         let standings = self.0.standings.read().unwrap_or_else(PoisonError::into_inner);
         match standings.get(&pair) {
             Some(Standing::Local) => Ok(None),
             Some(Standing::Reachable { number, ports, source }) => {
                 let destination = IpAddr::from(probe::reserved(*number, service.is_ipv4()));
                 Ok(Some(Steered {
-                    source: source.address(target.address)?,
+                    source: source.address(&pair)?,
                     destination: SocketAddr::new(destination, target.port),
                     number: *number,
                     ports: ports.clone(),
@@ -136,8 +137,8 @@ impl Steering {
         };
         for change in missed.into_iter().chain(changes) {
             match change {
-                Change::Put { pair, hop } => {
-                    let standing = self.put(&mut kernel, pair, hop);
+                Change::Put { pair, course } => {
+                    let standing = self.put(&mut kernel, pair, course);
                     self.standings().insert(pair, standing);
                 }
                 Change::Remove(pair) => {
@@ -157,23 +158,27 @@ impl Steering {
     /// Those that could not be steered, to be tried again.
     fn impossible(&self) -> Vec<Change> {
         let again = |(&pair, standing): (&Pair, &Standing)| match standing {
-            Standing::Impossible { hop, .. } => Some(Change::Put { pair, hop: hop.clone() }),
+            Standing::Impossible { course, .. } => Some(Change::Put { pair, course: course.clone() }),
             Standing::Local | Standing::Reachable { .. } | Standing::Unresolved(_) => None,
         };
         self.standings().iter().filter_map(again).collect()
     }
 
-    fn put(&self, kernel: &mut Kernel, pair: Pair, hop: Hop) -> Standing {
+    fn put(&self, kernel: &mut Kernel, pair: Pair, course: Course) -> Standing {
         let before = self.standings().get(&pair).cloned();
         let tables = match kernel {
             Kernel::Open(tables) => tables,
-            Kernel::Closed => return Standing::Impossible { why: "no probe is steered yet".to_owned(), hop },
-            Kernel::Failed(why) => return Standing::Impossible { why: why.clone(), hop },
+            Kernel::Closed => return Standing::Impossible { why: "no probe is steered yet".to_owned(), course },
+            Kernel::Failed(why) => return Standing::Impossible { why: why.clone(), course },
         };
-        match hop {
-            Ok(NextHop::Frame(frame)) => match tables.put(pair, &frame, before) {
+        match &course.hop {
+            Ok(NextHop::Frame(frame)) => match tables.put(pair, frame, course.tunnel_source, before.as_ref()) {
                 Ok(standing) => standing,
-                Err(error) => Standing::Impossible { why: format!("{error:#}"), hop: Ok(NextHop::Frame(frame)) },
+                Err(error) => {
+                    let why = format!("{error:#}");
+                    kernel.forget(before);
+                    Standing::Impossible { why, course }
+                }
             },
             Ok(NextHop::Local) => {
                 kernel.forget(before);
@@ -181,7 +186,7 @@ impl Steering {
             }
             Err(unresolved) => {
                 kernel.forget(before);
-                Standing::Unresolved(unresolved)
+                Standing::Unresolved(unresolved.clone())
             }
         }
     }
@@ -199,12 +204,12 @@ impl Kernel {
     fn open(dataplane: Option<&mut Dataplane>) -> Self {
         match Tables::open(dataplane) {
             Ok(tables) => {
-                info!(device = device::NAME, "probes of direct backends go by the way of clients' packets");
+                info!(device = device::NAME, "probes of direct and tunnel backends go by the way of clients' packets");
                 Self::Open(Box::new(tables))
             }
             Err(error) => {
                 let why = format!("probes cannot be sent by the way of clients' packets: {error:#}");
-                error!(why, "direct backends cannot be probed at the service's address");
+                error!(why, "direct and tunnel backends cannot be probed at the service's address");
                 Self::Failed(why)
             }
         }
@@ -227,16 +232,29 @@ impl Tables {
         Ok(Self { targets, ports: Arc::new(Ports::new(ports)), numbers: Numbers::new(PROBE_TARGETS), device })
     }
 
-    /// Writes a target's frame, under the number that it has or a new one.
-    fn put(&mut self, pair: Pair, frame: &Frame, before: Option<Standing>) -> anyhow::Result<Standing> {
+    /// Writes a target's frame, and what its packets are put into, under the number that it has or a new one.
+    fn put(
+        &mut self,
+        pair: Pair,
+        frame: &Frame,
+        tunnel_source: Option<IpAddr>,
+        before: Option<&Standing>,
+    ) -> anyhow::Result<Standing> {
+        let wrapping = match pair.wrapping {
+            Some(wrapping) => Some((wrapping, outer_source(pair.backend, frame, tunnel_source)?)),
+            None => None,
+        };
         let number = match before {
-            Some(Standing::Reachable { number, .. }) => number,
+            Some(Standing::Reachable { number, .. }) => *number,
             _ => self.numbers.take().with_context(|| {
                 format!("more than {PROBE_TARGETS} backends would be probed by the way of clients' packets")
             })?,
         };
+        let outer = wrapping.map_or_else(Outer::default, |(wrapping, source)| {
+            probe_outer(pair.backend, wrapping, pair.service, source, number)
+        });
         let index = number as usize;
-        let target = probe_target(pair.service, frame, self.device.back());
+        let target = probe_target(pair.service, frame, outer, self.device.back());
         // A probe that leaves in between would leave in a frame that is neither: it is dropped, and sent again.
         self.targets.store_u64(index, std::mem::offset_of!(ProbeTarget, mac_head), 0)?;
         self.targets.write(index, ProbeTarget { mac_head: 0, ..target })?;
@@ -255,6 +273,15 @@ impl std::fmt::Debug for Tables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tables").field("numbers", &self.numbers).finish_non_exhaustive()
     }
+}
+
+/// Where outer packets for a backend come from.
+fn outer_source(backend: IpAddr, frame: &Frame, configured: Option<IpAddr>) -> anyhow::Result<IpAddr> {
+    let usual = frame.source.filter(|source| source.is_ipv4() == backend.is_ipv4());
+    configured.or(usual).with_context(|| {
+        let key = if backend.is_ipv4() { "tunnel_source_v4" } else { "tunnel_source_v6" };
+        format!("this host has no address to send outer packets to {backend} from; [dataplane] {key} can name one")
+    })
 }
 
 /// A backend without a frame gets no packets either. Only where it was asked for its address and gave no answer does that
