@@ -41,6 +41,7 @@ fn after_healing_both_nodes_have_the_same_items_in_every_history() {
         ("restarts in the middle of a bulk", all.restarts_in_bulk * 20),
         ("moments with two masters", all.two_masters * 2),
         ("items that were dropped after a bulk", all.dropped),
+        ("last words", all.late * 50),
     ] {
         assert!(count >= histories, "the histories have too few {what} to prove anything: {all:?}");
     }

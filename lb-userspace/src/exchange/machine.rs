@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use super::item::{Key, Value};
 use super::message::{Answer, Body, ITEM_OCTETS, Item, MOST_REALMS, Message, Stand};
-use super::realm::{Following, Realm, Telling};
+use super::realm::{Bulk, Following, Realm, Telling};
 
 /// A session on which nothing was heard for so long is given up.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 /// Time between signs of life.
 pub const KEEPALIVE: Duration = Duration::from_millis(500);
+/// After a change of how this node stands it says so again after so long, then after twice that, up to [`KEEPALIVE`]. What a
+/// follower answered a moment before it changed its mind goes another way than how it stands now, and may come later.
+pub const REPEAT: Duration = Duration::from_millis(10);
 /// A realm that the other node refused to follow is offered again after so long.
 pub const AGAIN: Duration = Duration::from_secs(2);
 /// Messages with items under way at most.
@@ -73,6 +76,9 @@ pub enum Effect {
         items: Vec<Item>,
         /// The teller's clock, in nanoseconds.
         now: u64,
+        /// This node is master by now, and these are the last words of the one before: only what is not there is stored, and
+        /// nothing is removed or replaced.
+        late: bool,
     },
     /// Of a realm that this node follows there is nothing but these.
     Keep(Arc<str>, HashSet<Key>),
@@ -96,6 +102,8 @@ pub struct Counters {
     pub told: u64,
     /// Items taken.
     pub taken: u64,
+    /// Items that came as last words of the master before this one.
+    pub late: u64,
     /// Times that all of a realm was told.
     pub bulks: u64,
     /// Times that changes were thrown away since too many waited.
@@ -131,6 +139,8 @@ struct Teller {
     heard: Duration,
     /// When a sign of life is due; at once if it stands differently.
     stand_due: Duration,
+    /// How long after that the next is.
+    stand_gap: Duration,
     begun: usize,
 }
 
@@ -168,7 +178,7 @@ impl Exchange {
                 self.config = hash;
                 self.stand_again();
             }
-            Event::Mastership(name, master) => self.set_master(&name, master),
+            Event::Mastership(name, master) => self.set_master(now, &name, master),
             Event::Connected(Direction::Telling, _) => self.begin_telling(now),
             Event::Connected(Direction::Following, peer) => self.begin_following(now, peer),
             Event::Lost(Direction::Telling) => self.end_telling(),
@@ -251,26 +261,26 @@ impl Exchange {
         self.stand_again();
     }
 
-    fn set_master(&mut self, name: &Arc<str>, master: bool) {
+    fn set_master(&mut self, now: Duration, name: &Arc<str>, master: bool) {
         let Some(realm) = self.realms.get_mut(name).filter(|realm| realm.master != master) else { return };
         if master {
-            realm.claim(self.boot);
+            realm.claim(now, self.boot);
         } else {
-            realm.leave();
+            realm.leave(now);
         }
         self.stand_again();
     }
 
     fn stand_again(&mut self) {
         if let Some(teller) = &mut self.teller {
-            teller.stand_due = Duration::ZERO;
+            (teller.stand_due, teller.stand_gap) = (Duration::ZERO, REPEAT);
         }
     }
 
     fn begin_telling(&mut self, now: Duration) {
         self.end_telling();
-        self.teller =
-            Some(Teller { said: 0, under_way: VecDeque::new(), heard: now, stand_due: Duration::ZERO, begun: 0 });
+        let (under_way, stand_due) = (VecDeque::new(), Duration::ZERO);
+        self.teller = Some(Teller { said: 0, under_way, heard: now, stand_due, stand_gap: REPEAT, begun: 0 });
     }
 
     fn end_telling(&mut self) {
@@ -287,7 +297,7 @@ impl Exchange {
 
     fn end_following(&mut self) {
         self.follower = None;
-        self.realms.values_mut().for_each(|realm| realm.following = None);
+        self.realms.values_mut().for_each(|realm| (realm.following, realm.before) = (None, None));
     }
 
     fn changed(&mut self, name: &Arc<str>, key: Key, value: Option<Value>) {
@@ -296,7 +306,7 @@ impl Exchange {
         realm.dirty.insert(key, value);
         if realm.dirty.len() > self.limits.waiting {
             self.counters.overflows += 1;
-            realm.tell_anew(Telling::Due);
+            realm.tell_anew(if realm.master { Telling::Due } else { Telling::No });
         }
     }
 
@@ -305,13 +315,8 @@ impl Exchange {
         if !matches!(realm.telling, Telling::Asked) {
             return;
         }
-        // Told last first: flows come after what their indices mean.
-        let (mut others, mut left): (Vec<_>, Vec<_>) =
-            items.into_iter().partition(|(key, _)| !matches!(key, Key::Flow(..)));
-        others.sort_by(|(one, _), (other, _)| other.cmp(one));
-        left.append(&mut others);
         let epoch = realm.epoch;
-        realm.tell_anew(Telling::Bulk(left));
+        realm.tell_anew(Telling::Bulk(Bulk::of(items)));
         self.counters.bulks += 1;
         self.say(now, Body::Begin { realm: Arc::clone(name), epoch }, 0, out);
         self.tell_items(now, out);
@@ -329,7 +334,8 @@ impl Exchange {
         let Some(teller) = &mut self.teller else { return };
         teller.begun = 0;
         if now >= teller.stand_due {
-            teller.stand_due = now + KEEPALIVE;
+            teller.stand_due = now + teller.stand_gap;
+            teller.stand_gap = (teller.stand_gap * 2).min(KEEPALIVE);
             let stand = |(name, realm): (&Arc<str>, &Realm)| Stand {
                 realm: Arc::clone(name),
                 master: realm.master,
@@ -340,13 +346,14 @@ impl Exchange {
         }
         for (name, realm) in &mut self.realms {
             match realm.telling {
-                Telling::Refused { again } if again <= now => realm.claim(self.boot),
+                Telling::Refused { again } if again <= now => realm.claim(now, self.boot),
                 Telling::No if realm.master => realm.tell_anew(Telling::Due),
+                Telling::LastWords { until } if until <= now => realm.tell_anew(Telling::No),
                 _ => {}
             }
             if matches!(realm.telling, Telling::Due) {
                 if realm.epoch < realm.highest {
-                    realm.claim(self.boot);
+                    realm.claim(now, self.boot);
                 }
                 realm.telling = Telling::Asked;
                 out.push(Effect::Gather(Arc::clone(name)));
@@ -431,11 +438,11 @@ impl Exchange {
         let (taken, peer) = (follower.taken, follower.peer);
         let mut refused = Vec::new();
         match message.body {
-            Body::Stand { config, realms } => self.peer_stands(config, realms),
+            Body::Stand { config, realms } => self.peer_stands(now, config, realms),
             Body::Begin { realm, epoch } => refused.extend(self.begin(realm, epoch, peer)),
             Body::Items { realm, epoch, items, unknown } => {
                 self.counters.unknown += u64::from(unknown);
-                refused.extend(self.take(realm, epoch, items, message.now, out));
+                refused.extend(self.take(now, realm, epoch, items, message.now, out));
             }
             Body::End { realm, epoch } => refused.extend(self.end(realm, epoch, out)),
         }
@@ -444,7 +451,7 @@ impl Exchange {
         }
     }
 
-    fn peer_stands(&mut self, config: Arc<str>, stands: Vec<Stand>) {
+    fn peer_stands(&mut self, now: Duration, config: Arc<str>, stands: Vec<Stand>) {
         for stand in &stands {
             let Some(realm) = self.realms.get_mut(&stand.realm) else { continue };
             if stand.epoch > realm.highest.saturating_add(LEAP) {
@@ -457,10 +464,13 @@ impl Exchange {
                 *again = Duration::ZERO;
             }
             if !stand.master {
-                realm.following = None;
+                // What it had still to say follows; what it had only half said is of no use.
+                if !realm.is_followed() {
+                    realm.following = None;
+                }
                 // It was master after us, and gave it up: what we have told it is not what it has.
                 if realm.master && stand.epoch > realm.epoch {
-                    realm.claim(self.boot);
+                    realm.claim(now, self.boot);
                 }
             }
         }
@@ -481,10 +491,26 @@ impl Exchange {
         (realm.epoch, realm.owner) = (epoch, peer);
         realm.highest = realm.highest.max(epoch);
         realm.following = Some(Following { mentioned: Some(HashSet::new()) });
+        realm.tell_anew(Telling::No);
         None
     }
 
-    fn take(&mut self, name: Arc<str>, epoch: u64, items: Vec<Item>, now: u64, out: &mut Vec<Effect>) -> Option<Stand> {
+    fn take(
+        &mut self,
+        now: Duration,
+        name: Arc<str>,
+        epoch: u64,
+        items: Vec<Item>,
+        teller_now: u64,
+        out: &mut Vec<Effect>,
+    ) -> Option<Stand> {
+        let are_last_words =
+            |realm: &Realm| realm.master && realm.before.is_some_and(|(before, until)| before == epoch && now <= until);
+        if self.realms.get(&name).is_some_and(are_last_words) {
+            self.counters.late += items.len() as u64;
+            out.push(Effect::Store { realm: name, items, now: teller_now, late: true });
+            return None;
+        }
         let realm = self.realms.get_mut(&name).filter(|realm| realm.epoch == epoch && !realm.master);
         let Some(following) = realm.and_then(|realm| realm.following.as_mut()) else {
             return self.refuse(name, epoch);
@@ -504,7 +530,7 @@ impl Exchange {
             }
         }
         self.counters.taken += items.len() as u64;
-        out.push(Effect::Store { realm: name, items, now });
+        out.push(Effect::Store { realm: name, items, now: teller_now, late: false });
         None
     }
 

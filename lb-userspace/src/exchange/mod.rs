@@ -10,7 +10,12 @@
 //! by a claim that is not older than the one it knows, from a node that is not followed already by a newer one, and never while it is
 //! master itself; so what a master of yesterday still has to say changes nothing. It is told that its claim is old, and
 //! if it is master all the same (VRRP says who is), it claims anew. A claim begins with *all* items of the realm (the *bulk*);
-//! at its end the follower drops what was not in it, so no item of an older epoch survives.
+//! at its end the follower drops what was not in it, so no item of an older epoch survives. What changes while it is told is told
+//! between its items: the newest flows are those that a failover must not lose.
+//!
+//! **Last words.** Who hands over in good order has said its last items a moment after the other became master. For
+//! a second these are taken as *late*: what is not there yet is added, nothing is replaced or removed. So the old master can
+//! complete what the new one has, and nothing more.
 //!
 //! **Order.** Connections are TCP, which orders and repeats; what it cannot do is done here. Messages have numbers: one that was
 //! there is ignored, one too far ahead ends the session, and the next session begins with a bulk. Both ends give up a session

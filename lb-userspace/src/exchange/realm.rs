@@ -1,9 +1,14 @@
 //! One realm: who has claimed it, what is still to be told of it, and how far it is followed.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use super::item::{Key, Value};
 use super::message::Item;
+
+/// Who is no longer master says what waited to be told for so long, unless another claims the realm before; and whoever takes over
+/// takes that for as long.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A realm, on this node.
 #[derive(Debug, Default)]
@@ -16,6 +21,8 @@ pub(super) struct Realm {
     pub highest: u64,
     /// This node is its master.
     pub master: bool,
+    /// While it is: the claim that it followed until then, whose last words may still be under way, and for how long they are taken.
+    pub before: Option<(u64, Duration)>,
     /// How far it is told.
     pub telling: Telling,
     /// What has changed and is not told yet.
@@ -34,15 +41,54 @@ pub(super) enum Telling {
     Due,
     /// It was asked for.
     Asked,
-    /// It is being told: what is left, last first.
-    Bulk(Vec<(Key, Value)>),
+    /// It is being told, and changes are too.
+    Bulk(Bulk),
     /// All was told; changes are.
     Live,
+    /// We are not its master any more, and say what we had still to say, until this moment or until another claims it.
+    LastWords {
+        /// When that ends.
+        until: Duration,
+    },
     /// The other node does not follow, before this moment at least.
     Refused {
         /// When to try again.
-        again: std::time::Duration,
+        again: Duration,
     },
+}
+
+/// All of a realm, while it is told.
+#[derive(Debug, Default)]
+pub(super) struct Bulk {
+    /// What is left, last first. Flows come first here: what their indices mean is told before them.
+    pub left: Vec<(Key, Value)>,
+    /// What has changed since it was gathered, and was told so: what `left` says of it is old.
+    pub told: HashSet<Key>,
+}
+
+impl Bulk {
+    /// Of these items.
+    pub fn of(items: Vec<(Key, Value)>) -> Self {
+        let (mut others, mut left): (Vec<_>, Vec<_>) =
+            items.into_iter().partition(|(key, _)| !matches!(key, Key::Flow(..)));
+        others.sort_by(|(one, _), (other, _)| other.cmp(one));
+        left.append(&mut others);
+        Self { left, told: HashSet::new() }
+    }
+
+    /// Whether what is told next is a flow, so that changes of flows may go before it.
+    fn is_at_flows(&self) -> bool {
+        self.left.last().is_none_or(|(key, _)| matches!(key, Key::Flow(..)))
+    }
+
+    fn next(&mut self) -> Option<Item> {
+        loop {
+            let (key, value) = self.left.pop()?;
+            if !self.told.remove(&key) {
+                return Some((key, Some(value)));
+            }
+        }
+    }
 }
 
 /// How far a realm is followed.
@@ -54,7 +100,10 @@ pub(super) struct Following {
 
 impl Realm {
     /// This node becomes its master: a claim above all others.
-    pub fn claim(&mut self, boot: u64) {
+    pub fn claim(&mut self, now: Duration, boot: u64) {
+        if !self.master {
+            self.before = self.is_followed().then_some((self.epoch, now + LAST_WORDS));
+        }
         self.epoch = self.epoch.max(self.highest).saturating_add(1);
         (self.highest, self.owner) = (self.epoch, boot);
         self.master = true;
@@ -62,10 +111,20 @@ impl Realm {
         self.tell_anew(Telling::Due);
     }
 
-    /// This node is no longer its master.
-    pub fn leave(&mut self) {
-        self.master = false;
-        self.tell_anew(Telling::No);
+    /// This node is no longer its master. What waits to be told is told for a while yet: of a planned hand-over it is the last
+    /// moment.
+    pub fn leave(&mut self, now: Duration) {
+        (self.master, self.before) = (false, None);
+        match self.telling {
+            Telling::Live => self.telling = Telling::LastWords { until: now + LAST_WORDS },
+            // Half of it is of no use to anybody.
+            Telling::No
+            | Telling::Due
+            | Telling::Asked
+            | Telling::Bulk(_)
+            | Telling::LastWords { .. }
+            | Telling::Refused { .. } => self.tell_anew(Telling::No),
+        }
     }
 
     /// Begins anew with telling.
@@ -77,25 +136,35 @@ impl Realm {
     /// Whether changes are worth noting: else all is going to be told anyway, or nothing.
     pub fn notes_changes(&self) -> bool {
         match self.telling {
-            Telling::Bulk(_) | Telling::Live => true,
+            Telling::Bulk(_) | Telling::Live | Telling::LastWords { .. } => true,
             Telling::No | Telling::Due | Telling::Asked | Telling::Refused { .. } => false,
         }
     }
 
     /// Items that are to be told still.
     pub fn untold(&self) -> usize {
-        let bulk = if let Telling::Bulk(left) = &self.telling { left.len() } else { 0 };
+        let bulk = if let Telling::Bulk(bulk) = &self.telling { bulk.left.len() } else { 0 };
         bulk + self.dirty.len()
     }
 
-    /// The next items to tell, about so many octets.
+    /// The next items to tell, about so many octets. While all of it is told, half of them are for what has changed meanwhile: who
+    /// dies in the middle of a million old records has told the newest.
     pub fn next_items(&mut self, octets: usize) -> Vec<Item> {
         let mut items = Vec::new();
         let mut sum = 0;
         while sum < octets && items.len() < usize::from(u16::MAX) {
             let next = match &mut self.telling {
-                Telling::Bulk(left) => left.pop().map(|(key, value)| (key, Some(value))),
-                Telling::Live => self.dirty.pop_first(),
+                Telling::Bulk(bulk) if !bulk.left.is_empty() && bulk.is_at_flows() && sum < octets / 2 => {
+                    match self.dirty.pop_first() {
+                        Some((key, value)) => {
+                            bulk.told.insert(key.clone());
+                            Some((key, value))
+                        }
+                        None => bulk.next(),
+                    }
+                }
+                Telling::Bulk(bulk) => bulk.next(),
+                Telling::Live | Telling::LastWords { .. } => self.dirty.pop_first(),
                 Telling::No | Telling::Due | Telling::Asked | Telling::Refused { .. } => None,
             };
             let Some((key, value)) = next else { break };

@@ -247,3 +247,101 @@ fn a_follower_that_does_not_answer_is_told_only_so_much() {
     assert_eq!(effects.iter().filter(|it| told(it)).count(), WINDOW);
     assert_eq!(node.at_risk(), 200_000);
 }
+
+fn master() -> Exchange {
+    let mut node = node();
+    node.handle(Duration::ZERO, Event::Mastership(realm(), true));
+    node.handle(Duration::ZERO, Event::Connected(Direction::Telling, PEER));
+    node.handle(Duration::ZERO, Event::Tick);
+    node
+}
+
+fn told_items(effects: &[Effect]) -> Vec<Key> {
+    let items = effects.iter().filter_map(|effect| match effect {
+        Effect::Tell(Message { body: Body::Items { items, .. }, .. }) => Some(items),
+        _ => None,
+    });
+    items.flatten().map(|(key, _)| key.clone()).collect()
+}
+
+fn changed(node: &mut Exchange, number: u8) {
+    assert!(node.handle(Duration::ZERO, Event::Changed(realm(), flow(number), Some(record(1)))).is_empty());
+}
+
+#[test]
+fn who_hands_over_has_still_said_what_waited() {
+    let mut node = master();
+    node.handle(Duration::ZERO, Event::Gathered(realm(), vec![]));
+    changed(&mut node, 1);
+    node.handle(Duration::ZERO, Event::Mastership(realm(), false));
+    assert!(node.notes_changes(&realm()), "its last packets are on their way");
+    changed(&mut node, 2);
+    let effects = node.handle(Duration::ZERO, Event::Tick);
+    assert_eq!(told_items(&effects), [flow(1), flow(2)]);
+    node.handle(Duration::from_millis(1_001), Event::Tick);
+    assert!(!node.notes_changes(&realm()), "not for ever");
+}
+
+#[test]
+fn last_words_reach_whoever_has_taken_over_as_additions_only_and_only_for_a_while() {
+    let followed = || {
+        let mut node = follower();
+        tell(&mut node, 1, Body::Begin { realm: realm(), epoch: 3 });
+        tell(&mut node, 2, Body::End { realm: realm(), epoch: 3 });
+        node.handle(Duration::ZERO, Event::Mastership(realm(), true));
+        node
+    };
+    let last = || message(3, items(3, vec![(flow(1), Some(record(1)))]));
+    let is_late = |effects: &[Effect]| effects.iter().any(|it| matches!(it, Effect::Store { late: true, .. }));
+    let stores = |effects: &[Effect]| effects.iter().any(|it| matches!(it, Effect::Store { .. }));
+    assert!(is_late(&followed().handle(Duration::from_secs(1), Event::Told(last()))));
+    assert!(!stores(&followed().handle(Duration::from_millis(1_001), Event::Told(last()))), "too late");
+    let of_another = message(3, items(2, vec![(flow(1), Some(record(1)))]));
+    assert!(!stores(&followed().handle(Duration::ZERO, Event::Told(of_another))), "another claim");
+    let mut half = follower();
+    tell(&mut half, 1, Body::Begin { realm: realm(), epoch: 3 });
+    half.handle(Duration::ZERO, Event::Mastership(realm(), true));
+    assert!(!stores(&tell(&mut half, 2, items(3, vec![(flow(1), Some(record(1)))]))), "of what was never all here");
+}
+
+#[test]
+fn what_changes_while_all_is_told_is_told_in_between_and_not_undone() {
+    let mut node = master();
+    let many = |number: u32| {
+        let mut octets = [0; 40];
+        octets[..4].copy_from_slice(&number.to_be_bytes());
+        Key::Flow(FlowId(octets), false)
+    };
+    let all = (0..20_000u32).map(|number| (many(number), record(1))).collect();
+    let first = node.handle(Duration::ZERO, Event::Gathered(realm(), all));
+    assert!(
+        node.handle(Duration::ZERO, Event::Changed(realm(), many(0), None)).is_empty(),
+        "the last to be told is gone"
+    );
+    node.handle(Duration::ZERO, Event::Answered(Answer { taken: 10, refused: vec![] }));
+    let next = node.handle(Duration::ZERO, Event::Tick);
+    assert!(told_items(&next).contains(&many(0)), "before thousands of others");
+    let mut rest = Vec::new();
+    for _ in 0..10 {
+        rest.extend(node.handle(Duration::ZERO, Event::Tick));
+    }
+    assert!(rest.iter().any(|it| matches!(it, Effect::Tell(Message { body: Body::End { .. }, .. }))));
+    assert!(!told_items(&rest).contains(&many(0)), "what was gathered of it is old");
+    assert_eq!(told_items(&first).len() + told_items(&next).len() + told_items(&rest).len(), 20_000);
+}
+
+#[test]
+fn a_refusal_that_arrives_after_the_change_of_mind_does_not_hold_a_claim_up() {
+    let mut old = follower();
+    old.handle(Duration::ZERO, Event::Connected(Direction::Telling, PEER));
+    old.handle(Duration::ZERO, Event::Mastership(realm(), true));
+    old.handle(Duration::ZERO, Event::Tick);
+    old.handle(Duration::ZERO, Event::Mastership(realm(), false));
+    let stands = |effects: &[Effect]| {
+        let is_stand = |it: &&Effect| matches!(it, Effect::Tell(Message { body: Body::Stand { .. }, .. }));
+        effects.iter().filter(is_stand).count()
+    };
+    let said: Vec<u64> =
+        (0..300u64).filter(|&at| stands(&old.handle(Duration::from_millis(at), Event::Tick)) > 0).collect();
+    assert_eq!(said, [0, 10, 30, 70, 150], "how it stands, again and again, ever more seldom");
+}

@@ -34,6 +34,7 @@ pub struct Coverage {
     pub restarts_in_bulk: u64,
     pub two_masters: u64,
     pub dropped: u64,
+    pub late: u64,
 }
 
 impl Coverage {
@@ -49,6 +50,7 @@ impl Coverage {
         self.restarts_in_bulk += other.restarts_in_bulk;
         self.two_masters += other.two_masters;
         self.dropped += other.dropped;
+        self.late += other.late;
     }
 
     fn count(&mut self, counters: Counters) {
@@ -358,6 +360,25 @@ impl World {
                 let from = if self.fault == Fault::GatherEarly { &it.before } else { &it.tables };
                 let items = from[&realm].iter().map(|(key, value)| (key.clone(), value.clone())).collect();
                 self.event(node, Event::Gathered(realm, items))?;
+            }
+            Effect::Store { realm, items, late: true, .. } => {
+                let it = &mut self.nodes[node];
+                if !it.masters[&realm] {
+                    return Err(format!("node {node} is not master of {realm} and takes {items:?} as last words"));
+                }
+                let is_new = |(key, value): (Key, Option<Value>)| {
+                    value.filter(|_| !it.tables[&realm].contains_key(&key)).map(|value| (key, value))
+                };
+                let added: Vec<(Key, Value)> = items.into_iter().filter_map(is_new).collect();
+                self.coverage.late += added.len() as u64;
+                for (key, value) in added {
+                    self.nodes[node]
+                        .tables
+                        .get_mut(&realm)
+                        .expect("there is one for each realm")
+                        .insert(key.clone(), value.clone());
+                    self.event(node, Event::Changed(realm.clone(), key, Some(value)))?;
+                }
             }
             Effect::Store { realm, items, .. } => {
                 let it = &mut self.nodes[node];
