@@ -2,12 +2,15 @@
 
 mod checks;
 pub mod events;
+mod flows;
 pub mod vrrp;
 
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+
+use flows::FlowFilter;
 
 use super::Asking;
 use super::failure::{BAD_INPUT, Failure};
@@ -38,6 +41,8 @@ pub struct ShowOptions {
     #[arg(long, value_name = "NUMBER")]
     since: Option<u64>,
     #[command(flatten)]
+    filter: FlowFilter,
+    #[command(flatten)]
     asking: Asking,
 }
 
@@ -59,6 +64,8 @@ enum Kind {
     Vrrp,
     /// What happened, numbered, oldest first
     Events,
+    /// Flows that are recorded, and clients that are remembered
+    Flows,
 }
 
 /// Asks and prints.
@@ -70,21 +77,30 @@ pub async fn show(options: &ShowOptions) -> Result<(), Failure> {
     if options.follow || options.since.is_some() {
         return Err(Failure::new(BAD_INPUT, "--follow and --since are for `show events`; use --watch"));
     }
+    if options.what != Kind::Flows && !options.filter.is_empty() {
+        return Err(Failure::new(BAD_INPUT, "--service, --backend, --client and --limit are for `show flows`"));
+    }
     let colour = output::coloured();
+    let clear = if options.watch && colour { CLEAR } else { "" };
     loop {
-        let status: Status = options.asking.client().get("/api/v1/status").await?;
-        match options.asking.output {
-            Output::Json if options.watch => output::text(&format!("{}\n", as_json(options.what, &status)))?,
-            Output::Json => output::json(&as_json(options.what, &status))?,
-            Output::Table => {
-                let clear = if options.watch && colour { CLEAR } else { "" };
-                output::text(&format!("{clear}{}", as_table(options.what, &status, now()).render("", colour)))?;
-            }
+        if options.what == Kind::Flows {
+            flows::show(&options.asking, &options.filter, clear, options.watch).await?;
+        } else {
+            show_once(options, clear, colour).await?;
         }
         if !options.watch {
             return Ok(());
         }
         tokio::time::sleep(WATCH).await;
+    }
+}
+
+async fn show_once(options: &ShowOptions, clear: &str, colour: bool) -> Result<(), Failure> {
+    let status: Status = options.asking.client().get("/api/v1/status").await?;
+    match options.asking.output {
+        Output::Json if options.watch => output::text(&format!("{}\n", as_json(options.what, &status))),
+        Output::Json => output::json(&as_json(options.what, &status)),
+        Output::Table => output::text(&format!("{clear}{}", as_table(options.what, &status, now()).render("", colour))),
     }
 }
 
@@ -98,6 +114,7 @@ fn as_json(what: Kind, status: &Status) -> Value {
         Kind::Neighbours => one("neighbours", json!(status.neighbours)),
         Kind::Vrrp => one("vrrp", json!(status.vrrp)),
         Kind::Events => one("events", json!([])),
+        Kind::Flows => one("flows", json!([])),
         Kind::Counters => json!({
             "api": API_VERSION,
             "services": status.services.iter().map(|s| json!({ "name": s.name, "totals": s.totals })).collect::<Vec<_>>(),
@@ -130,7 +147,7 @@ fn as_table(what: Kind, status: &Status, now: f64) -> Table {
         Kind::Neighbours => neighbour_table(status),
         Kind::Counters => counter_table(status),
         Kind::Vrrp => vrrp::table(status.vrrp.as_ref(), now),
-        Kind::Events => Table::new(&[]),
+        Kind::Events | Kind::Flows => Table::new(&[]),
     }
 }
 

@@ -8,7 +8,8 @@ pub fn ago(now: f64, since: f64) -> String {
     duration((now - since).max(0.0) as u64)
 }
 
-fn duration(seconds: u64) -> String {
+/// A time in its two largest units: `2h 46m`.
+pub fn duration(seconds: u64) -> String {
     let Some(first) = UNITS.iter().position(|(unit, _)| seconds >= *unit) else { return "0s".to_owned() };
     let (unit, name) = UNITS[first];
     let large = format!("{}{name}", seconds / unit);

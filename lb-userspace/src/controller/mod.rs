@@ -5,6 +5,7 @@
 pub mod checks;
 pub mod claims;
 pub mod events;
+pub mod flows;
 mod interfaces;
 pub mod outliers;
 mod pools;

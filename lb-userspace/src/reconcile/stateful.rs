@@ -63,7 +63,7 @@ pub fn chooser(config: &ServiceConfig, seat: &Seat, loads: &[(u16, Load)]) -> Ch
 }
 
 /// For how long clients are remembered, in seconds; 0: they are not, or need not be.
-fn persistence(config: &ServiceConfig) -> u32 {
+pub fn persistence(config: &ServiceConfig) -> u32 {
     match config.persistence {
         Some(persistence) if rule_of(config.scheduler).is_some() => {
             let timeout = persistence.timeout.unwrap_or(PERSISTENCE_TIMEOUT);

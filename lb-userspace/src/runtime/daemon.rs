@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::checks::Checks;
 use super::claims::Claims;
+use super::flows::Walks;
 use super::forwarding::Forwarding;
 use super::limiter::Limiter;
 use super::overrides::Overrides;
@@ -58,6 +59,7 @@ pub(super) struct Daemon {
     pub(super) limiter: Limiter,
     pub(super) claims: Claims,
     pub(super) verdicts: Verdicts,
+    pub(super) walks: Walks,
     resolver: Option<Resolver>,
     network: mpsc::Receiver<Network>,
     requests: mpsc::Receiver<Request>,
@@ -124,6 +126,7 @@ impl Daemon {
             limiter: Limiter::default(),
             claims: Claims::new(),
             verdicts,
+            walks: Walks::default(),
             steering,
             resolver: Some(resolver),
             network,
@@ -243,6 +246,7 @@ impl Daemon {
                 let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
                 drop(reply.send(explain::explain(&self.controller, self.dataplane.get(), now, &query)));
             }
+            Request::Flows(query, reply) => self.list_flows(query, reply),
             Request::Trace(query, reply) => drop(reply.send(self.start_trace(&query))),
             Request::Vrrp(order, reply) => drop(reply.send(self.order(&order))),
             Request::Backend(order, reply) => drop(reply.send(self.operate(&order))),

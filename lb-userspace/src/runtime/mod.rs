@@ -8,6 +8,7 @@ mod claims;
 mod clock;
 mod daemon;
 mod explain;
+mod flows;
 mod forwarding;
 mod limiter;
 mod overrides;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::controller::flows::{FlowQuery, FlowsReport};
 use crate::controller::view::{BackendReport, Explanation, NodeStatus, OrderReport, PlanReport, Problem, Status};
 use crate::effects::events::EventStream;
 use crate::health::pool;
@@ -24,6 +25,8 @@ pub enum Request {
     Reload(Option<ConfigText>, oneshot::Sender<Result<PlanReport, Problem>>),
     /// What happens to a packet.
     Explain(ExplainQuery, oneshot::Sender<Result<Explanation, Problem>>),
+    /// The flows that are recorded.
+    Flows(FlowQuery, oneshot::Sender<Result<FlowsReport, Problem>>),
     /// Trace packets for a while; lines arrive until the receiver is dropped or the time is over.
     Trace(TraceQuery, oneshot::Sender<Result<mpsc::Receiver<TraceEvent>, Problem>>),
     /// Hand over virtual routers, or take part again.

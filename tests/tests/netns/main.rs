@@ -17,6 +17,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod flow_table;
+mod flows;
 mod foreign_program;
 mod fragments;
 mod full_nat;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::ask::{COMMAND, Daemon, QUESTION, Refusal};
 use super::metrics;
+use crate::controller::flows::{FlowQuery, FlowsReport};
 use crate::controller::view::{Explanation, PlanReport, Status};
 use crate::runtime::request::{Request, TraceEvent};
 
@@ -36,6 +37,7 @@ pub(super) fn commands(daemon: Daemon) -> Router {
         .route("/api/v1/diff", post(diff))
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/explain", post(explain))
+        .route("/api/v1/flows", post(flows))
         .route("/api/v1/trace", post(trace))
         .route("/api/v1/vrrp/resign", post(vrrp::resign))
         .route("/api/v1/vrrp/resume", post(vrrp::resume))
@@ -102,6 +104,14 @@ async fn explain(State(daemon): State<Daemon>, body: Body) -> Result<Json<Explan
     Ok(Json(explanation))
 }
 
+/// Not for the TCP side: it takes a walk over every table, and names clients.
+async fn flows(State(daemon): State<Daemon>, body: Body) -> Result<Json<FlowsReport>, Refusal> {
+    let query: Option<FlowQuery> = daemon.read(body).await?;
+    let query = query.unwrap_or_default();
+    let report = daemon.ask(COMMAND, |answer| Request::Flows(query, answer)).await??;
+    Ok(Json(report))
+}
+
 /// Streams events, one JSON object a line. A client that goes away ends the trace: its receiver is dropped.
 async fn trace(State(daemon): State<Daemon>, body: Body) -> Result<Response, Refusal> {
     let query = daemon.read(body).await?;
@@ -125,7 +135,7 @@ fn encoded(value: &impl serde::Serialize) -> Vec<u8> {
 }
 
 async fn unknown() -> Refusal {
-    let message = "there is no such page here; commands (diff, reload, explain, trace, vrrp, backend) are served at the Unix socket only";
+    let message = "there is no such page here; commands (diff, reload, explain, flows, trace, vrrp, backend) are served at the Unix socket only";
     Refusal::new(StatusCode::NOT_FOUND, 2, message)
 }
 

@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::controller::flows::FlowsReport;
 use crate::controller::view::{BackendReport, OrderReport, PlanReport, Problem, Status};
 use crate::effects::events::EventStream;
 use crate::runtime::request::{QUEUE, TraceEvent};
@@ -86,6 +87,12 @@ async fn answer(mut queue: mpsc::Receiver<Request>, status: Status) {
                 drop(sender.send(Ok(BackendReport { api: "v1".to_owned(), lines: vec![format!("{order:?}")] })));
             }
             Request::Events(sender) => drop(sender.send(events.clone())),
+            Request::Flows(query, sender) => {
+                let busy = || Problem { exit: 1, message: "busy: somebody else asks".to_owned() };
+                let matching = u64::from(query.limit.unwrap_or_default());
+                let report = || FlowsReport { matching, ..FlowsReport::default() };
+                drop(sender.send(if query.service.as_deref() == Some("busy") { Err(busy()) } else { Ok(report()) }));
+            }
             Request::Trace(query, sender) => {
                 let (events, receiver) = mpsc::channel(4);
                 drop(sender.send(Ok(receiver)));
@@ -184,6 +191,19 @@ async fn a_loop_that_is_stopping_is_told_as_such() {
     let query = r#"{"from": "10.0.0.1:1", "to": "10.0.0.2:80", "udp": false, "established": false}"#;
     let (code, body) = bed.unix("POST", "/api/v1/explain", query).await;
     assert_eq!((code, problem(&body).exit), (503, 3));
+}
+
+#[tokio::test]
+async fn flows_are_listed_for_whoever_asks_by_the_socket_alone() {
+    let bed = Bed::start().await;
+    let listed = |(code, body): (u16, String)| (code, serde_json::from_str::<FlowsReport>(&body).unwrap().matching);
+    assert_eq!(listed(bed.unix("POST", "/api/v1/flows", "").await), (200, 0));
+    assert_eq!(listed(bed.unix("POST", "/api/v1/flows", r#"{"client": "192.0.2.0/24", "limit": 7}"#).await), (200, 7));
+    let (code, body) = bed.unix("POST", "/api/v1/flows", r#"{"service": "busy"}"#).await;
+    assert_eq!((code, problem(&body).exit), (500, 1));
+    let (code, body) = bed.unix("POST", "/api/v1/flows", r#"{"servise": "web"}"#).await;
+    assert_eq!((code, problem(&body).exit), (400, 2));
+    assert_eq!(bed.tcp("POST", "/api/v1/flows").await.0, 404);
 }
 
 #[tokio::test]

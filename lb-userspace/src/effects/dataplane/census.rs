@@ -66,7 +66,7 @@ where
     Ok(kept)
 }
 
-fn widen(key: &[u8; 16]) -> FlowKey6 {
+pub(super) fn widen(key: &[u8; 16]) -> FlowKey6 {
     let key = FlowKey4::read_from_bytes(key).expect("a key is 16 octets");
     FlowKey6 {
         source: Address::from_v4_wire(key.source_wire),
@@ -76,7 +76,7 @@ fn widen(key: &[u8; 16]) -> FlowKey6 {
     }
 }
 
-fn as_is(key: &[u8; 40]) -> FlowKey6 {
+pub(super) fn as_is(key: &[u8; 40]) -> FlowKey6 {
     FlowKey6::read_from_bytes(key).expect("a key is 40 octets")
 }
 

@@ -24,6 +24,16 @@ where
         Ok(Self(map))
     }
 
+    /// The same table once more, for another thread.
+    ///
+    /// # Errors
+    /// When this process has no descriptors left.
+    pub fn share(&self) -> anyhow::Result<Self> {
+        let Map::HashMap(data) = &self.0 else { bail!("a flow table of another shape") };
+        let descriptor = data.fd().as_fd().try_clone_to_owned().context("sharing a flow table")?;
+        Ok(Self(Map::HashMap(MapData::from_fd(descriptor).context("sharing a flow table")?)))
+    }
+
     /// The record of a key.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod batch;
 mod census;
 mod choosers;
 mod flow_table;
+mod flow_view;
 mod forget;
 pub mod grace;
 mod ledger;
@@ -33,6 +34,7 @@ pub use attach::Held;
 pub use census::Tally;
 pub use choosers::Choosers;
 pub use flow_table::FlowTable;
+pub use flow_view::FlowView;
 pub use ledger::{Account, Ledger};
 pub use live_words::LiveWords;
 pub use maps::{Maps, ProbeTables};
@@ -152,6 +154,14 @@ impl Dataplane {
     /// When the kernel refuses.
     pub fn census(&mut self, image: &Image, now: Duration) -> anyhow::Result<Tally> {
         self.maps.census(image, now)
+    }
+
+    /// The tables that hold records of flows, for a walk on another thread.
+    ///
+    /// # Errors
+    /// When this process has no descriptors left.
+    pub fn flow_view(&self) -> anyhow::Result<FlowView> {
+        FlowView::new(&self.maps)
     }
 
     /// What was forwarded, by backend, of services that `wanted` takes.
