@@ -297,7 +297,7 @@ pub struct Counters {
     pub packets: u64,
     /// Their bytes, from the IP length.
     pub bytes: u64,
-    /// New connections: TCP SYNs.
+    /// New connections: TCP SYNs, SCTP INITs.
     pub connections: u64,
 }
 
@@ -358,11 +358,11 @@ pub struct Record {
 
 /// Values of [`Record::state`].
 pub mod record_state {
-    /// Only a SYN was seen.
+    /// Only a SYN or INIT was seen.
     pub const OPENING: u16 = 1;
     /// Data flows.
     pub const OPEN: u16 = 2;
-    /// A FIN or RST was seen from the client.
+    /// A FIN, SHUTDOWN, RST or ABORT was seen from the client.
     pub const CLOSING: u16 = 3;
 }
 
@@ -378,7 +378,7 @@ pub mod connection_state {
     pub const TIME_WAIT: u16 = 4;
     /// The client has reset it.
     pub const CLOSED: u16 = 5;
-    /// It is not TCP.
+    /// Its protocol does not say when it begins and ends.
     pub const DATAGRAMS: u16 = 6;
 }
 

@@ -4,7 +4,9 @@
 //! routing (`INPUT-ONLY` in `net/netfilter/ipvs/ip_vs_proto_tcp.c`), so that counts mean what its users know. They are the
 //! same for every forwarding method: replies are not looked at.
 //!
-//! A connection is *active* while it is established; all others, those that open or close and those that are not TCP, are
+//! An SCTP association goes through the same states, where IPVS has more of them for the same moments (`ip_vs_proto_sctp.c`).
+//!
+//! A connection is *active* while it is established; all others, those that open or close and those of datagrams, are
 //! *inactive* (`ip_vs_bind_dest` in `ip_vs_conn.c`).
 
 use crate::abi::{Record, connection_state as state};
@@ -61,7 +63,7 @@ impl Counted {
 /// How long connections of a service may be silent, in seconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
-    /// Established ones, and those that are not TCP.
+    /// Established ones, and those of datagrams.
     pub idle: u32,
     /// Those that the client has ended.
     pub fin: u32,
@@ -80,10 +82,10 @@ impl Timeouts {
     }
 }
 
-/// The state of a new connection.
+/// The state of a new connection; `has_openings`: of a protocol whose flows begin with a packet that says so.
 #[inline(always)]
-pub const fn first_state(is_tcp: bool) -> u16 {
-    if is_tcp { state::SYN_RECEIVED } else { state::DATAGRAMS }
+pub const fn first_state(has_openings: bool) -> u16 {
+    if has_openings { state::SYN_RECEIVED } else { state::DATAGRAMS }
 }
 
 /// The state after a packet.

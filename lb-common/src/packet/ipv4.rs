@@ -10,6 +10,8 @@ use crate::checksum::Difference;
 pub const HEADER: usize = 20;
 /// Offset of the length of the whole packet.
 pub const LENGTH: usize = 2;
+/// Offset of the fragment bits and offset.
+const FRAGMENT_WIRE: usize = 6;
 /// Offset of time to live, protocol and checksum.
 const TTL: usize = 8;
 /// Offset of the source address.
@@ -69,8 +71,14 @@ pub fn parse<P: Packet>(packet: &P, network: usize) -> Option<Datagram> {
         protocol: header.protocol,
         time_to_live: header.time_to_live,
         part,
-        dont_fragment: header.fragment_wire & DONT_FRAGMENT != 0,
     })
+}
+
+/// Whether routers must not fragment the packet whose header is at `network`.
+#[inline(always)]
+pub fn forbids_fragments<P: Packet>(packet: &P, network: usize) -> bool {
+    let fragment = packet.forget(network).and_then(|network| packet.load::<u16>(network + FRAGMENT_WIRE));
+    fragment.is_some_and(|fragment| fragment & DONT_FRAGMENT != 0)
 }
 
 /// Takes one from the time to live of the header at `network` and mends the header's checksum, also for a change of

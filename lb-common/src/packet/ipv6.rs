@@ -68,7 +68,6 @@ pub fn parse<P: Packet>(packet: &P, network: usize) -> Option<Datagram> {
         protocol: header.next,
         time_to_live: header.hop_limit,
         part: Part::Whole,
-        dont_fragment: true,
     };
     if is_extension(header.next) {
         step_over(packet, &mut datagram);

@@ -50,8 +50,16 @@ pub mod protocol {
     pub const GRE: u8 = 47;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
+    /// SCTP (RFC 9260).
+    pub const SCTP: u8 = 132;
     /// Not a protocol (255 is reserved): the chain of extension headers could not be read to its end.
     pub const UNREADABLE: u8 = 255;
+
+    /// Whether flows of a protocol begin with a packet that says so, as those of TCP and SCTP do.
+    #[inline(always)]
+    pub const fn has_openings(number: u8) -> bool {
+        matches!(number, TCP | SCTP)
+    }
 }
 
 /// Which part of a datagram a packet carries.
@@ -66,7 +74,7 @@ pub enum Part {
     Later,
 }
 
-/// An IP packet, either family.
+/// An IP packet, either family. What is asked of few packets is not in here but read again, since all of this lies on the stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram {
     /// Who sent it.
@@ -89,6 +97,4 @@ pub struct Datagram {
     pub time_to_live: u8,
     /// Which part of a fragmented datagram this is.
     pub part: Part,
-    /// Routers must not fragment it: IPv4 with DF set, and all of IPv6.
-    pub dont_fragment: bool,
 }

@@ -87,7 +87,7 @@ fn is_allowed<T: Tables>(tables: &T, access: &Access, flow: &Flow) -> bool {
 /// Whether a packet begins a connection.
 #[inline(always)]
 fn begins<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Flags) -> bool {
-    if flow.protocol != protocol::UDP {
+    if protocol::has_openings(flow.protocol) {
         return flags.opens();
     }
     let Some(chooser) = tables.chooser(service.chooser) else { return false };

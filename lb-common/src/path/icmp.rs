@@ -46,7 +46,7 @@ pub fn steer<P: Packet, T: Tables>(
     };
     let Quote { datagram: about, ports_wire } = quote;
     let live = classify::live(tables)?;
-    if about.protocol != protocol::TCP && about.protocol != protocol::UDP {
+    if !matches!(about.protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {
         return about_echo(packet, tables, &live, frame, datagram, &about);
     }
     // The quote is of a packet from the service to its client: the flow is the other way round.
@@ -72,6 +72,7 @@ pub fn steer<P: Packet, T: Tables>(
         return to_client(packet, tables, &live, frame, datagram, &quote, reverse);
     }
     if live.has(root_flags::PROBES)
+        && about.protocol != protocol::SCTP
         && let Some(asked) = probe::quoted(tables, &about, ports_wire)
     {
         let inner = translate_quote(packet, &quote, End::Destination, asked.reserved, ports_wire);
@@ -81,7 +82,7 @@ pub fn steer<P: Packet, T: Tables>(
     Err(Reason::NotService)
 }
 
-/// An error about something that is neither TCP nor UDP: about an echo request of ours, or nothing to us.
+/// An error about something without ports: about an echo request of ours, or nothing to us.
 #[inline(always)]
 fn about_echo<P: Packet, T: Tables>(
     packet: &mut P,

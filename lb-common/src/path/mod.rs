@@ -297,7 +297,7 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
         return fragment::later(packet, tables, &frame, &datagram);
     }
     let result = match datagram.protocol {
-        protocol::TCP | protocol::UDP => tcp_or_udp(packet, tables, &frame, &datagram),
+        protocol::TCP | protocol::UDP | protocol::SCTP => with_ports(packet, tables, &frame, &datagram),
         protocol::ICMP if datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::ICMPV6 if !datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::UNREADABLE => Err(classify::not_understood(tables, datagram.destination, Reason::Unreadable)),
@@ -311,8 +311,9 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
     result
 }
 
+/// A packet of TCP, UDP or SCTP: ports come first in all of them.
 #[inline(always)]
-fn tcp_or_udp<P: Packet, T: Tables>(
+fn with_ports<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     frame: &Frame,
@@ -334,7 +335,7 @@ fn tcp_or_udp<P: Packet, T: Tables>(
         }
         return nat::reply(packet, tables, &live, frame, datagram, reverse, ports_wire);
     }
-    if live.has(root_flags::PROBES) {
+    if live.has(root_flags::PROBES) && datagram.protocol != protocol::SCTP {
         return probe::answer(packet, tables, frame, datagram, ports_wire);
     }
     Err(Reason::NotService)

@@ -126,18 +126,20 @@ pub fn route<P: Packet, T: Tables>(
         v4: datagram.v4,
         interface: packet.interface(),
     });
-    judge(route, datagram)
+    judge(packet, route, datagram)
 }
 
 /// What the host's route means for a datagram.
 #[inline(always)]
-pub fn judge(route: Route, datagram: &Datagram) -> Result<WayBack, Reason> {
+pub fn judge<P: Packet>(packet: &P, route: Route, datagram: &Datagram) -> Result<WayBack, Reason> {
     match route {
         Route::Local => Err(Reason::NotTranslated),
         Route::None => Err(Reason::NoRoute),
         Route::Disabled => Err(Reason::ForwardingDisabled),
         // Untranslated, as the backend knows it: that is what the host will quote to it (RFC 1191, RFC 8201).
-        Route::TooBig if datagram.dont_fragment => Err(Reason::TooBigForRoute),
+        Route::TooBig if !datagram.v4 || ipv4::forbids_fragments(packet, datagram.network) => {
+            Err(Reason::TooBigForRoute)
+        }
         Route::TooBig => Err(Reason::TooBig),
         Route::Forward(_) | Route::NeighbourUnknown if datagram.time_to_live <= 1 => Err(Reason::TimeToLive),
         Route::Forward(exit) => Ok(WayBack { exit, neighbour_known: true }),

@@ -1,6 +1,6 @@
 //! Which backend has the flow? The lookup table's word, and a record where the word alone would be wrong.
 //!
-//! | state | a packet of a recorded flow | a TCP SYN | any other packet |
+//! | state | a packet of a recorded flow | a TCP SYN, an SCTP INIT | any other packet |
 //! |---|---|---|---|
 //! | settled | not looked up → current | → current | → current |
 //! | unsettled | → its record | → current, recorded | → previous, recorded |
@@ -90,7 +90,7 @@ fn slot<T: Tables>(tables: &T, service: &Service, index: u32) -> Result<Slot, Re
 /// Whether flows of this kind are recorded at all: UDP's only when the service says so.
 #[inline(always)]
 fn keeps_records(service: &Service, flow: &Flow) -> bool {
-    flow.protocol == protocol::TCP || service.flags & service_flags::UDP_FLOWS != 0
+    protocol::has_openings(flow.protocol) || service.flags & service_flags::UDP_FLOWS != 0
 }
 
 #[inline(always)]

@@ -16,7 +16,7 @@ use crate::packet::{Datagram, Packet};
 /// A sign, counted by row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Sign {
-    /// A client's SYN that was sent before: it was not answered, or the answer was lost.
+    /// A client's SYN or INIT that was sent before: it was not answered, or the answer was lost.
     SynRetransmission,
     /// A TCP reset of a translated backend.
     Reset,
@@ -24,7 +24,8 @@ pub enum Sign {
     Unreachable,
 }
 
-/// Offset of TCP's sequence number.
+/// Offset of what tells a SYN from others of the same flow, and is the same when it is sent again: TCP's sequence number and
+/// acknowledgment; an INIT's tag, which is 0, and its checksum.
 const SEQUENCE: usize = 4;
 /// Offset of TCP's header length; the flags follow.
 const LENGTH_AND_FLAGS: usize = 12;
@@ -37,12 +38,12 @@ const SOONEST: u32 = 200;
 /// Later, at the third attempt of a connection, it is nothing new.
 const LATEST: u32 = 3500;
 
-/// A SYN for the backend of a row, at `transport`.
+/// A SYN or INIT for the backend of a row, at `transport`.
 #[inline(always)]
 pub fn syn<P: Packet, T: Tables>(packet: &P, tables: &T, service: &Service, flow: &Flow, transport: usize, row: u32) {
-    let Some(sequence_wire) = packet.load::<u32>(transport + SEQUENCE) else { return };
+    let Some(sequence_wire) = packet.load::<u64>(transport + SEQUENCE) else { return };
     let destination = flow.destination.low ^ flow.destination.high;
-    let hash = hash::flow(service.seed ^ destination ^ sequence_wire as u64, flow.source, flow.ports_wire);
+    let hash = hash::flow(service.seed ^ destination ^ sequence_wire, flow.source, flow.ports_wire);
     let now = (tables.now() >> UNIT) as u32;
     let tag = hash >> 32;
     let before = tables.mark_syn(hash as u32 % SYN_MARKS, tag << 32 | now as u64);

@@ -191,7 +191,7 @@ fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) 
             return backend as u32;
         }
     }
-    let begins = flow.protocol != protocol::TCP || matches!(signal, Signal::Opens);
+    let begins = !protocol::has_openings(flow.protocol) || matches!(signal, Signal::Opens);
     if !begins || chooser.rule == 0 {
         return BY_TABLE;
     }
@@ -372,7 +372,7 @@ fn holds<T: Tables>(tables: &T, service: &Service, chooser: &Chooser, record: &R
 fn begin<T: Tables>(tables: &T, service: &Service, flow: &Flow, chosen: u32) -> u32 {
     let Some(chooser) = &tables.chooser(service.chooser) else { return BY_TABLE };
     let (now, backend) = (tables.now(), chosen as u16);
-    let state = connection::first_state(flow.protocol == protocol::TCP);
+    let state = connection::first_state(protocol::has_openings(flow.protocol));
     let record = Record { last_seen: now, pool: service.pool, backend, state };
     match tables.insert_connection(flow, record) {
         Inserted::Done => {}

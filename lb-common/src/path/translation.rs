@@ -246,7 +246,7 @@ pub fn find_way<P: Packet, T: Tables>(packet: &P, tables: &T, work: &mut Work) -
         v4: datagram.v4,
         interface: packet.interface(),
     };
-    work.way = nat::judge(tables.route(&query), datagram)?;
+    work.way = nat::judge(packet, tables.route(&query), datagram)?;
     Ok(())
 }
 
@@ -592,7 +592,6 @@ impl Work {
             protocol: 0,
             time_to_live: 0,
             part: Part::Whole,
-            dont_fragment: false,
         };
         const KEY: FlowKey6 = FlowKey6 { source: NOWHERE, destination: NOWHERE, ports_wire: 0, protocol: 0 };
         Self {

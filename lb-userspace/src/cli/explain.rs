@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use lb_common::packet::protocol;
 
 use super::Asking;
 use super::failure::{BAD_INPUT, Failure};
@@ -19,33 +20,34 @@ pub struct ExplainOptions {
     /// A packet of a connection that exists, instead of the one that opens it
     #[arg(long)]
     established: bool,
-    /// The service's address, as [tcp://|udp://]ADDRESS:PORT
+    /// The service's address, as [tcp://|udp://|sctp://]ADDRESS:PORT
     #[arg(value_name = "SERVICE-ADDRESS", value_parser = service_address)]
-    to: (bool, SocketAddr),
+    to: (u8, SocketAddr),
     #[command(flatten)]
     asking: Asking,
 }
 
-/// Whether it is UDP, and the address.
-fn service_address(text: &str) -> Result<(bool, SocketAddr), String> {
-    let (udp, address) = match text.split_once("://") {
-        None => (false, text),
-        Some(("tcp", address)) => (false, address),
-        Some(("udp", address)) => (true, address),
-        Some((other, _)) => return Err(format!("`{other}` is neither tcp nor udp")),
+/// The protocol's number, and the address.
+fn service_address(text: &str) -> Result<(u8, SocketAddr), String> {
+    let (protocol, address) = match text.split_once("://") {
+        None => (protocol::TCP, text),
+        Some(("tcp", address)) => (protocol::TCP, address),
+        Some(("udp", address)) => (protocol::UDP, address),
+        Some(("sctp", address)) => (protocol::SCTP, address),
+        Some((other, _)) => return Err(format!("`{other}` is none of tcp, udp and sctp")),
     };
     let address =
         address.parse().map_err(|_| format!("`{address}` is not ADDRESS:PORT, as 203.0.113.10:80 or [::1]:80"))?;
-    Ok((udp, address))
+    Ok((protocol, address))
 }
 
 /// Asks and prints the steps.
 pub async fn explain(options: &ExplainOptions) -> Result<(), Failure> {
-    let (udp, to) = options.to;
+    let (protocol, to) = options.to;
     if options.from.is_ipv4() != to.is_ipv4() {
         return Err(Failure::new(BAD_INPUT, format!("{} and {to} are of different families", options.from)));
     }
-    let query = ExplainQuery { from: options.from, to, udp, established: options.established };
+    let query = ExplainQuery { from: options.from, to, protocol, established: options.established };
     let explanation: Explanation = options.asking.client().post("/api/v1/explain", &query).await?;
     match options.asking.output {
         Output::Json => output::json(&explanation),
@@ -72,12 +74,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_address_is_tcp_unless_it_says_udp() {
+    fn a_service_address_is_tcp_unless_it_says_otherwise() {
         let address: SocketAddr = "203.0.113.10:80".parse().unwrap();
-        assert_eq!(service_address("203.0.113.10:80"), Ok((false, address)));
-        assert_eq!(service_address("tcp://203.0.113.10:80"), Ok((false, address)));
-        assert_eq!(service_address("udp://203.0.113.10:80"), Ok((true, address)));
-        assert!(service_address("sctp://203.0.113.10:80").is_err());
+        assert_eq!(service_address("203.0.113.10:80"), Ok((6, address)));
+        assert_eq!(service_address("tcp://203.0.113.10:80"), Ok((6, address)));
+        assert_eq!(service_address("udp://203.0.113.10:80"), Ok((17, address)));
+        assert_eq!(service_address("sctp://203.0.113.10:80"), Ok((132, address)));
+        assert!(service_address("dccp://203.0.113.10:80").is_err());
         assert!(service_address("203.0.113.10").is_err());
     }
 }

@@ -84,6 +84,7 @@ codes! {
     DuplicatePrefix = "FW0142", "A network is listed twice among those that may come to a service or not.";
     EmptyLimit = "FW0143", "A rate limit without a rate.";
     LimitWithoutFlows = "FW0144", "A limit of new connections where nothing tells which are new.";
+    NotTranslated = "FW0145", "A listener of a protocol that cannot be translated, and a backend under nat.";
     FewSlots = "FW0201", "So few slots a backend that the shares become uneven.";
     NoBackends = "FW0202", "A service has no backends.";
     AllWeightsZero = "FW0203", "Every backend of a service has weight 0.";

@@ -14,7 +14,7 @@ use super::check::{Check, OnDown, Outlier, Sorry};
 use super::scheduling::{Persistence, Prefixes, Scheduler};
 use super::virtual_router::{Hook, Peer, VirtualRouter};
 
-/// Idle timeout of TCP flows where a service sets none.
+/// Idle timeout of TCP and SCTP flows where a service sets none.
 pub const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Idle timeout of UDP flows where a service sets none.
 pub const UDP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -148,7 +148,7 @@ pub struct Service {
 /// What a service listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Listener {
-    /// TCP or UDP.
+    /// Its protocol.
     pub protocol: Protocol,
     /// The virtual address.
     pub address: IpAddr,
@@ -235,7 +235,7 @@ impl Service {
     /// How long a flow of this protocol may be silent and still keep its backend.
     pub fn idle_timeout(&self, protocol: Protocol) -> Duration {
         self.idle_timeout.unwrap_or(match protocol {
-            Protocol::Tcp => TCP_IDLE_TIMEOUT,
+            Protocol::Tcp | Protocol::Sctp => TCP_IDLE_TIMEOUT,
             Protocol::Udp => UDP_IDLE_TIMEOUT,
         })
     }
@@ -255,6 +255,13 @@ impl Backend {
     /// The port a packet for `listener` has when it reaches this backend; `None`: the one it came with.
     pub fn target_port(&self, listener: &Listener) -> Option<u16> {
         self.port.or(listener.port)
+    }
+}
+
+impl Listener {
+    /// The port that a check asks which does not say; `None`: it must say.
+    pub fn probed_port(&self) -> Option<u16> {
+        self.port.filter(|_| self.protocol.is_probed())
     }
 }
 
@@ -328,6 +335,34 @@ words! {
         Tcp = "tcp",
         /// UDP.
         Udp = "udp",
+        /// SCTP.
+        Sctp = "sctp",
+    }
+}
+
+impl Protocol {
+    /// Whether flows begin with a packet that says so, and are kept for that: TCP's SYN, SCTP's INIT.
+    pub fn has_openings(self) -> bool {
+        match self {
+            Protocol::Tcp | Protocol::Sctp => true,
+            Protocol::Udp => false,
+        }
+    }
+
+    /// Whether `nat` can rewrite its packets. SCTP's checksum is a CRC over the whole packet, which no difference mends.
+    pub fn is_translated(self) -> bool {
+        match self {
+            Protocol::Tcp | Protocol::Udp => true,
+            Protocol::Sctp => false,
+        }
+    }
+
+    /// Whether checks ask ports of it.
+    pub fn is_probed(self) -> bool {
+        match self {
+            Protocol::Tcp | Protocol::Udp => true,
+            Protocol::Sctp => false,
+        }
     }
 }
 

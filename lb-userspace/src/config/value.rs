@@ -294,10 +294,12 @@ fn unusable(address: IpAddr, why: &str) -> Fault {
 
 /// An item of [`Kind::Listeners`]: `tcp://203.0.113.10:80`, `udp://[2001:db8::1]:*`.
 pub(super) fn listener(text: &str) -> Converted<Listener> {
-    let shape = || bad_listener(text, "write \"tcp://ADDRESS:PORT\" or \"udp://ADDRESS:PORT\"");
+    let shape =
+        || bad_listener(text, "write \"tcp://ADDRESS:PORT\", \"udp://ADDRESS:PORT\" or \"sctp://ADDRESS:PORT\"");
     let (scheme, rest) = text.split_once("://").ok_or_else(shape)?;
     let protocol = Protocol::ALL.iter().find(|(word, _)| *word == scheme).map(|(_, protocol)| *protocol);
-    let protocol = protocol.ok_or_else(|| bad_listener(text, "the protocol is `tcp` or `udp`, in lower case"))?;
+    let protocol =
+        protocol.ok_or_else(|| bad_listener(text, "the protocol is `tcp`, `udp` or `sctp`, in lower case"))?;
     if rest.parse::<std::net::Ipv6Addr>().is_ok() {
         return Err(bad_listener(text, format!("put an IPv6 address in brackets: \"{scheme}://[ADDRESS]:PORT\"")));
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::config::check::{Check, Probe, Timing, Via};
-use crate::config::{Backend, Forwarding, Service, Wrapping};
+use crate::config::{Backend, Forwarding, Listener, Service, Wrapping};
 
 /// One check of one backend. Two services whose specs are equal share the probe and its verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,7 +78,7 @@ impl Target {
             _ => check
                 .port
                 .or(backend.port)
-                .or_else(|| service.listeners.iter().find_map(|listener| listener.port))
+                .or_else(|| service.listeners.iter().find_map(Listener::probed_port))
                 .unwrap_or(0),
         };
         let is_steered = check.via == Via::Service && !matches!(check.probe, Probe::Script { .. });

@@ -44,7 +44,7 @@ pub struct NativeTables {
     pub live: BTreeSet<u32>,
     /// Names of virtual routers by the index of their live word, for `steps`.
     pub routers: BTreeMap<u32, String>,
-    /// Records of flows; TCP's and UDP's together, since their keys differ.
+    /// Records of flows, of all protocols together, since their keys differ.
     pub flows: RefCell<BTreeMap<FlowId, Record>>,
     /// Records that fit.
     pub flow_capacity: usize,

@@ -70,6 +70,7 @@ fn packet(datagram: &Datagram) -> String {
     let protocol = match datagram.protocol {
         protocol::TCP => "tcp".to_owned(),
         protocol::UDP => "udp".to_owned(),
+        protocol::SCTP => "sctp".to_owned(),
         number => format!("protocol {number}"),
     };
     format!("packet {from} > {to}, {protocol}, {} octets{part}", datagram.length)

@@ -34,6 +34,7 @@ pub fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => protocol::TCP,
         Protocol::Udp => protocol::UDP,
+        Protocol::Sctp => protocol::SCTP,
     }
 }
 

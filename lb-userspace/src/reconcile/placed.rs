@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::access;
 use super::stateful::Seat;
 use super::tables::Wish;
-use crate::config::{Backend, Listener, Protocol, Service as ServiceConfig, UdpMode};
+use crate::config::{Backend, Listener, Service as ServiceConfig, UdpMode};
 
 /// Effective weights are in hundredths of a configured weight, so that a backend of weight 1 can get a tenth of it. Tables
 /// depend on the weights' proportions alone.
@@ -133,7 +133,7 @@ fn configured(backend: &Backend) -> Standing {
 
 /// The longest that a flow of the service which a record could be made for may be silent.
 fn settle(service: &ServiceConfig) -> Duration {
-    let recorded = |listener: &&Listener| listener.protocol == Protocol::Tcp || service.udp == UdpMode::Flows;
+    let recorded = |listener: &&Listener| listener.protocol.has_openings() || service.udp == UdpMode::Flows;
     let longest =
         service.listeners.iter().filter(recorded).map(|listener| service.idle_timeout(listener.protocol)).max();
     longest.unwrap_or(Duration::ZERO)

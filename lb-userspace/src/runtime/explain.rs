@@ -1,7 +1,7 @@
 //! `fairway explain`: sends a packet of the flow asked about down the packet path, natively, over a copy of the tables as
 //! they are, and says what it met.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use lb_common::abi::{ClientKey, Destination, FlowKey6, Load};
 use lb_common::connection::Counted;
@@ -36,14 +36,14 @@ pub fn explain(
         source: query.from.ip().into(),
         destination: query.to.ip().into(),
         ports_wire: ports_wire(query.from.port().to_be(), query.to.port().to_be()),
-        protocol: u32::from(number(query)),
+        protocol: u32::from(query.protocol),
     };
-    if let Some(record) = dataplane.and_then(|dataplane| dataplane.record(&key, query.udp)) {
+    if let Some(record) = dataplane.and_then(|dataplane| dataplane.record(&key, query.protocol == protocol::UDP)) {
         tables.flows.borrow_mut().insert(key, record);
     }
     if let Some(dataplane) = dataplane {
         tables.connections.get_mut().extend(dataplane.connection(&key).map(|record| (key, record)));
-        if let Some(service) = tables.image.listener(key.destination, query.to.port().to_be(), number(query)) {
+        if let Some(service) = tables.image.listener(key.destination, query.to.port().to_be(), query.protocol) {
             let client = ClientKey::of(service, key.source);
             let destination = Destination { address: service.address, pool: u64::from(service.pool) };
             tables.clients.get_mut().extend(dataplane.client(&client).map(|record| (client, record)));
@@ -106,37 +106,21 @@ fn words(controller: &Controller, verdict: Verdict) -> String {
     }
 }
 
-fn number(query: &ExplainQuery) -> u8 {
-    if query.udp { protocol::UDP } else { protocol::TCP }
-}
-
 /// A minimal frame of the flow; checksums are left zero, nothing on the path reads them.
 fn frame(query: &ExplainQuery) -> Vec<u8> {
     const TIME_TO_LIVE: u8 = 64;
-    const SYN: u8 = 2;
-    const ACK: u8 = 16;
-    let transport = transport(
-        query.from,
-        query.to,
-        if query.udp {
-            None
-        } else if query.established {
-            Some(ACK)
-        } else {
-            Some(SYN)
-        },
-    );
+    let transport = transport(query);
     let mut frame = vec![0u8; 12];
     match (query.from.ip(), query.to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             let length = u16::try_from(20 + transport.len()).expect("a short packet").to_be_bytes();
-            frame.extend([0x08, 0x00, 0x45, 0, length[0], length[1], 0, 0, 0, 0, TIME_TO_LIVE, number(query), 0, 0]);
+            frame.extend([0x08, 0x00, 0x45, 0, length[0], length[1], 0, 0, 0, 0, TIME_TO_LIVE, query.protocol, 0, 0]);
             frame.extend(from.octets());
             frame.extend(to.octets());
         }
         (from, to) => {
             let length = u16::try_from(transport.len()).expect("a short packet").to_be_bytes();
-            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, length[0], length[1], number(query), TIME_TO_LIVE]);
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, length[0], length[1], query.protocol, TIME_TO_LIVE]);
             frame.extend(octets(from));
             frame.extend(octets(to));
         }
@@ -152,17 +136,19 @@ fn octets(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// A TCP header with these flags, or a UDP header.
-fn transport(from: SocketAddr, to: SocketAddr, flags: Option<u8>) -> Vec<u8> {
-    let mut header = Vec::new();
-    header.extend(from.port().to_be_bytes());
-    header.extend(to.port().to_be_bytes());
-    match flags {
-        Some(flags) => {
-            header.extend([0; 8]);
-            header.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
-        }
-        None => header.extend([0, 8, 0, 0]),
-    }
-    header
+/// The header of a packet that opens the flow, or of one in its midst.
+fn transport(query: &ExplainQuery) -> Vec<u8> {
+    const SYN: u8 = 2;
+    const ACK: u8 = 16;
+    const INIT: u8 = 1;
+    const DATA: u8 = 0;
+    let ports = [query.from.port().to_be_bytes(), query.to.port().to_be_bytes()].concat();
+    let kind = |opening: u8, other: u8| if query.established { other } else { opening };
+    let rest = match query.protocol {
+        protocol::TCP => vec![0, 0, 0, 0, 0, 0, 0, 0, 0x50, kind(SYN, ACK), 0xff, 0xff, 0, 0, 0, 0],
+        // Verification tag, checksum, and the header of a chunk.
+        protocol::SCTP => vec![0, 0, 0, kind(0, 1), 0, 0, 0, 0, kind(INIT, DATA), 0, 0, 4],
+        _ => vec![0, 8, 0, 0],
+    };
+    [ports, rest].concat()
 }

@@ -101,9 +101,9 @@ pub struct ExplainQuery {
     pub from: SocketAddr,
     /// The service's address and port.
     pub to: SocketAddr,
-    /// UDP instead of TCP.
-    pub udp: bool,
-    /// A packet of a connection that exists, not a SYN.
+    /// As a protocol number: TCP, UDP or SCTP.
+    pub protocol: u8,
+    /// A packet of a connection that exists, not a SYN or INIT.
     pub established: bool,
 }
 
@@ -114,7 +114,7 @@ pub struct TraceQuery {
     pub address: Option<std::net::IpAddr>,
     /// A port of either end.
     pub port: Option<u16>,
-    /// `tcp`, `udp`, `icmp`, as a protocol number.
+    /// `tcp`, `udp`, `sctp`, `icmp`, as a protocol number.
     pub protocol: Option<u8>,
     /// How long.
     pub seconds: u32,

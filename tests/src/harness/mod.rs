@@ -9,6 +9,7 @@ mod echo;
 mod load;
 mod nginx;
 pub mod paced;
+mod raw;
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +28,7 @@ pub use daemon::{Fairway, admin_socket};
 pub use echo::{Echo, flow};
 pub use load::{Connection, History, KeptConnections, fetch, requests};
 pub use nginx::Nginx;
+pub use raw::{RawClient, RawServer};
 
 /// The port of the web service of [`fairway::playground::configuration`].
 pub const HTTP: u16 = 80;

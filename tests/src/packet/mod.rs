@@ -6,7 +6,7 @@ pub mod verify;
 
 use std::net::IpAddr;
 
-pub use sum::internet;
+pub use sum::{crc32c, internet};
 
 /// TCP flags.
 pub mod flag {
@@ -18,6 +18,24 @@ pub mod flag {
     pub const RST: u8 = 4;
     /// Acknowledges.
     pub const ACK: u8 = 16;
+}
+
+/// Types of SCTP chunks (RFC 9260 section 3.2).
+pub mod chunk {
+    /// Data.
+    pub const DATA: u8 = 0;
+    /// Opens an association.
+    pub const INIT: u8 = 1;
+    /// Ends an association at once.
+    pub const ABORT: u8 = 6;
+    /// No more data from the sender.
+    pub const SHUTDOWN: u8 = 7;
+    /// The answer to that.
+    pub const SHUTDOWN_ACK: u8 = 8;
+    /// The client's second message.
+    pub const COOKIE_ECHO: u8 = 10;
+    /// The answer to that answer.
+    pub const SHUTDOWN_COMPLETE: u8 = 14;
 }
 
 /// IPv6 extension header numbers.
@@ -100,6 +118,17 @@ pub enum Payload {
         /// What follows the header.
         data: Vec<u8>,
     },
+    /// SCTP, with one chunk.
+    Sctp {
+        /// Source and destination port.
+        ports: (u16, u16),
+        /// Verification tag.
+        tag: u32,
+        /// Type of the chunk; one of [`chunk`].
+        chunk: u8,
+        /// What follows the chunk's header.
+        data: Vec<u8>,
+    },
     /// ICMP or ICMPv6, by the packet's family.
     Icmp {
         /// Type and code.
@@ -161,6 +190,9 @@ impl Ip {
 
     /// The transport header and data of the whole datagram.
     fn transport(&self) -> Vec<u8> {
+        if matches!(self.payload, Payload::Sctp { .. }) {
+            return self.payload.sealed();
+        }
         let (mut out, at) = self.payload.unsummed();
         let Some(at) = at else { return out };
         let pseudo = match &self.payload {
@@ -243,6 +275,7 @@ impl Payload {
         match self {
             Self::Tcp { .. } => 6,
             Self::Udp { .. } => 17,
+            Self::Sctp { .. } => 132,
             Self::Icmp { .. } | Self::Echo { .. } if v4 => 1,
             Self::Icmp { .. } | Self::Echo { .. } => 58,
             Self::Other(number, _) => *number,
@@ -252,7 +285,7 @@ impl Payload {
     /// Source and destination port, of what has them.
     pub fn ports(&mut self) -> Option<&mut (u16, u16)> {
         match self {
-            Self::Tcp { ports, .. } | Self::Udp { ports, .. } => Some(ports),
+            Self::Tcp { ports, .. } | Self::Udp { ports, .. } | Self::Sctp { ports, .. } => Some(ports),
             Self::Icmp { .. } | Self::Echo { .. } | Self::Other(..) => None,
         }
     }
@@ -262,10 +295,19 @@ impl Payload {
         match self {
             Self::Tcp { data, .. }
             | Self::Udp { data, .. }
+            | Self::Sctp { data, .. }
             | Self::Icmp { data, .. }
             | Self::Echo { data, .. }
             | Self::Other(_, data) => data,
         }
+    }
+
+    /// The octets of SCTP, whose checksum covers no address.
+    pub fn sealed(&self) -> Vec<u8> {
+        let (mut out, _) = self.unsummed();
+        let sum = crc32c(&out).to_le_bytes(); // RFC 9260 appendix A
+        out[8..12].copy_from_slice(&sum);
+        out
     }
 
     /// The octets with a zero checksum, and where the checksum goes.
@@ -282,6 +324,16 @@ impl Payload {
                 let mut out = [ports.0.to_be_bytes(), ports.1.to_be_bytes(), length.to_be_bytes(), [0; 2]].concat();
                 out.extend(data);
                 (out, summed.then_some(6))
+            }
+            Self::Sctp { ports, tag, chunk, data } => {
+                let length = u16::try_from(4 + data.len()).expect("a packet is short");
+                let mut out = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
+                out.extend(tag.to_be_bytes());
+                out.extend([0, 0, 0, 0, *chunk, 0]);
+                out.extend(length.to_be_bytes());
+                out.extend(data);
+                out.resize(out.len().next_multiple_of(4), 0);
+                (out, None)
             }
             Self::Icmp { kind, data } => {
                 let mut out = vec![kind.0, kind.1, 0, 0, 0, 0, 0, 0];

@@ -1,4 +1,4 @@
-//! The internet checksum by its definition (RFC 1071), octet by octet and big-endian: slow and plain.
+//! The internet checksum by its definition (RFC 1071), octet by octet and big-endian, and SCTP's by its own, bit by bit: slow and plain.
 
 /// The checksum of `octets`, in host order. Over octets that hold a right checksum it is 0.
 pub fn internet(octets: &[u8]) -> u16 {
@@ -10,9 +10,22 @@ pub fn internet(octets: &[u8]) -> u16 {
     !u16::try_from(sum).expect("folded at every step")
 }
 
+/// CRC32c (RFC 9260 appendix A), of which SCTP sends the octet with the lowest powers first.
+pub fn crc32c(octets: &[u8]) -> u32 {
+    const REFLECTED: u32 = 0x82f6_3b78;
+    !octets.iter().fold(u32::MAX, |crc, octet| {
+        (0..8).fold(crc ^ u32::from(*octet), |crc, _| if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ REFLECTED })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_crc_of_the_nine_digits_is_what_everybody_says() {
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
 
     #[test]
     fn the_example_of_rfc_1071_section_3_holds() {

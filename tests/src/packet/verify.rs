@@ -1,6 +1,6 @@
 //! Recomputes every checksum of a frame in full, as its receiver would.
 
-use super::internet;
+use super::{crc32c, internet};
 
 /// What is wrong with the checksums of a frame; nothing for what cannot be checked: fragments, cut packets, other
 /// protocols.
@@ -61,6 +61,10 @@ fn transport(addresses: &[u8], protocol: u8, body: &[u8]) -> Option<&'static str
     match protocol {
         6 if body.len() >= 20 => (!summed(&[&pseudo, body])).then_some("TCP"),
         17 if body.len() >= 8 && body[6..8] != [0, 0] => (!summed(&[&pseudo, body])).then_some("UDP"),
+        132 if body.len() >= 12 => {
+            let zeroed = [&body[..8], &[0; 4], &body[12..]].concat();
+            (crc32c(&zeroed).to_le_bytes() != body[8..12]).then_some("SCTP")
+        }
         1 if body.len() >= 8 => (!summed(&[body])).then_some("ICMP").or_else(|| quoted(body)),
         58 if body.len() >= 8 => (!summed(&[&pseudo, body])).then_some("ICMPv6").or_else(|| quoted(body)),
         _ => None,

@@ -37,6 +37,7 @@ mod reload;
 mod requests;
 mod restart;
 mod schedulers;
+mod sctp;
 mod steering;
 mod supervisor;
 mod takeover;

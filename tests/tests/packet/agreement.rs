@@ -45,6 +45,8 @@ fn both_homes_agree_on_random_packets() {
         native.handed_over.borrow_mut().clear();
         forget(&mut kernel);
         native.connections.borrow_mut().clear();
+        native.clients.borrow_mut().clear();
+        native.destinations.borrow_mut().clear();
         native.translations.borrow_mut().clear();
         native.client_buckets.borrow_mut().clear();
         for write in world::resting() {

@@ -20,23 +20,23 @@ pub fn cases() -> Vec<Case> {
 
 /// What becomes of a cut packet.
 #[derive(Clone, Copy)]
-enum Fate {
+pub enum Fate {
     Pass(Reason),
     Drop(Reason),
     Sent,
 }
-use Fate::{Drop, Pass, Sent};
+pub use Fate::{Drop, Pass, Sent};
 
 /// A frame, what it is sent on as, by which interface, and for which row.
-struct Whole {
-    sent: Frame,
-    want: Frame,
-    interface: u32,
-    row: Option<u32>,
+pub struct Whole {
+    pub sent: Frame,
+    pub want: Frame,
+    pub interface: u32,
+    pub row: Option<u32>,
 }
 
 /// Cuts at every length; `fates` says up to which length each holds.
-fn cut(name: String, whole: &Whole, fates: &[(usize, Fate)]) -> Case {
+pub fn cut(name: String, whole: &Whole, fates: &[(usize, Fate)]) -> Case {
     let (sent, want) = (whole.sent.octets(), whole.want.octets());
     let bytes = whole.sent.ip.octets().len() as u64;
     (0..sent.len()).fold(case(name), |case, length| {
@@ -56,7 +56,7 @@ fn cut(name: String, whole: &Whole, fates: &[(usize, Fate)]) -> Case {
     })
 }
 
-const END: usize = usize::MAX;
+pub const END: usize = usize::MAX;
 
 fn of(f: Flavour) -> Vec<Case> {
     let (direct, nat) = (f.row(port::DIRECT, 0), f.row(port::NAT, 0));

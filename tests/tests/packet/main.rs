@@ -18,6 +18,7 @@ mod probes;
 mod quotes;
 mod random;
 mod records;
+mod sctp;
 mod signs;
 mod state;
 mod stateful;
@@ -44,6 +45,7 @@ fn there_are_as_many_cases_as_there_should_be() {
         ("probes", probes::cases()),
         ("quotes", quotes::cases()),
         ("records", records::cases()),
+        ("sctp", sctp::cases()),
         ("signs", signs::cases()),
         ("stateful", stateful::cases()),
         ("tags", tags::cases()),

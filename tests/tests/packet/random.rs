@@ -76,7 +76,17 @@ fn request(random: &mut Random, f: Flavour) -> Frame {
         _ => f.vip(),
     };
     let sent = f.to(address, if random.one_in(10) { port::EXACT } else { service });
+    let sent = if service >= port::SCTP || random.one_in(40) { association(random, sent) } else { sent };
     sent.sourced(f.client(random.of(&CLIENTS)), 40_000 + random.below(4) as u16).flags(random.of(&[16, 16, 2, 17, 4]))
+}
+
+/// The same by SCTP.
+fn association(random: &mut Random, sent: Frame) -> Frame {
+    sent.with(|frame| {
+        let ports = *frame.ip.payload.ports().expect("TCP or UDP");
+        let (chunk, tag) = (random.of(&[0, 0, 1, 1, 6, 7, 8, 10, 14, 16, 0xc1]), random.of(&[0, 0, 7]));
+        frame.ip.payload = Payload::Sctp { ports, tag, chunk, data: vec![1; 49] };
+    })
 }
 
 /// Of a service that follows a virtual router, or of another port of its address.
@@ -191,7 +201,11 @@ fn decorate(random: &mut Random, frame: &mut Frame) {
 
 /// One of the fragments that an earlier or later packet of the same flow may also be one of.
 fn fragment(random: &mut Random, frame: &mut Frame) {
-    let header = if matches!(frame.ip.payload, Payload::Tcp { .. }) { 20 } else { 8 };
+    let header = match frame.ip.payload {
+        Payload::Tcp { .. } => 20,
+        Payload::Sctp { .. } => 16,
+        _ => 8,
+    };
     let end = header + frame.ip.payload.data().len();
     let bounds = [(0, 24, true), (24, 40, true), (40, end, false), (0, end, false), (0, 8, true)];
     let (start, end, more) = random.of(&bounds);

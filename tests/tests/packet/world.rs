@@ -16,6 +16,7 @@ use lb_common::access::Limit;
 use lb_common::flow::SECOND;
 use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::ethernet::Exit;
+use lb_common::packet::protocol;
 use lb_common::path::Route;
 use lb_common::probe::Kind;
 use lb_common::scheduler::Rule;
@@ -121,7 +122,19 @@ pub mod port {
     /// Translated to [`BACKEND`], and recorded, since `SHARED_TOO` has the same servers.
     pub const SHARED: u16 = 135;
     pub const SHARED_TOO: u16 = 136;
-    pub const END: u16 = 137;
+    /// Those from here on are SCTP's, with the rows of the copies for TCP; those for UDP have none.
+    pub const SCTP: u16 = 137;
+    pub const SCTP_DIRECT: u16 = 137;
+    /// As `UNSETTLED`.
+    pub const SCTP_UNSETTLED: u16 = 138;
+    /// As `EXCEPTIONS`.
+    pub const SCTP_EXCEPTIONS: u16 = 139;
+    /// As `LIMITED`.
+    pub const SCTP_LIMITED: u16 = 140;
+    /// As `TURNS`.
+    pub const SCTP_TURNS: u16 = 141;
+    pub const SCTP_END: u16 = 142;
+    pub const END: u16 = 142;
     /// The one port that full NAT may give.
     pub const SOURCE: u16 = 5000;
     /// The exact port of an address that has a wildcard listener too.
@@ -227,7 +240,11 @@ impl Flavour {
     /// Who chooses for the stateful service at `port`; nobody, 0, for others.
     pub fn chooser(self, port: u16) -> u32 {
         let copy = u32::from(!self.v4) * 2 + u32::from(!self.tcp);
-        let first = copy * u32::from(port::STATEFUL_END - port::STATEFUL) + 1;
+        let each = u32::from(port::STATEFUL_END - port::STATEFUL);
+        let first = copy * each + 1;
+        if port == port::SCTP_TURNS {
+            return 4 * each + 1 + copy;
+        }
         if (port::STATEFUL..port::STATEFUL_END).contains(&port) { first + u32::from(port - port::STATEFUL) } else { 0 }
     }
 
@@ -242,6 +259,7 @@ impl Flavour {
         match port {
             port::ALLOWS..=port::CLIENT_LIMITED => copy * 5 + 1 + (port - port::ALLOWS),
             port::LIMITED_TURNS => copy * 5 + 5,
+            port::SCTP_LIMITED => 4 * 5 + 1 + copy,
             _ => 0,
         }
     }
@@ -370,13 +388,16 @@ struct Builder {
 impl Builder {
     fn flavour(&mut self, flavour: Flavour) {
         let settled = |backend| vec![Slot::settled(backend); SLOTS_EACH as usize];
-        for port in (port::DIRECT..port::END).filter(|port| !is_special(*port)) {
+        let is_there = |port: &u16| !is_special(*port) && (flavour.tcp || !is_sctp(*port));
+        for port in (port::DIRECT..port::END).filter(is_there) {
             let words = match port {
                 port::EMPTY_PASS | port::EMPTY_DROP => settled(NONE),
-                port::UNSETTLED | port::KEPT | port::NAT_UNSETTLED => vec![Slot::new(1, 0); SLOTS_EACH as usize],
-                port::EXCEPTIONS => vec![Slot::new(1, 1); SLOTS_EACH as usize],
+                port::UNSETTLED | port::KEPT | port::NAT_UNSETTLED | port::SCTP_UNSETTLED => {
+                    vec![Slot::new(1, 0); SLOTS_EACH as usize]
+                }
+                port::EXCEPTIONS | port::SCTP_EXCEPTIONS => vec![Slot::new(1, 1); SLOTS_EACH as usize],
                 port::DRAINED => vec![Slot::new(NONE, 0); SLOTS_EACH as usize],
-                port::STATEFUL..port::STATEFUL_END => settled(1),
+                port::STATEFUL..port::STATEFUL_END | port::SCTP_TURNS => settled(1),
                 _ => settled(0),
             };
             self.rows(flavour, port, 4);
@@ -414,7 +435,7 @@ impl Builder {
         self.services.push(Service {
             address: address.into(),
             port_wire: port.to_be(),
-            protocol: flavour.protocol(),
+            protocol: if is_sctp(port) { protocol::SCTP } else { flavour.protocol() },
             flags: service_flags::USED | kept | keyed | alone | drop,
             first_slot,
             first_row,
@@ -444,7 +465,7 @@ impl Builder {
             _ => vec![],
         };
         let [limit, client_limit] = match port {
-            port::LIMITED => [tokens(2), Limit::default()],
+            port::LIMITED | port::SCTP_LIMITED => [tokens(2), Limit::default()],
             port::CLIENT_LIMITED => [Limit::default(), tokens(2)],
             port::LIMITED_TURNS => [tokens(3), tokens(2)],
             _ => [Limit::default(); 2],
@@ -526,7 +547,7 @@ fn rule_of(port: u16) -> Option<Rule> {
         port::PERSISTENT | port::PERSISTENT_ONE_PACKET => Rule::RoundRobin,
         port::LOCALITY => Rule::Locality,
         port::REPLICATED_LOCALITY => Rule::ReplicatedLocality,
-        port::TURNS | port::NAT_TURNS | port::ONE_PACKET | port::LIMITED_TURNS => Rule::RoundRobin,
+        port::TURNS | port::NAT_TURNS | port::ONE_PACKET | port::LIMITED_TURNS | port::SCTP_TURNS => Rule::RoundRobin,
         port::WEIGHTED_TURNS => Rule::WeightedRoundRobin,
         port::LEAST => Rule::LeastConnection,
         port::WEIGHTED_LEAST => Rule::WeightedLeastConnection,
@@ -541,6 +562,11 @@ fn rule_of(port: u16) -> Option<Rule> {
 /// What is not one slot's word and four rows.
 fn is_special(port: u16) -> bool {
     (port::OTHERS..port::DRAINED).contains(&port) || (port::BY_CLIENT..port::ALLOWS).contains(&port)
+}
+
+/// Which services are SCTP's.
+fn is_sctp(port: u16) -> bool {
+    (port::SCTP..port::SCTP_END).contains(&port)
 }
 
 fn selection_key(flavour: Flavour, port: u16) -> (u8, u8) {
@@ -594,6 +620,7 @@ fn row(flavour: Flavour, port: u16, backend: u16, method: u8) -> Row {
     let index = flavour.row(port, backend);
     let exit = exit(if port == port::ELSEWHERE { WAN } else { LAN }, row_mac(index));
     let keeps_records = matches!(port, port::UNSETTLED | port::KEPT | port::EXCEPTIONS | port::NAT_UNSETTLED)
+        || is_sctp(port)
         || (port::STATEFUL..port::STATEFUL_END).contains(&port);
     Row {
         mac_head: if port == port::NO_HOP { 0 } else { exit.mac_head },

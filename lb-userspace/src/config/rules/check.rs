@@ -40,7 +40,7 @@ fn one(service: &DraftService, draft: &DraftCheck, check: &Check, problems: &mut
         let message = format!("it is not known which port of the backends of {} is probed", service.title());
         problems.push(
             Diagnostic::new(Code::CheckWithoutPort, message, draft.span)
-                .help("set `port` here: the service listens on every port"),
+                .help("set `port` here: no listener has one port that this check could ask"),
         );
     }
     let all_nat = |method: &Field<Forwarding>| method.get().is_some_and(|method| method.translates());
@@ -53,7 +53,7 @@ fn one(service: &DraftService, draft: &DraftCheck, check: &Check, problems: &mut
 
 /// Whether a port follows from the listeners or from every backend.
 fn knows_port(service: &DraftService) -> bool {
-    service.listeners.iter().any(|listener| listener.value.port.is_some())
+    service.listeners.iter().any(|listener| listener.value.probed_port().is_some())
         || (!service.backends.is_empty() && service.backends.iter().all(|backend| backend.port.get().is_some()))
 }
 

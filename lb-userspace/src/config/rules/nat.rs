@@ -3,7 +3,7 @@
 
 use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostic, Problems, Span};
-use crate::config::draft::{Draft, DraftService};
+use crate::config::draft::{Draft, DraftService, Field};
 use crate::config::model::{Backend, Forwarding};
 use lb_common::limits::SOURCE_ADDRESSES;
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems) {
     backends_that_are_listeners(&draft.services, &listeners, problems);
     sources(draft, &listeners, problems);
     backends_without_source(draft, problems);
+    draft.services.iter().for_each(|service| protocols(service, problems));
 }
 
 /// Every service's address, and one place where it is listened on.
@@ -85,4 +86,20 @@ fn backends_without_source(draft: &Draft, problems: &mut Problems) {
             "name addresses of this node that the backends reach: `source_nat_addresses = [...]` in `[dataplane]`",
         ));
     }
+}
+
+/// One report for each service: of its first listener that no backend under nat can serve.
+fn protocols(service: &DraftService, problems: &mut Problems) {
+    let Some(listener) = service.listeners.iter().find(|at| !at.value.protocol.is_translated()) else { return };
+    let backends = service.backends.iter().map(|backend| &backend.forwarding);
+    let methods = backends.chain(service.sorry.as_ref().map(|sorry| &sorry.forwarding));
+    let Some(method) = methods.filter_map(Field::given).find(|method| method.value.translates()) else { return };
+    let (protocol, method_name) = (listener.value.protocol.name(), method.value.name());
+    let message =
+        format!("`{}` cannot be served under `{method_name}`, which does not translate {protocol}", listener.value);
+    problems.push(
+        Diagnostic::new(Code::NotTranslated, message, listener.span)
+            .note(method.span, "translates")
+            .help("use `direct` or `tunnel`, or a service of its own for this listener"),
+    );
 }

@@ -200,6 +200,10 @@ fn what_makes_no_sense_is_told_at_its_place() {
     let wildcard = "[[service]]\nname = \"a\"\nlisten = [\"tcp://203.0.113.10:*\"]\n";
     check(&format!("{HEAD}{wildcard}[service.check]\ntype = \"tcp\"\n{ONE}"), "FW0134 5:1");
     check(&format!("{HEAD}{wildcard}[service.check]\ntype = \"icmp\"\n{ONE}"), "");
+    let sctp = "[[service]]\nname = \"a\"\nlisten = [\"sctp://203.0.113.10:2905\"]\n";
+    check(&format!("{HEAD}{sctp}[service.check]\ntype = \"tcp\"\n{ONE}"), "FW0134 5:1");
+    check(&format!("{HEAD}{sctp}[service.check]\ntype = \"http\"\nport = 8080\n{ONE}"), "");
+    check(&format!("{HEAD}{sctp}[service.check]\ntype = \"icmp\"\n{ONE}"), "");
 }
 
 fn checks(keys: &str) -> Vec<Check> {

@@ -140,6 +140,8 @@ fn a_listener_is_refused_for_what_is_wrong_with_it() {
         ("udp://255.255.255.255:80", "FW0010"),
         ("tcp://[fe80::1]:80", "FW0010"),
         ("tcp://[::ffff:192.0.2.1]:80", "FW0010"),
+        ("sctp://203.0.113.10", "FW0005"),
+        ("dccp://203.0.113.10:80", "FW0005"),
     ];
     for (listener, code) in cases {
         let text = format!("{HEAD}[[service]]\nname = \"a\"\nlisten = [\"{listener}\"]\n{ONE}");
@@ -205,6 +207,28 @@ fn values_that_do_not_go_together_are_told_with_both_places() {
         ),
         (
             "[[service]]\nname = \"a\"\nlisten = [\"udp://203.0.113.10:53\"]\nrate_limit = { connections = 5 }\nscheduler = \"rr\"\n$one",
+            "",
+        ),
+        // Protocols.
+        (
+            "[[service]]\nname = \"a\"\nlisten = [\"tcp://203.0.113.10:80\", \"sctp://203.0.113.10:80\"]\nforwarding = \"tunnel\"\n$one",
+            "",
+        ),
+        (
+            "[[service]]\nname = \"a\"\nlisten = [\"tcp://203.0.113.10:80\", \"sctp://203.0.113.10:80\"]\nforwarding = \"nat\"\n$one",
+            "FW0145 4:36",
+        ),
+        (
+            "[[service]]\nname = \"a\"\nlisten = [\"sctp://203.0.113.10:80\"]\n$one[[service.backend]]\naddress = \"10.0.0.2\"\nforwarding = \"nat\"",
+            "FW0145 4:11",
+        ),
+        (
+            "[[service]]\nname = \"a\"\nlisten = [\"sctp://203.0.113.10:80\"]\nsorry = { address = \"10.0.0.9\", forwarding = \"nat\" }\n$one",
+            "FW0145 4:11",
+        ),
+        ("[[service]]\nname = \"a\"\nlisten = [\"sctp://203.0.113.10:80\"]\nudp = \"flows\"\n$one", "FW0205 5:7"),
+        (
+            "[[service]]\nname = \"a\"\nlisten = [\"sctp://203.0.113.10:80\"]\nrate_limit = { connections = 5 }\nscheduler = \"rr\"\n$one",
             "",
         ),
     ]);

@@ -188,7 +188,7 @@ async fn a_reload_is_answered_with_its_plan_or_its_problem() {
 #[tokio::test]
 async fn a_loop_that_is_stopping_is_told_as_such() {
     let bed = Bed::start().await;
-    let query = r#"{"from": "10.0.0.1:1", "to": "10.0.0.2:80", "udp": false, "established": false}"#;
+    let query = r#"{"from": "10.0.0.1:1", "to": "10.0.0.2:80", "protocol": 6, "established": false}"#;
     let (code, body) = bed.unix("POST", "/api/v1/explain", query).await;
     assert_eq!((code, problem(&body).exit), (503, 3));
 }

@@ -156,6 +156,7 @@ fn protocol_name(number: u8) -> String {
     match number {
         protocol::TCP => "tcp".to_owned(),
         protocol::UDP => "udp".to_owned(),
+        protocol::SCTP => "sctp".to_owned(),
         protocol::ICMP => "icmp".to_owned(),
         protocol::ICMPV6 => "icmpv6".to_owned(),
         other => format!("protocol {other}"),
