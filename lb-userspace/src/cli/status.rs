@@ -1,5 +1,6 @@
 //! `fairway status`: one screen that answers "is it well, and if not, what and since when?", warnings first.
 
+mod exchange;
 mod vrrp;
 
 use super::Asking;
@@ -35,6 +36,9 @@ fn screen(status: &Status, now: f64, colour: bool) -> String {
     out.push_str(&overrides(&status.overrides, now, colour));
     if let Some(vrrp) = &status.vrrp {
         out.push_str(&vrrp::screen(vrrp, now, colour));
+    }
+    if let Some(view) = &status.exchange {
+        out.push_str(&exchange::screen(view, now, colour));
     }
     if !status.interfaces.is_empty() {
         out.push('\n');
@@ -200,8 +204,14 @@ service we\"b: tcp://203.0.113.10:80 tcp://203.0.113.10:443, direct, maglev
   web2     10.0.0.12  unchecked        2m 5s     100           30  answers its check; UNREACHABLE: no answer to ARP on eth0
   web2     10.0.0.13  drain (leaving)  2m 5s     100           20  removed from the configuration
 ";
-        let expected =
-            expected.replace("{VRRP}\n", &format!("{}\n", vrrp::screen(&sample::vrrp(), sample::NOW, false)));
+        let expected = expected.replace(
+            "{VRRP}\n",
+            &format!(
+                "{}{}\n",
+                vrrp::screen(&sample::vrrp(), sample::NOW, false),
+                exchange::screen(&sample::exchange(), sample::NOW, false)
+            ),
+        );
         assert_eq!(screen(&sample::status(), sample::NOW, false), expected);
     }
 

@@ -34,6 +34,7 @@ use crate::nexthop::tracker::Event as Network;
 use crate::reconcile::census::Census;
 use crate::reconcile::changes::Unchanged;
 use crate::reconcile::image::Image;
+use crate::reconcile::placed::Standings;
 use crate::reconcile::plan::{Plan, PlanError};
 use crate::reconcile::planner::Planner;
 use crate::reconcile::recount::Recount;
@@ -128,6 +129,8 @@ pub struct Controller {
     cramped: BTreeMap<String, TableError>,
     /// Backends that answer ARP for a service's address.
     claims: BTreeSet<steering::Pair>,
+    /// What masters on the other node make their tables from, by service.
+    followed: BTreeMap<Arc<str>, Arc<Standings>>,
 }
 
 impl Controller {
@@ -149,6 +152,7 @@ impl Controller {
             pools: Pools::default(),
             cramped: BTreeMap::new(),
             claims: BTreeSet::new(),
+            followed: BTreeMap::new(),
             config,
         }
     }
@@ -199,6 +203,7 @@ impl Controller {
                 changes.standings.entry(service.clone()).or_insert(standings);
             }
         }
+        self.yield_to_masters(&mut changes.standings);
         (pools, changes)
     }
 

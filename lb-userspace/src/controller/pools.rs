@@ -1,7 +1,7 @@
 //! The controller's part about pools: other standings become writes, operators' orders are carried out, and VRRP learns
 //! which services have a quorum and which interfaces are to blame.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::health::pool::service::Pool;
 use crate::health::pool::{Changes, Order, Pools};
 use crate::nexthop::NextHop;
 use crate::reconcile::entries::Hop;
+use crate::reconcile::placed::Standings;
 use crate::reconcile::planner::Reweighed;
 use crate::vrrp::event::Verdict;
 
@@ -165,6 +166,30 @@ impl Controller {
         }
     }
 
+    /// What masters on the other node make their tables from has changed: of services that are followed, these standings are in
+    /// force instead of our own, so that both nodes' tables are the same whatever each has found out of the backends. Who is master
+    /// follows nobody.
+    pub fn follow_masters(&mut self, now: Duration, followed: BTreeMap<Arc<str>, Arc<Standings>>) -> Vec<Effect> {
+        let before = std::mem::replace(&mut self.followed, followed);
+        let names: BTreeSet<&Arc<str>> = before.keys().chain(self.followed.keys()).collect();
+        let others = names.into_iter().filter(|name| before.get(*name) != self.followed.get(*name));
+        let own = |name: &Arc<str>| Some((name.to_string(), self.pools.standings_of(name)?));
+        let standings = others.filter_map(own).collect();
+        self.follow(now, Changes { standings, ..Changes::default() })
+    }
+
+    /// Replaces what this node has found out by what the master says. Backends of which it says nothing are left as they are.
+    pub(super) fn yield_to_masters(&self, standings: &mut BTreeMap<String, Standings>) {
+        for (service, own) in standings {
+            let Some(master) = self.followed.get(service.as_str()) else { continue };
+            for (identity, standing) in own {
+                if let Some(said) = master.get(identity) {
+                    *standing = *said;
+                }
+            }
+        }
+    }
+
     /// What follows from other standings.
     pub(super) fn follow(&mut self, now: Duration, changes: Changes) -> Vec<Effect> {
         let Changes { mut standings, happenings } = changes;
@@ -173,6 +198,7 @@ impl Controller {
                 standings.entry(service).or_insert(again);
             }
         }
+        self.yield_to_masters(&mut standings);
         let mut effects = Vec::new();
         if !standings.is_empty() {
             let Reweighed { writes, failed } = self.planner.reweigh(now, &self.image, &standings);

@@ -118,6 +118,7 @@ impl Controller {
             overrides: self.overrides(),
             vrrp: None,
             prober: None,
+            exchange: None,
             node,
             config,
         }
@@ -211,6 +212,7 @@ impl Controller {
                 (State::Drain, why.to_owned(), since, 0)
             }
         };
+        let (weight, why) = self.as_followed(placed, &key.1, weight, why);
         let drains = weight == 0 && member != Member::Sorry;
         BackendStatus {
             name: backend.name.clone(),
@@ -235,6 +237,15 @@ impl Controller {
             }),
             totals: telemetry.totals.get(&key).copied().unwrap_or_default(),
             checks: Vec::new(),
+        }
+    }
+
+    /// The weight in force, which is the master's where that is followed, and why.
+    fn as_followed(&self, placed: &Placed, identity: &str, own: u32, why: String) -> (u32, String) {
+        let master = self.followed.get(placed.config.name.as_str()).and_then(|standings| standings.get(identity));
+        match master.filter(|standing| standing.weight != own) {
+            Some(standing) => (standing.weight, format!("{why}; the master gives it this weight")),
+            None => (own, why),
         }
     }
 

@@ -45,6 +45,9 @@ pub struct Status {
     /// The prober; `None`: no check was configured since the daemon started.
     #[serde(default)]
     pub prober: Option<ProberStatus>,
+    /// The exchange with the peer; `None`: no peer was configured since the daemon started.
+    #[serde(default)]
+    pub exchange: Option<crate::exchange::view::View>,
 }
 
 /// The node.

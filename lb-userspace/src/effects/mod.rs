@@ -4,6 +4,7 @@ pub mod admin;
 pub mod claims;
 pub mod dataplane;
 pub mod events;
+pub mod exchange;
 pub mod hook;
 pub mod netlink;
 pub mod pidfd;

@@ -34,13 +34,18 @@
 //! Indices differ between nodes: services go by name, backends by identity ([`crate::reconcile::placed::identity_of`]); the teller says
 //! which identity its indices stand for ([`item::Value::Backends`]) before it uses them.
 
+pub mod directory;
+pub mod foreign;
 pub mod item;
 pub mod machine;
 pub mod message;
+pub mod readiness;
 mod realm;
 pub mod seal;
 #[cfg(test)]
 mod tests;
+pub mod told;
+pub mod view;
 
 pub use item::{FlowId, Key, Value};
 pub use machine::{Direction, Effect, Event, Exchange};

@@ -194,7 +194,7 @@ impl Daemon {
             self.verdicts.changed();
             let effects = self.controller.handle(clock::now(), Event::Verdicts(verdicts));
             self.perform(effects);
-            self.virtual_routers.observe(&self.controller);
+            self.observe();
         }
     }
 

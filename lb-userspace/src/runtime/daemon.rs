@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::checks::Checks;
 use super::claims::Claims;
+use super::exchange::StateExchange;
 use super::flows::Walks;
 use super::forwarding::Forwarding;
 use super::limiter::Limiter;
@@ -58,6 +59,7 @@ pub(super) struct Daemon {
     pub(super) overrides: Overrides,
     pub(super) limiter: Limiter,
     pub(super) claims: Claims,
+    pub(super) exchange: StateExchange,
     pub(super) verdicts: Verdicts,
     pub(super) walks: Walks,
     resolver: Option<Resolver>,
@@ -125,6 +127,7 @@ impl Daemon {
             overrides,
             limiter: Limiter::default(),
             claims: Claims::new(),
+            exchange: StateExchange::default(),
             verdicts,
             walks: Walks::default(),
             steering,
@@ -180,10 +183,15 @@ impl Daemon {
                     let changes = changes.context("the prober has ended")?;
                     self.take_verdicts(changes);
                 }
+                heard = self.exchange.next() => {
+                    let heard = heard.context("the exchange's thread has ended")?;
+                    self.hear_exchange(heard);
+                }
                 ended = trace_ended(&mut self.trace) => self.end_trace(ended),
                 () = until(self.controller.deadline()) => self.tick_pools(),
                 _ = ticks.tick() => self.tick(),
             }
+            self.exchange.publish(self.controller.config(), &self.state.hash, self.controller.planner());
         }
     }
 
@@ -219,7 +227,7 @@ impl Daemon {
         }
         self.relieve();
         self.reload_if_ready();
-        self.virtual_routers.observe(&self.controller);
+        self.observe();
     }
 
     fn event(&mut self, event: Network) {
@@ -336,7 +344,10 @@ impl Daemon {
     }
 
     fn configure_virtual_routers(&mut self) -> anyhow::Result<()> {
-        self.virtual_routers.configure(self.controller.config(), &self.controller, self.dataplane.get())
+        self.exchange.configure(self.controller.config(), self.virtual_routers.handle_to_be())?;
+        self.exchange.take_records(self.dataplane.get());
+        let caught_up = self.exchange.readiness();
+        self.virtual_routers.configure(self.controller.config(), &self.controller, self.dataplane.get(), caught_up)
     }
 
     fn report_reload(&mut self, result: Result<PlanReport, Problem>, reply: Option<Reply>) {
@@ -373,7 +384,7 @@ impl Daemon {
         self.remember_verdicts();
         self.virtual_routers.send_waiting();
         self.ask_gateways();
-        self.virtual_routers.observe(&self.controller);
+        self.observe();
         self.disown_in = self.disown_in.saturating_sub(1);
         if self.disown_in == 0
             && let Some(dataplane) = self.dataplane.get_mut()
@@ -419,7 +430,7 @@ impl Daemon {
         self.telemetry.epoch = clock::epoch();
         let mut status = self.controller.status(self.node(), self.state.clone(), &self.telemetry);
         status.warnings.extend(self.overrides.warning());
-        self.with_vrrp(status)
+        self.with_exchange(self.with_vrrp(status))
     }
 
     fn not_forwarding(&self) -> BTreeSet<(String, &'static str)> {

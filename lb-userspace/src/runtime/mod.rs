@@ -7,6 +7,7 @@ mod checks;
 mod claims;
 mod clock;
 mod daemon;
+mod exchange;
 mod explain;
 mod flows;
 mod forwarding;

@@ -32,7 +32,10 @@ impl Daemon {
 
     fn perform_one(&mut self, effect: Effect) -> anyhow::Result<()> {
         match effect {
-            Effect::Write(writes) => self.dataplane.write(writes)?,
+            Effect::Write(writes) => {
+                self.exchange.note(&writes);
+                self.dataplane.write(writes)?;
+            }
             Effect::AssignRows => self.dataplane.assign_rows(self.controller.planner().rows())?,
             Effect::Want(destinations) => self.resolver()?.set_wanted(destinations),
             Effect::AttachedTo(interfaces) => {

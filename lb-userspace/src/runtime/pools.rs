@@ -24,7 +24,7 @@ impl Daemon {
     pub(super) fn tick_pools(&mut self) {
         let effects = self.controller.handle(clock::now(), Event::Tick);
         self.perform(effects);
-        self.virtual_routers.observe(&self.controller);
+        self.observe();
     }
 
     /// Carries out an operator's order, and remembers what is wanted over restarts.
@@ -34,7 +34,7 @@ impl Daemon {
     pub(super) fn operate(&mut self, order: &Order) -> Result<BackendReport, Problem> {
         let (lines, effects) = self.controller.operate(clock::now(), clock::wall(), order)?;
         self.perform(effects);
-        self.virtual_routers.observe(&self.controller);
+        self.observe();
         let remembered = self.overrides.remember(self.controller.pools().intents());
         remembered.map_err(|error| Problem { exit: 5, message: format!("{error:#}") })?;
         Ok(BackendReport { api: API_VERSION.to_owned(), lines })

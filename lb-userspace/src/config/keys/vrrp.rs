@@ -279,7 +279,7 @@ pub(in super::super) static PEER: Table = Table {
             "port",
             Kind::Port,
             Default("9912"),
-            "UDP port of heartbeats, the same on both nodes; registered to nobody. Firewalls must let it through.",
+            "UDP port of heartbeats and TCP port of the exchange, the same on both nodes; registered to nobody. Firewalls must let both through.",
         ),
         key(
             "key_file",

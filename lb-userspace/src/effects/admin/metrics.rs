@@ -4,6 +4,7 @@
 //! The encoder appends `_total` to counters and `_info` to infos by itself, hence the names here are without.
 
 mod checks;
+mod exchange;
 mod vrrp;
 
 use std::collections::BTreeMap;
@@ -47,7 +48,8 @@ impl Collector for Snapshot {
         backends(&mut out, &self.0.services)?;
         checks::encode(&mut out, &self.0)?;
         packets_and_flows(&mut out, &self.0)?;
-        vrrp::encode(&mut out, self.0.vrrp.as_ref())
+        vrrp::encode(&mut out, self.0.vrrp.as_ref())?;
+        exchange::encode(&mut out, self.0.exchange.as_ref())
     }
 }
 

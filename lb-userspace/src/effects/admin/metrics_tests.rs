@@ -72,6 +72,16 @@ fairway_stateful_clients 5
 fairway_translation_table_entries 7
 fairway_translation_table_capacity 2048
 fairway_neighbours_unresolved 1
+fairway_exchange_session{direction="telling"} 1
+fairway_exchange_in_sync{vrrp="public"} 1
+fairway_exchange_caught_up 1
+fairway_exchange_unconfirmed_items 4
+fairway_exchange_told_records 13
+fairway_exchange_walk_seconds 0.25
+fairway_exchange_items_told_total 100
+fairway_exchange_refused_total{reason="authentication"} 3
+fairway_exchange_refused_total{reason="address"} 0
+fairway_exchange_records_unplaced_total{reason="no-backend"} 5
 fairway_vrrp_info{vrrp="public",interface="eth0",family="ipv4",vrid="51",version="3"} 1
 fairway_vrrp_address_info{vrrp="public",address="2001:db8::10"} 1
 fairway_vrrp_state{vrrp="public",state="master"} 1
@@ -165,7 +175,7 @@ fn every_metric_is_documented() {
 
 #[test]
 fn without_virtual_routers_there_are_no_metrics_of_them() {
-    let scrape = text(Status { vrrp: None, ..sample::status() });
+    let scrape = text(Status { vrrp: None, exchange: None, ..sample::status() });
     assert!(!scrape.contains("vrrp") && !scrape.contains("fairway_peer") && !scrape.contains("fairway_bfd"));
 }
 

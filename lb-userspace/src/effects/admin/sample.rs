@@ -1,9 +1,11 @@
 //! A state with something of everything, for tests of what is made from it.
 
 mod checks;
+mod exchange;
 mod vrrp;
 
 pub use checks::{check, prober};
+pub use exchange::exchange;
 pub use vrrp::{quiet, vrrp};
 
 use std::collections::BTreeMap;
@@ -70,6 +72,7 @@ pub fn status() -> Status {
         overrides: Vec::new(),
         vrrp: Some(vrrp()),
         prober: Some(prober()),
+        exchange: Some(exchange()),
     }
 }
 

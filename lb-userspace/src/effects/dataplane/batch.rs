@@ -2,6 +2,7 @@
 //! second, not the seconds of two system calls an entry. A room for `unsafe`: aya has no batch operations.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use anyhow::bail;
@@ -77,17 +78,41 @@ pub fn for_each<const K: usize, const V: usize>(
     map: BorrowedFd<'_>,
     mut visit: impl FnMut(&[u8; K], &[u8; V]),
 ) -> anyhow::Result<()> {
-    let mut keys = vec![[0u8; K]; BATCH];
-    let mut values = vec![[0u8; V]; BATCH];
-    // The kernel's place in the table: an index of 4 octets.
-    let (mut from, mut to) = (0u64, 0u64);
-    let mut first = true;
-    loop {
+    let mut walk = Walk::default();
+    while walk.step(map, &mut visit)?.is_continue() {}
+    Ok(())
+}
+
+/// A walk over a hash map with keys of `K` and values of `V` octets, some thousands of entries at a time.
+pub struct Walk<const K: usize, const V: usize> {
+    keys: Vec<[u8; K]>,
+    values: Vec<[u8; V]>,
+    /// The kernel's place in the table: an index of 4 octets. `None`: before the first entry.
+    place: Option<u64>,
+}
+
+impl<const K: usize, const V: usize> Default for Walk<K, V> {
+    fn default() -> Self {
+        Self { keys: vec![[0; K]; BATCH], values: vec![[0; V]; BATCH], place: None }
+    }
+}
+
+impl<const K: usize, const V: usize> Walk<K, V> {
+    /// Runs `visit` on the next entries; whether there are more. After the last it begins anew.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn step(
+        &mut self,
+        map: BorrowedFd<'_>,
+        mut visit: impl FnMut(&[u8; K], &[u8; V]),
+    ) -> anyhow::Result<ControlFlow<()>> {
+        let (from, mut to) = (self.place, 0u64);
         let mut attributes = Attributes {
-            in_batch: if first { 0 } else { &raw const from as u64 },
+            in_batch: from.as_ref().map_or(0, |from| &raw const *from as u64),
             out_batch: &raw mut to as u64,
-            keys: keys.as_mut_ptr() as u64,
-            values: values.as_mut_ptr() as u64,
+            keys: self.keys.as_mut_ptr() as u64,
+            values: self.values.as_mut_ptr() as u64,
             count: BATCH as u32,
             map: map.as_raw_fd() as u32,
             ..Attributes::default()
@@ -97,17 +122,15 @@ pub fn for_each<const K: usize, const V: usize>(
         let result =
             unsafe { libc::syscall(libc::SYS_bpf, LOOKUP_BATCH, &raw mut attributes, size_of::<Attributes>()) };
         let error = (result != 0).then(io::Error::last_os_error);
-        let done = match error.as_ref().map(io::Error::raw_os_error) {
+        let is_last = match error.as_ref().map(io::Error::raw_os_error) {
             None => false,
             Some(Some(libc::ENOENT)) => true,
             Some(_) => bail!("reading a flow table: {}", error.expect("an error was seen")),
         };
-        for (key, value) in keys.iter().zip(&values).take(attributes.count as usize) {
+        for (key, value) in self.keys.iter().zip(&self.values).take(attributes.count as usize) {
             visit(key, value);
         }
-        if done {
-            return Ok(());
-        }
-        (from, first) = (to, false);
+        self.place = (!is_last).then_some(to);
+        Ok(if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 }

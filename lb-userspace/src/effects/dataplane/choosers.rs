@@ -22,6 +22,14 @@ impl Choosers {
         Self { choosers, loads }
     }
 
+    /// The same tables by mappings of their own.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn duplicate(&self) -> anyhow::Result<Self> {
+        Ok(Self { choosers: self.choosers.duplicate()?, loads: self.loads.duplicate()? })
+    }
+
     /// Writes who chooses where no packet asks yet.
     ///
     /// # Errors

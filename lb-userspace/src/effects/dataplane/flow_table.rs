@@ -1,11 +1,15 @@
 //! One flow table: records by key, both as octets.
 
+use std::ops::ControlFlow;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, bail};
 use aya::maps::{HashMap, Map, MapData, MapError};
 
-use super::batch;
+use super::batch::{self, Walk};
+
+/// `BPF_NOEXIST`: only if there is no record yet.
+const NO_EXIST: u64 = 1;
 
 /// A hash map with keys of `K` octets and records of `V`.
 pub struct FlowTable<const K: usize, const V: usize = 16>(Map);
@@ -24,14 +28,14 @@ where
         Ok(Self(map))
     }
 
-    /// The same table once more, for another thread.
+    /// The same table by a descriptor of its own.
     ///
     /// # Errors
     /// When this process has no descriptors left.
-    pub fn share(&self) -> anyhow::Result<Self> {
+    pub fn duplicate(&self) -> anyhow::Result<Self> {
         let Map::HashMap(data) = &self.0 else { bail!("a flow table of another shape") };
-        let descriptor = data.fd().as_fd().try_clone_to_owned().context("sharing a flow table")?;
-        Ok(Self(Map::HashMap(MapData::from_fd(descriptor).context("sharing a flow table")?)))
+        let descriptor = data.fd().as_fd().try_clone_to_owned().context("duplicating a flow table's descriptor")?;
+        Self::new(Map::HashMap(MapData::from_fd(descriptor).context("asking what a flow table is")?))
     }
 
     /// The record of a key.
@@ -54,6 +58,19 @@ where
     pub fn insert(&mut self, key: &[u8; K], record: [u8; V]) -> anyhow::Result<()> {
         let mut map: HashMap<&mut MapData, [u8; K], [u8; V]> = (&mut self.0).try_into()?;
         map.insert(key, record, 0).context("writing a flow table")
+    }
+
+    /// Makes a record where there is none; whether it did.
+    ///
+    /// # Errors
+    /// When the table is full or the kernel refuses.
+    pub fn add(&mut self, key: &[u8; K], record: [u8; V]) -> anyhow::Result<bool> {
+        let mut map: HashMap<&mut MapData, [u8; K], [u8; V]> = (&mut self.0).try_into()?;
+        match map.insert(key, record, NO_EXIST) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(error) => Err(error).context("writing a flow table"),
+        }
     }
 
     /// Deletes a record, if it is there.
@@ -84,5 +101,18 @@ where
     pub fn for_each(&self, visit: impl FnMut(&[u8; K], &[u8; V])) -> anyhow::Result<()> {
         let Map::HashMap(data) = &self.0 else { bail!("a flow table of another shape") };
         batch::for_each(data.fd().as_fd(), visit)
+    }
+
+    /// Runs `visit` on the next records of a walk; whether there are more.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn step(
+        &self,
+        walk: &mut Walk<K, V>,
+        visit: impl FnMut(&[u8; K], &[u8; V]),
+    ) -> anyhow::Result<ControlFlow<()>> {
+        let Map::HashMap(data) = &self.0 else { bail!("a flow table of another shape") };
+        walk.step(data.fd().as_fd(), visit)
     }
 }

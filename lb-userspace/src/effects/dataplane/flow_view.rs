@@ -26,12 +26,12 @@ impl FlowView {
     pub(super) fn new(maps: &Maps) -> anyhow::Result<Self> {
         Ok(Self {
             exceptions: (
-                vec![maps.flows_v4.share()?, maps.udp_flows_v4.share()?],
-                vec![maps.flows_v6.share()?, maps.udp_flows_v6.share()?],
+                vec![maps.flows_v4.duplicate()?, maps.udp_flows_v4.duplicate()?],
+                vec![maps.flows_v6.duplicate()?, maps.udp_flows_v6.duplicate()?],
             ),
-            connections: (maps.connections_v4.share()?, maps.connections_v6.share()?),
-            translations: (maps.translations_v4.share()?, maps.translations_v6.share()?),
-            clients: maps.clients.share()?,
+            connections: (maps.connections_v4.duplicate()?, maps.connections_v6.duplicate()?),
+            translations: (maps.translations_v4.duplicate()?, maps.translations_v6.duplicate()?),
+            clients: maps.clients.duplicate()?,
         })
     }
 

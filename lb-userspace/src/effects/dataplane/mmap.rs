@@ -49,6 +49,15 @@ impl<T: FromBytes + IntoBytes + Immutable + Copy> MappedArray<T> {
         Ok(Self { start: start.cast(), bytes, length, map, _element: PhantomData })
     }
 
+    /// The same array by a descriptor and a mapping of its own.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn duplicate(&self) -> anyhow::Result<Self> {
+        let descriptor = self.map.fd().as_fd().try_clone_to_owned().context("duplicating an array's descriptor")?;
+        Self::new(MapData::from_fd(descriptor).context("asking what an array is")?)
+    }
+
     /// The map.
     pub fn map(&self) -> &MapData {
         &self.map

@@ -14,6 +14,7 @@ mod live_words;
 mod maps;
 mod mmap;
 pub mod object;
+mod records;
 mod trace;
 mod unresolved;
 
@@ -39,6 +40,7 @@ pub use ledger::{Account, Ledger};
 pub use live_words::LiveWords;
 pub use maps::{Maps, ProbeTables};
 pub use mmap::MappedArray;
+pub use records::{Records, Walks};
 pub use trace::TraceSession;
 pub use unresolved::Sender;
 
@@ -95,6 +97,14 @@ impl Dataplane {
     /// When the kernel refuses.
     pub fn live_words(&self) -> anyhow::Result<LiveWords> {
         LiveWords::from_fd(self.maps.live_words.descriptor()?)
+    }
+
+    /// The records of flows by descriptors of their own: for whoever shares them with another node, on a thread of its own.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn records(&self) -> anyhow::Result<Records> {
+        Records::of(&self.maps)
     }
 
     /// Whether this node is live for the virtual router of a live word.

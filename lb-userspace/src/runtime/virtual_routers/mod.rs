@@ -32,6 +32,7 @@ use crate::vrrp::engine::Engine;
 use crate::vrrp::event::Verdict;
 
 pub(super) use memory::Memory;
+pub(super) use settings::key;
 
 /// How long a planned stop may take: four seconds are the engine's own limit for handing over.
 const HAND_OVER: Duration = Duration::from_secs(6);
@@ -90,7 +91,7 @@ impl VirtualRouters {
     /// # Errors
     /// When the key cannot be read.
     pub(super) fn check(config: &Config) -> anyhow::Result<()> {
-        settings::key(config).map(drop)
+        key(config).map(drop)
     }
 
     /// Puts a configuration in force. The services' tables are filled already.
@@ -102,6 +103,7 @@ impl VirtualRouters {
         config: &Config,
         controller: &Controller,
         dataplane: Option<&Dataplane>,
+        caught_up: Result<(), String>,
     ) -> anyhow::Result<()> {
         self.configure_hook(config.hook.as_ref());
         let settings = settings::settings(config, controller)?;
@@ -122,7 +124,7 @@ impl VirtualRouters {
         self.runners.configure(&config.virtual_routers);
         self.hold(config, dataplane);
         (self.ready, self.services) = (None, BTreeMap::new());
-        self.observe(controller);
+        self.observe(controller, caught_up);
         Ok(())
     }
 
@@ -193,13 +195,13 @@ impl VirtualRouters {
         }
     }
 
-    /// Tells the thread what the controller knows, if it has changed: whether the data plane could take traffic, and
-    /// which tracked services have their quorum. To be called after events.
-    pub(super) fn observe(&mut self, controller: &Controller) {
+    /// Tells the thread what is known, if it has changed: whether the data plane could take traffic and has what the peer is
+    /// master of, and which tracked services have their quorum. To be called after events.
+    pub(super) fn observe(&mut self, controller: &Controller, caught_up: Result<(), String>) {
         if self.running.is_none() {
             return;
         }
-        let ready = controller.readiness();
+        let ready = controller.readiness().and(caught_up);
         if self.ready.as_ref() != Some(&ready) {
             self.send(Command::Ready(ready.clone()));
             self.ready = Some(ready);
@@ -266,6 +268,11 @@ impl VirtualRouters {
     /// The thread, to ask for its snapshots.
     pub(super) fn handle(&self) -> Option<&VrrpHandle> {
         self.handle.get()
+    }
+
+    /// The same for who is there before it is.
+    pub(super) fn handle_to_be(&self) -> &Arc<OnceLock<VrrpHandle>> {
+        &self.handle
     }
 
     /// What the thread has to tell next; never, while it does not run.
@@ -361,7 +368,7 @@ fn log(happening: &Happening) {
 }
 
 /// Tells this run of the daemon from every other.
-fn boot() -> u64 {
+pub(super) fn boot() -> u64 {
     let mut octets = [0; 8];
     getrandom::fill(&mut octets).expect("Linux has random numbers");
     u64::from_ne_bytes(octets)

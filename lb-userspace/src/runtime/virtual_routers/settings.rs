@@ -30,7 +30,7 @@ pub(super) fn settings(config: &Config, controller: &Controller) -> anyhow::Resu
 ///
 /// # Errors
 /// When the key cannot be read.
-pub(super) fn key(config: &Config) -> anyhow::Result<Option<(Peer, Vec<u8>)>> {
+pub(in crate::runtime) fn key(config: &Config) -> anyhow::Result<Option<(Peer, Vec<u8>)>> {
     let Some(peer) = &config.peer else { return Ok(None) };
     let path = peer.key_file.display();
     let text = std::fs::read_to_string(&peer.key_file).with_context(|| format!("reading peer.key_file, {path}"))?;

@@ -4,6 +4,7 @@ mod addresses;
 mod bfd;
 mod checksum;
 mod crash;
+mod exchange;
 mod floating;
 mod followers;
 mod group;

@@ -1,0 +1,138 @@
+//! The records of flows by descriptors of their own: for who shares them with another node, on a thread that never waits for the
+//! loop and for which the loop never waits.
+
+use std::ops::ControlFlow;
+
+use lb_common::abi::{FlowKey6, Record};
+use lb_common::connection::Counted;
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use super::batch::Walk;
+use super::census::{as_is, widen};
+use super::choosers::Choosers;
+use super::flow_table::FlowTable;
+use super::{Maps, narrow};
+use crate::exchange::directory::Kind;
+
+/// One kind, of both families.
+struct Pair {
+    v4: FlowTable<16>,
+    v6: FlowTable<40>,
+}
+
+/// All tables of records. May be moved to another thread.
+pub struct Records {
+    tcp: Pair,
+    udp: Pair,
+    connections: Pair,
+    choosers: Choosers,
+}
+
+/// A walk over the tables of one family.
+#[derive(Default)]
+pub struct Walks {
+    v4: Walk<16, 16>,
+    v6: Walk<40, 16>,
+}
+
+impl Records {
+    pub(super) fn of(maps: &Maps) -> anyhow::Result<Self> {
+        let pair =
+            |v4: &FlowTable<16>, v6: &FlowTable<40>| anyhow::Ok(Pair { v4: v4.duplicate()?, v6: v6.duplicate()? });
+        Ok(Self {
+            tcp: pair(&maps.flows_v4, &maps.flows_v6)?,
+            udp: pair(&maps.udp_flows_v4, &maps.udp_flows_v6)?,
+            connections: pair(&maps.connections_v4, &maps.connections_v6)?,
+            choosers: maps.choosers.duplicate()?,
+        })
+    }
+
+    /// The record of a flow.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn get(&self, kind: Kind, flow: &FlowKey6) -> anyhow::Result<Option<Record>> {
+        let pair = self.pair(kind);
+        let octets = if flow.source.is_v4() { pair.v4.get(&narrow(flow)) } else { pair.v6.get(&wide(flow)) }?;
+        Ok(octets.map(|octets| read(&octets)))
+    }
+
+    /// Makes or replaces a record.
+    ///
+    /// # Errors
+    /// When the table is full or the kernel refuses.
+    pub fn put(&mut self, kind: Kind, flow: &FlowKey6, record: &Record) -> anyhow::Result<()> {
+        let (pair, octets) = (self.pair_mut(kind), zerocopy::transmute!(*record));
+        if flow.source.is_v4() { pair.v4.insert(&narrow(flow), octets) } else { pair.v6.insert(&wide(flow), octets) }
+    }
+
+    /// Makes a record where there is none; whether it did.
+    ///
+    /// # Errors
+    /// When the table is full or the kernel refuses.
+    pub fn add(&mut self, kind: Kind, flow: &FlowKey6, record: &Record) -> anyhow::Result<bool> {
+        let (pair, octets) = (self.pair_mut(kind), zerocopy::transmute!(*record));
+        if flow.source.is_v4() { pair.v4.add(&narrow(flow), octets) } else { pair.v6.add(&wide(flow), octets) }
+    }
+
+    /// Deletes a record, and returns what it last said.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn take(&mut self, kind: Kind, flow: &FlowKey6) -> anyhow::Result<Option<Record>> {
+        let pair = self.pair_mut(kind);
+        let octets = if flow.source.is_v4() { pair.v4.take(&narrow(flow)) } else { pair.v6.take(&wide(flow)) }?;
+        Ok(octets.map(|octets| read(&octets)))
+    }
+
+    /// Changes what a backend of a stateful service has.
+    ///
+    /// # Errors
+    /// When there is no such load.
+    pub fn count(&self, load: u32, change: Counted) -> anyhow::Result<()> {
+        self.choosers.count(load, change)
+    }
+
+    /// Runs `visit` on the next records of one kind and family; whether there are more.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn step(
+        &self,
+        kind: Kind,
+        is_v4: bool,
+        walks: &mut Walks,
+        mut visit: impl FnMut(&FlowKey6, &Record),
+    ) -> anyhow::Result<ControlFlow<()>> {
+        let pair = self.pair(kind);
+        if is_v4 {
+            pair.v4.step(&mut walks.v4, |key, value| visit(&widen(key), &read(value)))
+        } else {
+            pair.v6.step(&mut walks.v6, |key, value| visit(&as_is(key), &read(value)))
+        }
+    }
+
+    fn pair(&self, kind: Kind) -> &Pair {
+        match kind {
+            Kind::Tcp => &self.tcp,
+            Kind::Udp => &self.udp,
+            Kind::Connection => &self.connections,
+        }
+    }
+
+    fn pair_mut(&mut self, kind: Kind) -> &mut Pair {
+        match kind {
+            Kind::Tcp => &mut self.tcp,
+            Kind::Udp => &mut self.udp,
+            Kind::Connection => &mut self.connections,
+        }
+    }
+}
+
+fn wide(flow: &FlowKey6) -> [u8; 40] {
+    flow.as_bytes().try_into().expect("a key is 40 octets")
+}
+
+fn read(octets: &[u8; 16]) -> Record {
+    Record::read_from_bytes(octets).expect("a record is 16 octets")
+}

@@ -1,0 +1,131 @@
+//! The exchange's thread: owns [`Exchange`](crate::exchange::Exchange), its two connections to the peer, and descriptors of its own for
+//! the tables of records. It tells what this node's tables hold of what it is master of, and puts what the peer tells into them.
+//!
+//! An OS thread at normal priority, below the VRRP thread and beside the loop. Nobody waits for it and it waits for nobody: what it
+//! must know (mastership, the [directory](crate::exchange::directory)) are snapshots that others replace, what it has to say
+//! (the [view](crate::exchange::view), the standings that a master tells) are snapshots that it replaces.
+//!
+//! **Finding changes.** The kernel's tables say nothing by themselves: a walk over them finds what differs from what was told
+//! ([`crate::exchange::told`]). A walk goes some thousands of records at a time and rests nine times as long as it worked, so it takes at
+//! most a tenth of a core, and begins anew [`walk::INTERVAL`] after the one before at the earliest.
+//!
+//! **Following.** A record of the peer's is put into this node's table under this node's indices, and counted among its backend's
+//! connections, only while this node is not master: then no packet touches these records. What races all the same (a packet that came
+//! to a backup) may leave a count wrong by one, which the census finds.
+
+mod connection;
+mod shell;
+mod tables;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{io, thread};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+
+use crate::effects::dataplane::Records;
+use crate::exchange::directory::Directory;
+use crate::exchange::view::View;
+use crate::reconcile::placed::Standings;
+use crate::vrrp::view::Snapshot;
+
+/// Time between two looks at what changed.
+const TICK: Duration = Duration::from_millis(5);
+
+/// The other node, as configured.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its addresses, and nobody else's: connections from others are not looked at.
+    pub addresses: Vec<IpAddr>,
+    /// TCP port, here and there.
+    pub port: u16,
+    /// What both nodes know and nobody else.
+    pub key: Vec<u8>,
+    /// A node that has not caught up after so long counts as ready all the same.
+    pub patience: Duration,
+}
+
+/// What masters say that tables are made from, by service; of those that this node follows.
+pub type Followed = BTreeMap<Arc<str>, Arc<Standings>>;
+
+/// What the thread is started with.
+pub struct Start {
+    /// This node's name.
+    pub node: Arc<str>,
+    /// Tells this run of the daemon from every other.
+    pub boot: u64,
+    /// The monotonic clock, which is the packet path's too.
+    pub clock: fn() -> Duration,
+    /// The virtual routers, now.
+    pub routers: Box<dyn Fn() -> Arc<Snapshot> + Send>,
+}
+
+/// The thread. It ends when this is dropped.
+pub struct ExchangeThread {
+    directory: Arc<ArcSwap<Directory>>,
+    view: Arc<ArcSwap<View>>,
+    link: watch::Sender<Option<Arc<Link>>>,
+    records: mpsc::Sender<Records>,
+    /// What masters say, as it changes.
+    pub followed: watch::Receiver<Followed>,
+    /// Whether the peer's state is all here, as it changes: else what is missing, in words.
+    pub caught_up: watch::Receiver<Result<(), String>>,
+    _thread: JoinHandle<()>,
+}
+
+impl ExchangeThread {
+    /// Starts the thread, in the network namespace of the caller.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(start: Start) -> io::Result<Self> {
+        let directory = Arc::new(ArcSwap::from_pointee(Directory::default()));
+        let view = Arc::new(ArcSwap::from_pointee(View::default()));
+        let (link, linked) = watch::channel(None);
+        let (records, recorded) = mpsc::channel(1);
+        let (follow, followed) = watch::channel(Followed::new());
+        let (catch_up, caught_up) = watch::channel(Err("the exchange with the peer has not begun".to_owned()));
+        let (published, shown) = (Arc::clone(&directory), Arc::clone(&view));
+        let wires = shell::Wires { directory: published, view: shown, linked, recorded, follow, catch_up };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = thread::Builder::new()
+            .name("fairway-exchange".to_owned())
+            .spawn(move || runtime.block_on(shell::Shell::new(start, wires).run()))?;
+        Ok(Self { directory, view, link, records, followed, caught_up, _thread: thread })
+    }
+
+    /// This is what the tables mean from now on.
+    pub fn publish(&self, directory: Arc<Directory>) {
+        self.directory.store(directory);
+    }
+
+    /// What they meant last.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.load_full()
+    }
+
+    /// The other node from now on; `None`: there is none.
+    pub fn set_link(&self, link: Option<Link>) {
+        self.link.send_if_modified(|now| {
+            let is_same = now.as_deref() == link.as_ref();
+            *now = link.map(Arc::new);
+            !is_same
+        });
+    }
+
+    /// The tables; once, when there are any.
+    pub fn set_records(&self, records: Records) {
+        // There is room for one, and there are only one data plane's.
+        drop(self.records.try_send(records));
+    }
+
+    /// What is said of it.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+}

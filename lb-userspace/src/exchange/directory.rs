@@ -1,0 +1,240 @@
+//! What this node's tables mean: which service a record is of and what its indices stand for, so that it can be told to another
+//! node and what another tells can be put into ours. Published by the daemon whenever it changes; read by the exchange's thread,
+//! which has nothing else of the planner's.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use lb_common::abi::{FlowKey6, connection_state, record_state};
+use lb_common::address::Address;
+use lb_common::connection::Timeouts;
+use lb_common::flow::{CLOSING_TIMEOUT, OPENING_TIMEOUT, SECOND};
+use lb_common::packet::protocol;
+use lb_common::packet::transport::destination_port_wire;
+
+use super::item::{BACKENDS_PER_BLOCK, Backend, Key, Value};
+use crate::config::{Config, Protocol, UdpMode};
+use crate::reconcile::entries;
+use crate::reconcile::placed::Placed;
+use crate::reconcile::planner::Planner;
+use crate::reconcile::tables::Table;
+
+/// See the module's description.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// Hash of the configuration in force.
+    pub config: Arc<str>,
+    /// The virtual routers that services follow.
+    pub realms: BTreeSet<Arc<str>>,
+    /// Services that follow one, by name.
+    services: BTreeMap<Arc<str>, Arc<Entry>>,
+    pools: HashMap<u32, Arc<Entry>>,
+    listeners: HashMap<(Address, u16, u8), Arc<Entry>>,
+    /// Tables in which there may be records of these.
+    uses: BTreeSet<(Kind, bool)>,
+}
+
+/// The tables that records are in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// TCP flows that the lookup table would get wrong.
+    Tcp,
+    /// UDP flows.
+    Udp,
+    /// Connections of stateful services.
+    Connection,
+}
+
+impl Kind {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Connection];
+
+    /// Where the record of a flow is kept.
+    pub fn of(flow: &FlowKey6, stateful: bool) -> Self {
+        match (stateful, flow.protocol == u32::from(protocol::UDP)) {
+            (true, _) => Self::Connection,
+            (false, true) => Self::Udp,
+            (false, false) => Self::Tcp,
+        }
+    }
+}
+
+/// A service that follows a virtual router.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The virtual router that it follows.
+    pub realm: Arc<str>,
+    /// What its records name.
+    pub pool: u32,
+    /// The load of the pool's backend 0, if the service keeps state.
+    pub first_load: Option<u32>,
+    /// The pool, by index.
+    backends: Vec<Backend>,
+    indices: BTreeMap<Arc<str>, u16>,
+    listeners: Vec<(Address, u16, u8)>,
+    tcp: Timeouts,
+    udp: Timeouts,
+    /// Its lookup table is settled: no TCP flow has a record, but for those that are of no use any more.
+    is_settled: bool,
+    keeps_udp: bool,
+}
+
+impl Directory {
+    /// Of a configuration, with these services where the planner has put them. Entries that are as they were are those of `before`.
+    pub fn new(config: &Config, hash: &str, planner: &Planner, before: &Self) -> Self {
+        let mut next = Self { config: hash.into(), ..Self::default() };
+        for service in &config.services {
+            let Some(realm) = &service.vrrp else { continue };
+            let Some(placed) = planner.services().get(&service.name) else { continue };
+            let entry = Entry::new(placed, planner.tables().get(placed.table), realm);
+            let as_before = before.services.get(service.name.as_str()).filter(|it| ***it == entry).cloned();
+            next.add(as_before.unwrap_or_else(|| Arc::new(entry)));
+        }
+        next
+    }
+
+    fn add(&mut self, entry: Arc<Entry>) {
+        self.realms.insert(Arc::clone(&entry.realm));
+        self.pools.insert(entry.pool, Arc::clone(&entry));
+        self.uses.extend(entry.uses());
+        for listener in &entry.listeners {
+            self.listeners.insert(*listener, Arc::clone(&entry));
+        }
+        self.services.insert(Arc::clone(&entry.name), entry);
+    }
+
+    /// What is to be told of backends that was different in `before`.
+    pub fn changes_since(&self, before: &Self) -> Vec<(Arc<str>, Key, Option<Value>)> {
+        let mut changes = Vec::new();
+        for (name, old) in &before.services {
+            let new = self.services.get(name).filter(|new| new.realm == old.realm);
+            if new.is_some_and(|new| Arc::ptr_eq(new, old)) {
+                continue;
+            }
+            let items: BTreeMap<Key, Value> = new.iter().flat_map(|new| new.items()).collect();
+            let gone = old.items().into_iter().filter(|(key, _)| !items.contains_key(key));
+            changes.extend(gone.map(|(key, _)| (Arc::clone(&old.realm), key, None)));
+        }
+        for (name, new) in &self.services {
+            let old = before.services.get(name).filter(|old| new.realm == old.realm);
+            if old.is_some_and(|old| Arc::ptr_eq(new, old)) {
+                continue;
+            }
+            let known: BTreeMap<Key, Value> = old.iter().flat_map(|old| old.items()).collect();
+            let other = new.items().into_iter().filter(|(key, value)| known.get(key) != Some(value));
+            changes.extend(other.map(|(key, value)| (Arc::clone(&new.realm), key, Some(value))));
+        }
+        changes
+    }
+
+    /// The service whose records name a pool.
+    pub fn of_pool(&self, pool: u32) -> Option<&Arc<Entry>> {
+        self.pools.get(&pool)
+    }
+
+    /// Whether a table may have records of these services; of IPv4 or not.
+    pub fn uses(&self, kind: Kind, is_v4: bool) -> bool {
+        self.uses.contains(&(kind, is_v4))
+    }
+
+    /// The service of a name.
+    pub fn service(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.services.get(name)
+    }
+
+    /// The services of a realm.
+    pub fn of_realm<'a>(&'a self, realm: &'a str) -> impl Iterator<Item = &'a Arc<Entry>> {
+        self.services.values().filter(move |entry| &*entry.realm == realm)
+    }
+
+    /// The service that a flow goes to, as the packet path finds it: the listener of its port, else of every port.
+    pub fn of_flow(&self, flow: &FlowKey6) -> Option<&Arc<Entry>> {
+        let port = destination_port_wire(flow.ports_wire);
+        let of = |port| self.listeners.get(&(flow.destination, port, flow.protocol as u8));
+        of(port).or_else(|| of(0))
+    }
+}
+
+impl Entry {
+    fn new(placed: &Placed, table: &Table, realm: &str) -> Self {
+        let config = &placed.config;
+        let member = |(identity, member): (&str, &crate::scheduler::pool::PoolMember)| Backend {
+            index: member.index,
+            weight: member.weight,
+            up: member.up,
+            leaving: member.leaving,
+            identity: identity.into(),
+        };
+        let mut backends: Vec<Backend> = table.pool.members().map(member).collect();
+        backends.sort_by_key(|backend| backend.index);
+        let indices = backends.iter().map(|it| (Arc::clone(&it.identity), it.index)).collect();
+        let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let timeouts =
+            |protocol| Timeouts { idle: seconds(config.idle_timeout(protocol)), fin: seconds(config.fin_timeout) };
+        let listener = |it: &crate::config::Listener| {
+            (it.address.into(), it.port.map_or(0, u16::to_be), entries::number(it.protocol))
+        };
+        Self {
+            name: config.name.as_str().into(),
+            realm: realm.into(),
+            pool: placed.pool,
+            first_load: placed.seat.map(|seat| seat.first_load),
+            indices,
+            backends,
+            listeners: config.listeners.iter().map(listener).collect(),
+            tcp: timeouts(Protocol::Tcp),
+            udp: timeouts(Protocol::Udp),
+            is_settled: table.pool.slots().is_settled(),
+            keeps_udp: config.udp == UdpMode::Flows,
+        }
+    }
+
+    /// The tables that its records are in.
+    fn uses(&self) -> impl Iterator<Item = (Kind, bool)> {
+        let is_v4 = self.listeners.first().is_none_or(|(address, ..)| address.is_v4());
+        let kinds = [(Kind::Tcp, !self.is_settled), (Kind::Udp, self.keeps_udp || !self.is_settled)];
+        let kinds = kinds.into_iter().chain([(Kind::Connection, self.first_load.is_some())]);
+        kinds.filter(|(_, used)| *used).map(move |(kind, _)| (kind, is_v4))
+    }
+
+    /// The index of a backend in the pool.
+    pub fn index_of(&self, identity: &str) -> Option<u16> {
+        self.indices.get(identity).copied()
+    }
+
+    /// The load of a backend of a stateful service.
+    pub fn load(&self, backend: u16) -> Option<u32> {
+        self.first_load.map(|first| first + u32::from(backend))
+    }
+
+    /// What is told of its backends: all blocks of indices in which there are any.
+    pub fn items(&self) -> Vec<(Key, Value)> {
+        let mut blocks: BTreeMap<u32, Vec<Backend>> = BTreeMap::new();
+        for backend in &self.backends {
+            blocks.entry(u32::from(backend.index / BACKENDS_PER_BLOCK)).or_default().push(backend.clone());
+        }
+        let item = |(block, backends)| (Key::Backends(Arc::clone(&self.name), block), Value::Backends(backends));
+        blocks.into_iter().map(item).collect()
+    }
+
+    /// For how long a flow may be silent whose record is in a state, in nanoseconds. `stateful`: of a stateful service.
+    pub fn timeout(&self, flow: &FlowKey6, state: u16, stateful: bool) -> u64 {
+        let timeouts = if flow.protocol == u32::from(protocol::TCP) { self.tcp } else { self.udp };
+        match (stateful, state) {
+            (true, state) => u64::from(timeouts.of(state)) * SECOND,
+            (false, record_state::OPENING) => OPENING_TIMEOUT,
+            (false, record_state::CLOSING) => CLOSING_TIMEOUT,
+            (false, _) => u64::from(timeouts.idle) * SECOND,
+        }
+    }
+}
+
+/// Whether a state is one that records have.
+pub fn is_state(state: u16, stateful: bool) -> bool {
+    match stateful {
+        true => (connection_state::SYN_RECEIVED..=connection_state::DATAGRAMS).contains(&state),
+        false => (record_state::OPENING..=record_state::CLOSING).contains(&state),
+    }
+}

@@ -1,0 +1,139 @@
+//! What has been told: a copy of each record as the peer was told it, so that a walk over the table finds what differs. Pure; who walks
+//! shows every record of a table, in rounds, and at the end of a round learns what was not shown any more.
+//!
+//! The last packet's time changes with every packet and is not told each time: only once it has moved by a quarter of what the
+//! flow may be silent. A follower adds that quarter, so that it forgets no flow before its time; it may keep one for
+//! that much longer.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use lb_common::abi::Record;
+use lb_common::flow::SECOND;
+
+/// Which part of the time that a flow may be silent passes until it is told again that it was not.
+pub const REFRESH: u64 = 4;
+
+/// Of one table, by the table's own keys.
+#[derive(Debug)]
+pub struct Told<K> {
+    records: HashMap<K, Known>,
+    round: u16,
+}
+
+#[derive(Debug)]
+struct Known {
+    pool: u32,
+    /// In seconds: a record is 16 octets here, of which there may be a million.
+    last_seen: u32,
+    backend: u16,
+    state: u16,
+    round: u16,
+}
+
+impl<K> Default for Told<K> {
+    fn default() -> Self {
+        Self { records: HashMap::new(), round: 0 }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Told<K> {
+    /// A record is there. Whether that is to be told; it counts as told then. `timeout`: for how long its flow may be silent, in
+    /// nanoseconds.
+    pub fn shows(&mut self, key: &K, record: &Record, timeout: u64) -> bool {
+        let Record { last_seen, pool, backend, state } = *record;
+        let seconds = u32::try_from(last_seen / SECOND).unwrap_or(u32::MAX);
+        let now = Known { pool, last_seen: seconds, backend, state, round: self.round };
+        let Some(known) = self.records.get_mut(key) else {
+            self.records.insert(*key, now);
+            return true;
+        };
+        known.round = self.round;
+        let is_same = (known.pool, known.backend, known.state) == (pool, backend, state);
+        let moved = u64::from(seconds.saturating_sub(known.last_seen)) * SECOND;
+        if is_same && moved <= timeout / REFRESH {
+            return false;
+        }
+        *known = now;
+        true
+    }
+
+    /// A walk over the table begins.
+    pub fn begin(&mut self) {
+        self.round = self.round.wrapping_add(1);
+    }
+
+    /// The walk that was begun has shown all: what it has not shown is gone, and is forgotten here. With the pool that it was of.
+    pub fn end(&mut self) -> Vec<(K, u32)> {
+        let round = self.round;
+        self.records.extract_if(|_, known| known.round != round).map(|(key, known)| (key, known.pool)).collect()
+    }
+
+    /// Forgets what was told of pools.
+    pub fn forget(&mut self, is_of: impl Fn(u32) -> bool) {
+        self.records.retain(|_, known| !is_of(known.pool));
+    }
+
+    /// Records that were told.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: u64 = 100 * SECOND;
+
+    fn record(backend: u16, state: u16, seconds: u64) -> Record {
+        Record { last_seen: seconds * SECOND, pool: 7, backend, state }
+    }
+
+    #[test]
+    fn a_record_is_told_when_it_is_new_or_says_something_else() {
+        let mut told = Told::default();
+        for (record, is_told) in [
+            (record(1, 1, 50), true),
+            (record(1, 1, 50), false),
+            (record(1, 2, 50), true),
+            (record(2, 2, 50), true),
+            (record(2, 2, 75), false),
+            (record(2, 2, 76), true),
+            (record(2, 2, 77), false),
+        ] {
+            assert_eq!(told.shows(&1, &record, TIMEOUT), is_told, "{record:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_round_does_not_show_is_gone_once() {
+        let mut told = Told::default();
+        told.begin();
+        (1..=3).for_each(|key| assert!(told.shows(&key, &record(1, 1, 0), TIMEOUT)));
+        assert!(told.end().is_empty());
+        told.begin();
+        told.shows(&2, &record(1, 1, 0), TIMEOUT);
+        // Made while the walk went on, and told by another way.
+        told.shows(&4, &record(1, 1, 0), TIMEOUT);
+        let mut gone = told.end();
+        gone.sort_unstable();
+        assert_eq!(gone, [(1, 7), (3, 7)]);
+        assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_told_anew() {
+        let mut told = Told::default();
+        told.shows(&1, &record(1, 1, 0), TIMEOUT);
+        told.forget(|pool| pool == 8);
+        assert!(!told.shows(&1, &record(1, 1, 0), TIMEOUT));
+        told.forget(|pool| pool == 7);
+        assert!(told.shows(&1, &record(1, 1, 0), TIMEOUT));
+    }
+}

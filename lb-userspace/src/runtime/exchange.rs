@@ -1,0 +1,162 @@
+//! The daemon's side of the exchange: starts the thread when a peer is configured, publishes what the tables mean whenever that may
+//! have changed, and takes to the controller what the masters of the other node make their tables from.
+//!
+//! Without `[peer]` nothing of it runs.
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context as _;
+use tracing::{error, info};
+
+use super::clock;
+use super::daemon::Daemon;
+use super::virtual_routers::{boot, key};
+use crate::config::Config;
+use crate::controller::view::Status;
+use crate::effects::dataplane::Dataplane;
+use crate::effects::exchange::{ExchangeThread, Followed, Link, Start};
+use crate::effects::vrrp::VrrpHandle;
+use crate::exchange::directory::Directory;
+use crate::exchange::view::View;
+use crate::reconcile::planner::Planner;
+use crate::reconcile::write::Write;
+use crate::vrrp::view::Snapshot;
+
+/// See the module's description.
+#[derive(Default)]
+pub(super) struct StateExchange {
+    running: Option<ExchangeThread>,
+    /// It has the tables.
+    has_records: bool,
+    /// What the tables mean may have changed since it was published.
+    is_stale: bool,
+}
+
+/// What the thread has to say.
+pub(super) enum Heard {
+    /// What masters make their tables from.
+    Followed(Followed),
+    /// Whether the peer's state is all here.
+    Readiness,
+}
+
+impl StateExchange {
+    /// Puts a configuration's peer in force.
+    ///
+    /// # Errors
+    /// When the key cannot be read or the thread cannot be started.
+    pub(super) fn configure(&mut self, config: &Config, routers: &Arc<OnceLock<VrrpHandle>>) -> anyhow::Result<()> {
+        let link = key(config)?.map(|(peer, key)| Link {
+            addresses: peer.addresses,
+            port: peer.port,
+            key,
+            patience: config.dataplane.ready_timeout,
+        });
+        if self.running.is_none() && link.is_some() {
+            let routers = Arc::clone(routers);
+            let snapshot = move || routers.get().map_or_else(Arc::<Snapshot>::default, VrrpHandle::snapshot);
+            let start = Start {
+                node: config.node.name.as_str().into(),
+                boot: boot(),
+                clock: clock::now,
+                routers: Box::new(snapshot),
+            };
+            self.running = Some(ExchangeThread::start(start).context("starting the exchange's thread")?);
+            info!("sharing the state of flows with the peer");
+        }
+        if let Some(thread) = &self.running {
+            thread.set_link(link);
+        }
+        self.is_stale = true;
+        Ok(())
+    }
+
+    /// Gives the thread the tables, once there are any.
+    pub(super) fn take_records(&mut self, dataplane: Option<&Dataplane>) {
+        let (Some(thread), Some(dataplane), false) = (&self.running, dataplane, self.has_records) else { return };
+        self.has_records = true;
+        match dataplane.records() {
+            Ok(records) => thread.set_records(records),
+            Err(error) => error!(error = format!("{error:#}"), "records of flows are not shared with the peer"),
+        }
+    }
+
+    /// Takes note of writes that are carried out.
+    pub(super) fn note(&mut self, writes: &[Write]) {
+        // How backends are reached says nothing of who they are.
+        let is_of_rows = |write: &Write| {
+            matches!(
+                write,
+                Write::RowMac(..)
+                    | Write::RowState(..)
+                    | Write::RowMethod(..)
+                    | Write::TunnelRoom(..)
+                    | Write::Recount(..)
+            )
+        };
+        self.is_stale |= !writes.iter().all(is_of_rows);
+    }
+
+    /// Publishes what the tables mean, if that may have changed.
+    pub(super) fn publish(&mut self, config: &Config, hash: &str, planner: &Planner) {
+        let Some(thread) = &self.running else { return };
+        if std::mem::take(&mut self.is_stale) {
+            thread.publish(Arc::new(Directory::new(config, hash, planner, &thread.directory())));
+        }
+    }
+
+    /// Whether this node has what the peer is master of: else why not.
+    ///
+    /// # Errors
+    /// In words, for an operator.
+    pub(super) fn readiness(&self) -> Result<(), String> {
+        self.running.as_ref().map_or(Ok(()), |thread| thread.caught_up.borrow().clone())
+    }
+
+    /// What the thread has to say next; never, while it does not run. `None`: it has ended.
+    pub(super) async fn next(&mut self) -> Option<Heard> {
+        let Some(thread) = &mut self.running else { return std::future::pending().await };
+        tokio::select! {
+            changed = thread.followed.changed() => {
+                changed.ok()?;
+                Some(Heard::Followed(thread.followed.borrow_and_update().clone()))
+            }
+            changed = thread.caught_up.changed() => {
+                changed.ok()?;
+                thread.caught_up.borrow_and_update();
+                Some(Heard::Readiness)
+            }
+        }
+    }
+}
+
+impl Daemon {
+    /// Takes what the exchange has to say.
+    pub(super) fn hear_exchange(&mut self, heard: Heard) {
+        if let Heard::Followed(followed) = heard {
+            let effects = self.controller.follow_masters(clock::now(), followed);
+            self.perform(effects);
+        }
+        self.observe();
+    }
+
+    /// Tells virtual routers what is known here: see [`VirtualRouters::observe`](super::virtual_routers::VirtualRouters::observe).
+    pub(super) fn observe(&mut self) {
+        self.virtual_routers.observe(&self.controller, self.exchange.readiness());
+    }
+
+    /// The status, with the exchange's part if it runs, and its warnings.
+    pub(super) fn with_exchange(&self, mut status: Status) -> Status {
+        if let Some(thread) = &self.exchange.running {
+            let view = thread.view();
+            status.warnings.extend(view.warnings());
+            let shares_all = self.controller.config().services.iter().all(|service| service.vrrp.is_some());
+            if shares_all && view.realms.iter().all(|realm| !realm.master || realm.in_sync) {
+                // The peer has all others.
+                status.flows_at_risk = status.flows_at_risk.min(view.unconfirmed);
+            }
+            status.exchange = Some(View::clone(&view).at_epoch(clock::epoch()));
+        }
+        status
+    }
+}

@@ -1,0 +1,193 @@
+//! What a pair shares: connections that the lookup table would get wrong live on when the master dies, and when it returns.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use fairway::playground::topology::{Replies, SERVICE_V4, Spec};
+use fairway::playground::{KEY_FILE, node_configuration};
+use fairway_tests::harness::{Connection, Fairway, HTTP, Nginx, admin_socket, await_that, lab, service_v4};
+
+use super::{FIRST, Pair, SECOND};
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+const OTHER_KEY: &str = "HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=\n";
+const BACKENDS: [usize; 4] = [0, 1, 2, 3];
+const CONNECTIONS: usize = 10;
+
+/// The pair and its servers. Fields are in the order in which they have to end.
+struct Shared {
+    pair: Pair,
+    scheduler: &'static str,
+    _servers: [Nginx; 4],
+}
+
+impl Shared {
+    fn start(scheduler: &'static str) -> Self {
+        let mut shared = Self::prepare(scheduler);
+        for node in [FIRST, SECOND] {
+            shared.start_node(node);
+        }
+        shared.await_master(FIRST);
+        shared.await_sync();
+        shared
+    }
+
+    fn prepare(scheduler: &'static str) -> Self {
+        let spec = Spec { balancers: 2, backends: 4, floating: true, replies: Replies::Direct, ..Spec::default() };
+        let lab = lab(&spec);
+        let servers = BACKENDS.map(|index| Nginx::start(&lab, index));
+        fs::write(lab.directory().join(KEY_FILE), KEY).expect("the lab's directory is writable");
+        Self { pair: Pair::in_lab(lab), scheduler, _servers: servers }
+    }
+
+    fn config(&self, node: usize) -> String {
+        let lab = &self.pair.lab;
+        let config = node_configuration(lab, node, &admin_socket(lab, node), &BACKENDS);
+        let scheduler = format!("\nscheduler = \"{}\"\nforwarding = ", self.scheduler);
+        config.replace("\nforwarding = ", &scheduler).replace("hold = \"5s\"", "hold = \"100ms\"")
+    }
+
+    fn start_node(&mut self, node: usize) {
+        let config = self.config(node);
+        self.pair.nodes[node] = Some(Fairway::start_on(&self.pair.lab, node, &config));
+    }
+
+    fn await_master(&self, node: usize) {
+        self.pair.await_holder("the node is master", &SERVICE_V4.to_string(), node);
+    }
+
+    /// Waits until the node that is not master has what the other had at this moment.
+    fn await_sync(&mut self) {
+        for node in [FIRST, SECOND] {
+            await_that("the pair is in sync", || {
+                metric(&mut self.pair, node, "fairway_exchange_in_sync{vrrp=\"public\"}") == 1.0
+            });
+        }
+    }
+
+    /// Waits until the peer has confirmed what the node has at this moment.
+    fn await_told(&mut self, node: usize) {
+        let walks = metric(&mut self.pair, node, "fairway_exchange_walks_total");
+        // The first that begins from now on is the second that ends from now on.
+        await_that("all is told", || {
+            metric(&mut self.pair, node, "fairway_exchange_walks_total") >= walks + 2.0
+                && metric(&mut self.pair, node, "fairway_exchange_unconfirmed_items") == 0.0
+        });
+    }
+
+    fn open(&self, count: usize) -> Vec<Connection> {
+        (0..count)
+            .map(|_| Connection::open_from(&self.pair.lab.client(), service_v4(HTTP)).expect("it is accepted"))
+            .collect()
+    }
+
+    fn kill(&mut self, node: usize) {
+        self.pair.node(node).kill();
+        self.pair.nodes[node] = None;
+    }
+
+    /// Established connections of a node's service, by backend.
+    fn active(&mut self, node: usize) -> BTreeMap<String, f64> {
+        let mut active = |index: &usize| {
+            let name = format!("b{}", index + 1);
+            let series = format!("fairway_backend_active_connections{{service=\"web\",backend=\"{name}\"}}");
+            (name, metric(&mut self.pair, node, &series))
+        };
+        BACKENDS.iter().map(&mut active).collect()
+    }
+}
+
+fn metric(pair: &mut Pair, node: usize, series: &str) -> f64 {
+    pair.node(node).metric(series).unwrap_or(-1.0)
+}
+
+/// Who answers on each.
+fn answers(connections: &mut [Connection]) -> Vec<String> {
+    let answer = |it: &mut Connection| it.ask_name().unwrap_or_else(|error| format!("broken: {error}"));
+    connections.iter_mut().map(answer).collect()
+}
+
+fn counts(names: &[String]) -> BTreeMap<String, f64> {
+    let mut counts: BTreeMap<String, f64> = BACKENDS.iter().map(|index| (format!("b{}", index + 1), 0.0)).collect();
+    names.iter().for_each(|name| *counts.entry(name.clone()).or_default() += 1.0);
+    counts
+}
+
+#[test]
+fn connections_of_a_stateful_scheduler_live_on_when_the_master_dies_and_when_it_returns() {
+    let mut shared = Shared::start("weighted-least-connection");
+    let mut connections = shared.open(CONNECTIONS);
+    let before = answers(&mut connections);
+    let all = counts(&before);
+    await_that("the backup counts them", || shared.active(SECOND) == all);
+
+    shared.kill(FIRST);
+    shared.await_master(SECOND);
+    assert_eq!(answers(&mut connections), before, "after the master's death");
+    assert_eq!(shared.active(SECOND), all);
+    let mut later = shared.open(CONNECTIONS);
+    let later_before = answers(&mut later);
+
+    shared.start_node(FIRST);
+    shared.await_master(FIRST);
+    assert_eq!(answers(&mut connections), before, "after its return");
+    assert_eq!(answers(&mut later), later_before, "after its return");
+    let both: Vec<String> = before.iter().chain(&later_before).cloned().collect();
+    await_that("it counts them", || shared.active(FIRST) == counts(&both));
+}
+
+#[test]
+fn connections_that_end_or_change_are_followed_too() {
+    let mut shared = Shared::start("least-connection");
+    let mut connections = shared.open(CONNECTIONS);
+    let names = answers(&mut connections);
+    await_that("the backup counts them", || shared.active(SECOND) == counts(&names));
+    drop(connections.split_off(4));
+    await_that("the backup counts those that are left", || shared.active(SECOND) == counts(&names[..4]));
+    assert_eq!(answers(&mut connections), names[..4]);
+}
+
+#[test]
+fn flows_begun_after_a_change_of_the_pool_live_on_when_the_master_dies() {
+    let mut shared = Shared::start("maglev");
+    let mut old = shared.open(CONNECTIONS);
+    let old_before = answers(&mut old);
+    let output = shared.pair.node(FIRST).command(&["backend", "drain", "web", "b1"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let weight = "fairway_lookup_table_hash{service=\"web\"}";
+    await_that("the backup has the same table", || {
+        metric(&mut shared.pair, SECOND, weight) == metric(&mut shared.pair, FIRST, weight)
+    });
+    let mut new = shared.open(4 * CONNECTIONS);
+    let new_before = answers(&mut new);
+    assert!(!new_before.contains(&"b1".to_owned()), "{new_before:?}");
+    shared.await_told(FIRST);
+
+    shared.kill(FIRST);
+    shared.await_master(SECOND);
+    assert_eq!(answers(&mut old), old_before);
+    assert_eq!(answers(&mut new), new_before);
+}
+
+#[test]
+fn who_has_another_key_is_refused_and_counted_and_takes_nothing() {
+    let mut shared = Shared::prepare("weighted-least-connection");
+    shared.start_node(FIRST);
+    shared.await_master(FIRST);
+    fs::write(shared.pair.lab.directory().join(KEY_FILE), OTHER_KEY).expect("the lab's directory is writable");
+    shared.start_node(SECOND);
+    let mut connections = shared.open(CONNECTIONS);
+    answers(&mut connections);
+    for node in [FIRST, SECOND] {
+        await_that("it refuses the other", || {
+            metric(&mut shared.pair, node, "fairway_exchange_refused_total{reason=\"authentication\"}") > 0.0
+        });
+        for direction in ["telling", "following"] {
+            let session = format!("fairway_exchange_session{{direction=\"{direction}\"}}");
+            assert_eq!(metric(&mut shared.pair, node, &session), 0.0);
+        }
+    }
+    assert_eq!(shared.active(SECOND), counts(&[]));
+    let warnings = shared.pair.node(FIRST).warnings();
+    assert!(warnings.contains("is not reached"), "{warnings}");
+}
