@@ -23,6 +23,11 @@ static UNWRAP: &[u8] = aya::include_bytes_aligned!("../../../lb-userspace/bpf/la
 const WIDE: Spec = Spec { balancers: 1, floating: false, backends: 4, mtu: 1600, replies: Replies::Direct };
 const UPLOAD: usize = 1 << 20;
 
+/// Of 16 MiB each, while the path becomes narrow; with `FAIRWAY_FULL=1` a GiB.
+fn uploads() -> usize {
+    if std::env::var_os("FAIRWAY_FULL").is_some() { 64 } else { 6 }
+}
+
 /// How a backend is reached: the lines that say so, and whether at its IPv4 address.
 type Way = (&'static str, bool);
 const IPIP: &str = "forwarding = \"tunnel\"\n";
@@ -69,7 +74,7 @@ fn an_upload_goes_on_when_the_path_to_its_backend_becomes_narrow() {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
-                for number in 0..6 {
+                for number in 0..uploads() {
                     let answer = fetch(&far.bed.lab.client(), service, "/upload", Some(&vec![b'u'; 16 * UPLOAD]))
                         .unwrap_or_else(|error| panic!("upload {number} to {service}: {error}\n{}", far.bed.traces()));
                     assert_eq!(answer, format!("{}\n", 16 * UPLOAD).into_bytes());
