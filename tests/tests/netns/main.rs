@@ -15,6 +15,7 @@ mod claims;
 mod curl;
 mod demo;
 mod doctor;
+mod echo_requests;
 mod explain;
 mod flow_table;
 mod flows;
