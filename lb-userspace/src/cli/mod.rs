@@ -12,6 +12,7 @@ mod pcap;
 mod plan;
 mod run;
 mod run_as;
+mod service;
 mod show;
 mod status;
 mod supervise;
@@ -68,6 +69,9 @@ enum Command {
     /// Drain, disable or weigh a backend, whatever the configuration says; it holds until it is taken back
     #[command(subcommand)]
     Backend(backend::BackendCommand),
+    /// Add, change and remove services beside the configuration file; they hold over restarts until they are taken back
+    #[command(subcommand)]
+    Service(service::ServiceCommand),
     /// Say which backend a packet goes to, and why
     Explain(explain::ExplainOptions),
     /// Show each step of matching packets for a while
@@ -123,6 +127,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Show(options) => client::block_on(show::show(&options)),
         Command::Vrrp(command) => client::block_on(vrrp::order(&command)),
         Command::Backend(command) => client::block_on(backend::order(&command)),
+        Command::Service(command) => client::block_on(service::order(&command)),
         Command::Explain(options) => client::block_on(explain::explain(&options)),
         Command::Trace(options) => client::block_on(trace::trace(&options)),
         Command::Doctor(options) => doctor::doctor(&options),

@@ -23,14 +23,14 @@ pub struct PlanOptions {
 /// Shows what a reload would change.
 pub async fn diff(options: &PlanOptions) -> Result<(), Failure> {
     let plan: PlanReport = options.asking.client().post("/api/v1/diff", &options.config_text()?).await?;
-    options.print(&plan, "would")?;
+    print(&options.asking, &plan, "would")?;
     if plan.changes.is_empty() { Ok(()) } else { Err(Failure::verdict(DIFFERS)) }
 }
 
 /// Reloads.
 pub async fn reload(options: &PlanOptions) -> Result<(), Failure> {
     let plan: PlanReport = options.asking.client().post("/api/v1/reload", &options.config_text()?).await?;
-    options.print(&plan, "did")
+    print(&options.asking, &plan, "did")
 }
 
 impl PlanOptions {
@@ -38,14 +38,15 @@ impl PlanOptions {
         let Some(file) = &self.file else { return Ok(None) };
         Ok(Some(ConfigText { file: file.display().to_string(), text: read(file)? }))
     }
+}
 
-    fn print(&self, plan: &PlanReport, verb: &str) -> Result<(), Failure> {
-        if self.asking.output == Output::Json {
-            return output::json(plan);
-        }
-        plan.warnings.iter().for_each(|warning| output::aside(&format!("{}\n", warning.trim_end())));
-        output::text(&shown(plan, verb))
+/// Prints a plan. `verb`: `did` or `would`.
+pub fn print(asking: &Asking, plan: &PlanReport, verb: &str) -> Result<(), Failure> {
+    if asking.output == Output::Json {
+        return output::json(plan);
     }
+    plan.warnings.iter().for_each(|warning| output::aside(&format!("{}\n", warning.trim_end())));
+    output::text(&shown(plan, verb))
 }
 
 /// `verb`: `did` or `would`.

@@ -167,7 +167,11 @@ fn service_table(status: &Status) -> Table {
     ]);
     for service in &status.services {
         table.row([
-            Cell::from(&service.name),
+            if service.runtime {
+                Cell::toned(format!("{} (run time)", service.name), Tone::Odd)
+            } else {
+                Cell::from(&service.name)
+            },
             service.listeners.join(" ").into(),
             Cell::from(&service.forwarding),
             Cell::from(&service.scheduler),
@@ -312,6 +316,15 @@ we\"b     web2     10.0.0.12  direct         100   8192       -         -  unche
 we\"b     web2     10.0.0.13  direct         100   8192       -         -  drain (leaving)  2m 5s  02:00:00:00:00:0b on eth0  removed from the configuration
 ",
         );
+    }
+
+    #[test]
+    fn services_that_were_added_at_run_time_are_shown_as_such() {
+        let mut status = sample::status();
+        let shown = |status: &Status| as_table(Kind::Services, status, sample::NOW).render("", false);
+        assert!(!shown(&status).contains("run time"));
+        status.services[0].runtime = true;
+        assert!(shown(&status).contains("we\"b (run time)  tcp://"), "{}", shown(&status));
     }
 
     #[test]

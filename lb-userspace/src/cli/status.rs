@@ -116,8 +116,9 @@ fn overrides(overrides: &[Override], now: f64, colour: bool) -> String {
 fn service(service: &ServiceStatus, now: f64, colour: bool) -> String {
     let lost = || Tone::Bad.paint(&format!(", NO QUORUM: {}", service.quorum_why), colour);
     let quorum = if service.quorum_ok { String::new() } else { lost() };
+    let runtime = if service.runtime { Tone::Odd.paint(", added at run time", colour) } else { String::new() };
     let mut out = format!(
-        "service {}: {}, {}, {}{quorum}\n",
+        "service {}: {}, {}, {}{runtime}{quorum}\n",
         service.name,
         service.listeners.join(" "),
         service.forwarding,
@@ -227,6 +228,14 @@ service we\"b: tcp://203.0.113.10:80 tcp://203.0.113.10:443, direct, maglev
           --> f:1:1
 ";
         assert!(shown.ends_with(expected), "{shown}");
+    }
+
+    #[test]
+    fn a_service_that_was_added_at_run_time_is_told_as_such() {
+        let mut status = sample::status();
+        status.services[0].runtime = true;
+        let shown = screen(&status, sample::NOW, false);
+        assert!(shown.contains("tcp://203.0.113.10:443, direct, maglev, added at run time\n"), "{shown}");
     }
 
     #[test]

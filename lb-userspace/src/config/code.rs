@@ -101,6 +101,7 @@ codes! {
     RaisingWeight = "FW0214", "A track raises the priority when its condition fails.";
     SuspectAddresses = "FW0215", "An IPv6 virtual router whose addresses other implementations may refuse.";
     TimeoutOverInterval = "FW0216", "A probe may take longer than the time until the next one.";
+    Superseded = "FW0217", "A service was added at run time, and the file has one of its name.";
 }
 
 impl Serialize for Code {

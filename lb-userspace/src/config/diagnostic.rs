@@ -95,6 +95,10 @@ impl Problems {
         self.0.push(problem);
     }
 
+    pub(super) fn append(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }

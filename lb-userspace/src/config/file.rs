@@ -13,12 +13,19 @@ use super::model::{Admin, Dataplane, Encapsulation, Forwarding, Node, TunnelSour
 use super::reader::TableReader;
 use super::value;
 use ipnet::IpNet;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use toml::Spanned;
 use toml::de::DeTable;
 
-/// Reads everything that can be read.
-pub(super) fn read(document: &Spanned<DeTable<'_>>, host_name: &str, problems: &mut Problems) -> Draft {
+/// Reads everything that can be read of a file, and of a layer of more services. Of the layer's services those are left out, and
+/// their names returned, that have the name of one of the file.
+pub(super) fn read(
+    document: &Spanned<DeTable<'_>>,
+    layer: &Spanned<DeTable<'_>>,
+    host_name: &str,
+    problems: &mut Problems,
+) -> (Draft, Vec<String>) {
     let top = Span::default();
     let mut file = TableReader::new(&keys::FILE, Some(document.get_ref()), top, problems);
     let node = node(file.table("node", problems), host_name, problems);
@@ -37,9 +44,11 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, host_name: &str, problems: &
     let routers = file.tables("vrrp", problems).into_iter().map(|table| vrrp::router(table, problems)).collect();
     let peer = file.optional_table("peer", problems).map(|table| vrrp::peer(table, problems));
     let hook = file.optional_table("hook", problems).map(|table| vrrp::hook(table, problems));
-    let services = file.tables("service", problems).into_iter().map(|table| service(table, problems)).collect();
+    let mut services: Vec<_> =
+        file.tables("service", problems).into_iter().map(|table| service(table, problems)).collect();
     file.finish();
-    Draft {
+    let superseded = read_layer(layer, &mut services, problems);
+    let draft = Draft {
         node,
         dataplane,
         sources,
@@ -52,7 +61,35 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, host_name: &str, problems: &
         peer,
         hook,
         services,
-    }
+    };
+    (draft, superseded)
+}
+
+/// Adds the services of a layer to those of the file, which come first where both have one of a name.
+fn read_layer(layer: &Spanned<DeTable<'_>>, services: &mut Vec<DraftService>, problems: &mut Problems) -> Vec<String> {
+    let names = services.iter().filter_map(|service| service.name.given());
+    let in_file: HashMap<String, Span> = names.map(|name| (name.value.clone(), name.span)).collect();
+    let (mut superseded, mut told) = (Vec::new(), Problems::default());
+    let counts = |entries: &DeTable<'_>| {
+        let Some(name) = entries.get("name") else { return true };
+        let Some((text, place)) = name.get_ref().as_str().and_then(|text| Some((text, in_file.get(text)?))) else {
+            return true;
+        };
+        let message = format!("service `{text}` was added at run time, and now the file has one of that name");
+        told.push(
+            Diagnostic::new(Code::Superseded, message, name.span())
+                .label("this one does not count any more")
+                .note(*place, "this one does"),
+        );
+        superseded.push(text.to_owned());
+        false
+    };
+    let mut table = TableReader::new(&keys::LAYER, Some(layer.get_ref()), Span::default(), problems);
+    let tables = table.tables_that("service", counts, problems);
+    services.extend(tables.into_iter().map(|table| service(table, problems)));
+    table.finish();
+    problems.append(told);
+    superseded
 }
 
 fn node(mut table: TableReader<'_>, host_name: &str, problems: &mut Problems) -> Option<Node> {

@@ -172,6 +172,10 @@ pub(super) static FILE: Table = Table {
     ],
 };
 
+/// What a layer of services that were added at run time may have.
+pub(super) static LAYER: Table =
+    Table { path: "", about: "", keys: &[key("service", Kind::Tables(&SERVICE), Absent("none"), SERVICE.about)] };
+
 static NODE: Table = Table {
     path: "node",
     about: "This node.",
@@ -186,7 +190,7 @@ static NODE: Table = Table {
             "state_dir",
             Kind::Path(MAX_PATH),
             Default(r#""/var/lib/fairway""#),
-            "Directory of what outlives the process: operator intent.",
+            "Directory of what outlives the process: operator intent, services added at run time.",
         ),
     ],
 };

@@ -21,6 +21,7 @@ mod diagnostic;
 mod draft;
 mod file;
 mod keys;
+mod layer;
 mod model;
 mod reader;
 mod render;
@@ -39,11 +40,12 @@ mod tests;
 pub use access::{Access, Rate, RateLimit};
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Note, Severity, Span};
+pub use layer::{Change, Layer, LayerOrder};
 pub use model::{
     Admin, AttachMode, Backend, Config, Dataplane, Encapsulation, Forwarding, Listener, Node, OnNoBackend, Protocol,
     Service, TunnelSources, UdpMode, Wrapping,
 };
-pub use render::{Report, render, reports};
+pub use render::{Report, Text, render, render_layered, reports};
 pub use scheduling::{PERSISTENCE_TIMEOUT, Persistence, Prefixes, Scheduler, SelectionKey};
 pub use schema::schema;
 pub use value::check::compiled;
@@ -59,18 +61,45 @@ use toml::de::DeTable;
 /// Reads a configuration. `Ok` comes with warnings only; `Err` holds every problem, warnings among them, in the order
 /// of the file. `host_name` is the node's name where the file gives none.
 pub fn parse(text: &str, host_name: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    parse_layered(text, "", host_name).map(|parsed| (parsed.config, parsed.warnings))
+}
+
+/// A configuration from two texts.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The configuration.
+    pub config: Config,
+    /// What is probably not as it was meant.
+    pub warnings: Vec<Diagnostic>,
+    /// Names of services of the layer in whose place those of the file are.
+    pub superseded: Vec<String>,
+}
+
+/// Reads a configuration, and behind it a layer of more services: a text with `[[service]]` tables alone. Where both have a service
+/// of a name, that of the file counts, with a warning. Places in the layer are those of it in both texts, the layer
+/// behind the file: [`render_layered`] tells them apart.
+///
+/// # Errors
+/// Every problem, as [`parse`] has it.
+pub fn parse_layered(text: &str, layer: &str, host_name: &str) -> Result<Parsed, Vec<Diagnostic>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(vec![syntax(&errors, text)]);
     }
+    // Behind as many blanks as the file has octets, everything in the layer is at its place in both.
+    let layer = " ".repeat(if layer.is_empty() { 0 } else { text.len() }) + layer;
+    let (more, errors) = DeTable::parse_recoverable(&layer);
+    if !errors.is_empty() {
+        return Err(vec![syntax(&errors, &layer)]);
+    }
     let mut problems = Problems::default();
-    let draft = file::read(&document, host_name, &mut problems);
+    let (draft, superseded) = file::read(&document, &more, host_name, &mut problems);
     rules::check(&draft, &mut problems);
     if problems.any_error() {
         return Err(problems.sorted());
     }
     let config = draft.into_config().expect("whatever cannot be read is reported as an error");
-    Ok((config, problems.sorted()))
+    Ok(Parsed { config, warnings: problems.sorted(), superseded })
 }
 
 /// TOML itself was not understood. Of its errors only the first in the file is told, for the others mostly follow from

@@ -204,6 +204,16 @@ impl<'a> TableReader<'a> {
 
     /// The tables under a key.
     pub(super) fn tables(&mut self, name: &str, problems: &mut Problems) -> Vec<TableReader<'a>> {
+        self.tables_that(name, |_| true, problems)
+    }
+
+    /// The tables under a key that are `wanted`. What is wrong with others is no problem.
+    pub(super) fn tables_that(
+        &mut self,
+        name: &str,
+        mut wanted: impl FnMut(&DeTable<'_>) -> bool,
+        problems: &mut Problems,
+    ) -> Vec<TableReader<'a>> {
         let key = self.mark_read(name);
         let (table, one_will_do) = match key.kind {
             Kind::Tables(table) => (table, false),
@@ -222,7 +232,10 @@ impl<'a> TableReader<'a> {
         for item in items {
             let span = item.span().into();
             match item.get_ref() {
-                DeValue::Table(entries) => readers.push(TableReader::new(table, Some(entries), span, problems)),
+                DeValue::Table(entries) if wanted(entries) => {
+                    readers.push(TableReader::new(table, Some(entries), span, problems));
+                }
+                DeValue::Table(_) => {}
                 other => problems.push(wrong_table(key, table, other, span)),
             }
         }

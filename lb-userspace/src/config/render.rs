@@ -9,29 +9,46 @@ use serde::Serialize;
 /// is given, each time anew: whole files would make thousands of problems take minutes.
 const NEAR: usize = 4096;
 
+/// A file that problems are about.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    /// What to call it.
+    pub file: &'a str,
+    /// What is in it.
+    pub text: &'a str,
+}
+
 /// The problems as people read them, each with the lines of the file it is about: `--> file:line:column`.
 pub fn render(diagnostics: &[Diagnostic], text: &str, file: &str, colour: bool) -> String {
+    render_layered(diagnostics, [Text { file, text }, Text { file, text: "" }], colour)
+}
+
+/// The same of a file and its layer, as [`super::parse_layered`] reads them.
+pub fn render_layered(diagnostics: &[Diagnostic], texts: [Text<'_>; 2], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-    let lines = Lines::of(text);
+    let sources = Sources::of(texts);
     let mut out = String::new();
     for diagnostic in diagnostics {
-        out.push_str(&renderer.render(&[group(diagnostic, &lines, file)]));
+        out.push_str(&renderer.render(&[group(diagnostic, &sources)]));
         out.push_str("\n\n");
     }
     out
 }
 
-fn group<'a>(diagnostic: &'a Diagnostic, lines: &Lines<'a>, file: &'a str) -> Group<'a> {
+fn group<'a>(diagnostic: &'a Diagnostic, sources: &Sources<'a>) -> Group<'a> {
     let level = match diagnostic.severity() {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let (near, far): (Vec<&Note>, Vec<&Note>) =
-        diagnostic.notes.iter().partition(|note| note.span.start.abs_diff(diagnostic.span.start) <= NEAR);
+    let source = sources.get(diagnostic.span);
+    let is_near = |note: &&Note| {
+        sources.get(note.span).offset == source.offset && note.span.start.abs_diff(diagnostic.span.start) <= NEAR
+    };
+    let (near, far): (Vec<&Note>, Vec<&Note>) = diagnostic.notes.iter().partition(is_near);
     let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.as_str());
-    let mut group = title.element(snippet(Some((diagnostic.span, &diagnostic.label)), &near, lines, file));
+    let mut group = title.element(snippet(Some((diagnostic.span, &diagnostic.label)), &near, source));
     for note in far {
-        group = group.element(snippet(None, &[note], lines, file));
+        group = group.element(snippet(None, &[note], sources.get(note.span)));
     }
     match &diagnostic.help {
         Some(help) => group.element(Level::HELP.message(normalize_untrusted_str(help))),
@@ -39,21 +56,21 @@ fn group<'a>(diagnostic: &'a Diagnostic, lines: &Lines<'a>, file: &'a str) -> Gr
     }
 }
 
-/// The whole lines from the first to the last of some places.
+/// The whole lines from the first to the last of some places of one file.
 fn snippet<'a>(
     primary: Option<(Span, &'a str)>,
     notes: &[&'a Note],
-    lines: &Lines<'a>,
-    file: &'a str,
+    source: &Source<'a>,
 ) -> Snippet<'a, Annotation<'a>> {
-    let notes = || notes.iter().map(|note| (note.span, note.label.as_str()));
+    let primary = primary.map(|(span, label)| (source.local(span), label));
+    let notes = || notes.iter().map(|note| (source.local(note.span), note.label.as_str()));
     let starts = || notes().chain(primary).map(|(span, _)| span.start);
     let (first, last) = (starts().min().unwrap_or(0), starts().max().unwrap_or(0));
-    let (text, offset, number) = lines.excerpt(first, last);
+    let (text, offset, number) = source.lines.excerpt(first, last);
     let annotate = |kind: AnnotationKind, (span, label)| annotation(kind, text, offset, span, label);
     Snippet::source(text)
         .line_start(number)
-        .path(file)
+        .path(source.file)
         .annotations(primary.map(|place| annotate(AnnotationKind::Primary, place)))
         .annotations(notes().map(|place| annotate(AnnotationKind::Context, place)))
 }
@@ -66,6 +83,36 @@ fn annotation<'a>(kind: AnnotationKind, excerpt: &str, offset: usize, span: Span
     let line = excerpt[start..end].lines().next().map_or(0, str::len);
     let annotation = kind.span(start..start + line);
     if label.is_empty() { annotation } else { annotation.label(label) }
+}
+
+/// A file and its layer, which is behind it: places count on.
+struct Sources<'a>([Source<'a>; 2]);
+
+/// One of the two.
+struct Source<'a> {
+    file: &'a str,
+    lines: Lines<'a>,
+    /// The place of its first octet.
+    offset: usize,
+}
+
+impl<'a> Sources<'a> {
+    fn of([file, layer]: [Text<'a>; 2]) -> Self {
+        let source = |text: Text<'a>, offset| Source { file: text.file, lines: Lines::of(text.text), offset };
+        Self([source(file, 0), source(layer, file.text.len())])
+    }
+
+    /// The one that a place is in. The end of the file is the file's, if nothing follows.
+    fn get(&self, span: Span) -> &Source<'a> {
+        let [file, layer] = &self.0;
+        if span.start >= layer.offset && !layer.lines.text.is_empty() { layer } else { file }
+    }
+}
+
+impl Source<'_> {
+    fn local(&self, span: Span) -> Span {
+        Span { start: span.start.saturating_sub(self.offset), end: span.end.saturating_sub(self.offset) }
+    }
 }
 
 /// A text with the places of its lines.

@@ -167,6 +167,8 @@ impl Controller {
         }
         ServiceStatus {
             name: config.name.clone(),
+            // The runtime knows where it comes from.
+            runtime: false,
             listeners: config.listeners.iter().map(ToString::to_string).collect(),
             forwarding: config.forwarding.name().to_owned(),
             scheduler: config.scheduler.name().to_owned(),

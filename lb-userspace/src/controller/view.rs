@@ -108,6 +108,9 @@ pub struct InterfaceStatus {
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
+    /// It was added at run time: it is not in the configuration file.
+    #[serde(default)]
+    pub runtime: bool,
     /// `tcp://203.0.113.10:80`, …
     pub listeners: Vec<String>,
     /// `direct`, `nat`.
@@ -349,6 +352,21 @@ pub struct Problem {
     pub exit: u8,
     /// What is wrong and what to do; for a bad configuration all its problems, rendered.
     pub message: String,
+}
+
+/// The services that were added at run time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RuntimeServices {
+    /// [`API_VERSION`].
+    pub api: String,
+    /// Where they are kept.
+    pub file: String,
+    /// Each with the keys of `[[service]]` that were given.
+    pub services: Vec<toml::Table>,
+    /// All of them, to be pasted into a configuration file.
+    pub toml: String,
+    /// Why they are not in force, if they are not.
+    pub not_in_force: Option<String>,
 }
 
 /// The answer of `explain`.

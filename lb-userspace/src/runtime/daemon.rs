@@ -14,9 +14,11 @@ use super::claims::Claims;
 use super::exchange::StateExchange;
 use super::flows::Walks;
 use super::forwarding::Forwarding;
+use super::layer::RuntimeLayer;
 use super::limiter::Limiter;
 use super::overrides::Overrides;
 use super::pools::until;
+use super::reload::Candidate;
 use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
 use super::verdicts::Verdicts;
 use super::virtual_routers::VirtualRouters;
@@ -67,6 +69,9 @@ pub(super) struct Daemon {
     requests: mpsc::Receiver<Request>,
     admin: Option<AdminServers>,
     source: reload::Source,
+    /// The file in force; what was added to it at run time is the layer's.
+    pub(super) in_force: ConfigText,
+    pub(super) runtime: RuntimeLayer,
     state: ConfigStatus,
     started: f64,
     quiet_ticks: u32,
@@ -81,12 +86,13 @@ pub(super) struct Daemon {
 }
 
 /// Whom to tell how a reload ended.
-type Reply = oneshot::Sender<Result<PlanReport, Problem>>;
+pub(super) type Reply = oneshot::Sender<Result<PlanReport, Problem>>;
 
 /// A configuration that waits for the next hops of its new backends.
 struct Pending {
-    config: Config,
-    warnings: String,
+    candidate: Candidate,
+    /// It was read from a file, as opposed to an order that changes services: it is reported as a reload.
+    is_reload: bool,
     reply: Option<Reply>,
     /// When it is put in force whatever is known.
     until: Duration,
@@ -95,7 +101,13 @@ struct Pending {
 impl Daemon {
     /// Loads the program, puts the configuration in force, and begins to listen. Attaching follows when the interfaces are
     /// known.
-    pub(super) async fn start(source: reload::Source, config: Config, log_format: LogFormat) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        source: reload::Source,
+        in_force: ConfigText,
+        runtime: RuntimeLayer,
+        config: Config,
+        log_format: LogFormat,
+    ) -> anyhow::Result<Self> {
         let sizes = sizes(&config);
         let mut dataplane = Forwarding::new(sizes);
         dataplane.prepare_for(&config)?;
@@ -136,6 +148,8 @@ impl Daemon {
             requests,
             admin: Some(admin),
             source,
+            in_force,
+            runtime,
             state,
             started: now,
             quiet_ticks: 0,
@@ -254,6 +268,8 @@ impl Daemon {
                 let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
                 drop(reply.send(explain::explain(&self.controller, self.dataplane.get(), now, &query)));
             }
+            Request::Services(order, reply) => self.change_services(&order, reply),
+            Request::RuntimeServices(reply) => drop(reply.send(self.runtime_services())),
             Request::Flows(query, reply) => self.list_flows(query, reply),
             Request::Trace(query, reply) => drop(reply.send(self.start_trace(&query))),
             Request::Vrrp(order, reply) => drop(reply.send(self.order(&order))),
@@ -279,42 +295,49 @@ impl Daemon {
     }
 
     fn diff(&mut self, text: Option<ConfigText>) -> Result<PlanReport, Problem> {
-        let (config, warnings) = self.read(text)?;
+        let Candidate { config, warnings, .. } = self.read(text)?;
         let plan = self.controller.preview(clock::now(), &config);
         let plan = plan.map_err(|error| Problem { exit: 1, message: error.to_string() })?;
         Ok(reload::report(&plan, warnings, self.controller.overrides()))
     }
 
-    /// Reads another configuration. It is put in force when the next hops of its new backends are known, so that no
-    /// packet goes to one that cannot be reached yet; at once if there are none.
+    /// Reads another configuration, to be put in force as [`Self::begin`] says.
     fn begin_reload(&mut self, text: Option<ConfigText>, reply: Option<Reply>) {
+        self.finish_pending();
+        match self.read(text) {
+            Ok(candidate) => self.begin(candidate, true, reply),
+            Err(problem) => self.report_reload(Err(problem), true, reply),
+        }
+    }
+
+    /// Puts a configuration in force when the next hops of its new backends are known, so that no packet goes to one that
+    /// cannot be reached yet; at once if there are none.
+    pub(super) fn begin(&mut self, candidate: Candidate, is_reload: bool, reply: Option<Reply>) {
+        let effect = self.controller.destinations_with(&candidate.config).map(Effect::Want);
+        self.perform(effect.into_iter().collect());
+        self.pending = Some(Pending { candidate, is_reload, reply, until: clock::now() + NEXT_HOP_PATIENCE });
+        self.reload_if_ready();
+    }
+
+    /// Puts the waiting configuration in force, if there is one: another one is to follow.
+    pub(super) fn finish_pending(&mut self) {
         if let Some(earlier) = self.pending.take() {
             self.finish_reload(earlier);
-        }
-        match self.read(text) {
-            Ok((config, warnings)) => {
-                let effect = self.controller.destinations_with(&config).map(Effect::Want);
-                self.perform(effect.into_iter().collect());
-                self.pending = Some(Pending { config, warnings, reply, until: clock::now() + NEXT_HOP_PATIENCE });
-                self.reload_if_ready();
-            }
-            Err(problem) => self.report_reload(Err(problem), reply),
         }
     }
 
     /// Puts the waiting configuration in force if there is nothing more to wait for.
     fn reload_if_ready(&mut self) {
-        let ready =
-            |pending: &Pending| clock::now() >= pending.until || self.controller.knows_next_hops_of(&pending.config);
-        if self.pending.as_ref().is_some_and(ready)
-            && let Some(pending) = self.pending.take()
-        {
-            self.finish_reload(pending);
+        let ready = |pending: &Pending| {
+            clock::now() >= pending.until || self.controller.knows_next_hops_of(&pending.candidate.config)
+        };
+        if self.pending.as_ref().is_some_and(ready) {
+            self.finish_pending();
         }
     }
 
     fn finish_reload(&mut self, pending: Pending) {
-        let Pending { config, warnings, reply, .. } = pending;
+        let Pending { candidate: Candidate { config, warnings, source, layer }, is_reload, reply, .. } = pending;
         let hash = config.hash();
         let prepared = VirtualRouters::check(&config).and_then(|()| self.dataplane.prepare_for(&config));
         let configured =
@@ -325,13 +348,17 @@ impl Daemon {
                 self.note_leaving();
                 self.state.hash = hash;
                 self.state.loaded = clock::wall();
+                self.in_force = source;
+                let remembered = self.runtime.put_in_force(layer);
                 let checked = self.checks.configure(self.controller.config(), &plan.unchanged);
+                let partly = |message| Problem { exit: 5, message };
                 match checked.and_then(|()| self.configure_virtual_routers()) {
-                    Ok(()) => Ok(reload::report(&plan, warnings, self.controller.overrides())),
-                    Err(error) => Err(Problem {
-                        exit: 5,
-                        message: format!("services are reloaded, checks or virtual routers are not: {error:#}"),
-                    }),
+                    Ok(()) => remembered
+                        .map(|()| reload::report(&plan, warnings, self.controller.overrides()))
+                        .map_err(|error| partly(format!("{error:#}"))),
+                    Err(error) => {
+                        Err(partly(format!("services are reloaded, checks or virtual routers are not: {error:#}")))
+                    }
                 }
             }
             Err(error) => {
@@ -340,7 +367,7 @@ impl Daemon {
                 Err(Problem { exit: 1, message: format!("{error:#}") })
             }
         };
-        self.report_reload(result, reply);
+        self.report_reload(result, is_reload, reply);
     }
 
     fn configure_virtual_routers(&mut self) -> anyhow::Result<()> {
@@ -350,10 +377,13 @@ impl Daemon {
         self.virtual_routers.configure(self.controller.config(), &self.controller, self.dataplane.get(), caught_up)
     }
 
-    fn report_reload(&mut self, result: Result<PlanReport, Problem>, reply: Option<Reply>) {
-        self.state.last_reload = clock::wall();
-        self.state.last_reload_successful = result.is_ok();
-        self.state.last_reload_error = result.as_ref().err().map(|problem| problem.message.clone());
+    /// Tells how it ended. A change of services that is refused is its asker's matter: only what `is_reload` is noted.
+    fn report_reload(&mut self, result: Result<PlanReport, Problem>, is_reload: bool, reply: Option<Reply>) {
+        if is_reload {
+            self.state.last_reload = clock::wall();
+            self.state.last_reload_successful = result.is_ok();
+            self.state.last_reload_error = result.as_ref().err().map(|problem| problem.message.clone());
+        }
         match &result {
             Ok(report) if report.changes.is_empty() => info!("configuration reloaded: nothing changed"),
             Ok(report) => info!(changes = report.changes.join("; "), "configuration reloaded"),
@@ -364,14 +394,25 @@ impl Daemon {
         }
     }
 
-    fn read(&self, text: Option<ConfigText>) -> Result<(Config, String), Problem> {
-        let text = text.map_or_else(|| self.source.read(), Ok);
-        let parsed = text.and_then(|text| reload::parse(&text));
-        let (mut config, warnings) = parsed.map_err(reload::problem)?;
-        config.node.state_dir.clone_from(&self.controller.config().node.state_dir);
-        match reload::needs_restart(self.controller.config(), &config) {
+    /// The configuration in a text, or else in the daemon's own file, with what was added at run time.
+    fn read(&self, text: Option<ConfigText>) -> Result<Candidate, Problem> {
+        let text = text.map_or_else(|| self.source.read(), Ok).map_err(reload::problem)?;
+        let (layer, file) = (&self.runtime.layer, self.runtime.file());
+        if !layer.is_empty() {
+            // A daemon that starts will read it by itself first.
+            reload::parse(&text).map_err(reload::problem)?;
+        }
+        let candidate = reload::parse_layered(&text, layer, &file).map_err(reload::problem)?;
+        self.fit(candidate)
+    }
+
+    /// Refuses what only a restart can put in force.
+    pub(super) fn fit(&self, mut candidate: Candidate) -> Result<Candidate, Problem> {
+        let Config { node, .. } = self.controller.config();
+        candidate.config.node.state_dir.clone_from(&node.state_dir);
+        match reload::needs_restart(self.controller.config(), &candidate.config) {
             Some(problem) => Err(problem),
-            None => Ok((config, warnings)),
+            None => Ok(candidate),
         }
     }
 
@@ -430,7 +471,7 @@ impl Daemon {
         self.telemetry.epoch = clock::epoch();
         let mut status = self.controller.status(self.node(), self.state.clone(), &self.telemetry);
         status.warnings.extend(self.overrides.warning());
-        self.with_exchange(self.with_vrrp(status))
+        self.with_exchange(self.with_vrrp(self.with_runtime_services(status)))
     }
 
     fn not_forwarding(&self) -> BTreeSet<(String, &'static str)> {

@@ -11,6 +11,7 @@ mod exchange;
 mod explain;
 mod flows;
 mod forwarding;
+mod layer;
 mod limiter;
 mod overrides;
 mod perform;
@@ -56,8 +57,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     if let Some(directory) = options.state_dir {
         config.node.state_dir = directory;
     }
+    let mut runtime = layer::RuntimeLayer::load(&config.node.state_dir);
+    let state_dir = config.node.state_dir.clone();
+    let (mut config, warnings) = runtime.start(&text, (config, warnings));
+    config.node.state_dir = state_dir;
     eprint!("{warnings}");
-    let mut daemon = daemon::Daemon::start(source, config, options.log_format).await.context("starting")?;
+    let started = daemon::Daemon::start(source, text, runtime, config, options.log_format).await;
+    let mut daemon = started.context("starting")?;
     let result = daemon.serve().await;
     daemon.stop().await;
     result

@@ -15,6 +15,10 @@ use crate::health::pool::intent::Intents;
 /// In the state directory.
 const FILE: &str = "overrides.json";
 
+/// What follows when it cannot be read.
+const CONSEQUENCE: &str =
+    "what operators wanted of backends cannot be read, so NO BACKEND IS DRAINED OR DISABLED on account of it";
+
 /// See the module's description.
 #[derive(Debug)]
 pub struct Overrides {
@@ -35,7 +39,7 @@ impl Overrides {
         };
         let (intents, warning) = match read {
             Ok(intents) => (intents, None),
-            Err(why) => (Intents::default(), Some(put_aside(&path, &why))),
+            Err(why) => (Intents::default(), Some(put_aside(&path, CONSEQUENCE, &why))),
         };
         (Self { directory: directory.to_owned(), warning }, intents)
     }
@@ -50,34 +54,40 @@ impl Overrides {
     /// # Errors
     /// When it cannot be written; what was written before stays.
     pub fn remember(&self, intents: &Intents) -> anyhow::Result<()> {
-        self.write(intents.document().as_bytes()).with_context(|| {
-            format!("it is done, but a restart will not remember it: writing {}", self.directory.join(FILE).display())
-        })
-    }
-
-    fn write(&self, document: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
-        let fresh = self.directory.join(format!("{FILE}.new"));
-        let mut file = File::create(&fresh)?;
-        file.write_all(document)?;
-        file.sync_all()?;
-        fs::rename(fresh, self.directory.join(FILE))?;
-        File::open(&self.directory)?.sync_all()
+        remember(&self.directory, FILE, &intents.document())
     }
 }
 
-/// Gives the file a name that is free, and says so.
-fn put_aside(path: &Path, why: &str) -> String {
-    let aside = (1..).map(|number| path.with_file_name(format!("{FILE}.unreadable-{number}")));
+/// Replaces a file of the state directory whole; it is on the disk when this returns.
+///
+/// # Errors
+/// When it cannot be written; what was written before stays.
+pub(super) fn remember(directory: &Path, file: &str, document: &str) -> anyhow::Result<()> {
+    replace(directory, file, document.as_bytes()).with_context(|| {
+        format!("it is done, but a restart will not remember it: writing {}", directory.join(file).display())
+    })
+}
+
+fn replace(directory: &Path, name: &str, document: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    let fresh = directory.join(format!("{name}.new"));
+    let mut file = File::create(&fresh)?;
+    file.write_all(document)?;
+    file.sync_all()?;
+    fs::rename(fresh, directory.join(name))?;
+    File::open(directory)?.sync_all()
+}
+
+/// Gives a file that cannot be understood a name that is free, and says so: what follows from it, which file, why, and where it is.
+pub(super) fn put_aside(path: &Path, consequence: &str, why: &str) -> String {
+    let name = path.file_name().unwrap_or_default().display();
+    let aside = (1..).map(|number| path.with_file_name(format!("{name}.unreadable-{number}")));
     let aside = aside.into_iter().find(|aside| !aside.exists()).expect("some number is free");
     let kept = match fs::rename(path, &aside) {
         Ok(()) => format!("it is kept as {}", aside.display()),
         Err(error) => format!("nor can it be put aside: {error}"),
     };
-    let message = format!(
-        "what operators wanted of backends cannot be read, so NO BACKEND IS DRAINED OR DISABLED on account of it: {}: {why}; {kept}",
-        path.display()
-    );
+    let message = format!("{consequence}: {}: {why}; {kept}", path.display());
     error!("{message}");
     message
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::request::ConfigText;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Layer, Parsed, Text};
 use crate::controller::view::{API_VERSION, Override, PlanReport, Problem};
 use crate::reconcile::plan::Plan;
 
@@ -36,17 +36,47 @@ impl Source {
     }
 }
 
+/// A configuration that may be put in force.
+pub struct Candidate {
+    /// All of it.
+    pub config: Config,
+    /// Its warnings, rendered.
+    pub warnings: String,
+    /// The file that it comes from.
+    pub source: ConfigText,
+    /// What was added at run time and is in it.
+    pub layer: Layer,
+}
+
 /// The configuration in a text, and its warnings rendered.
 ///
 /// # Errors
 /// A [`Problem`] that renders every one of them.
 pub fn parse(source: &ConfigText) -> anyhow::Result<(Config, String)> {
+    let parsed = parse_layered(source, &Layer::default(), "")?;
+    Ok((parsed.config, parsed.warnings))
+}
+
+/// The configuration in a text and a layer, whose file has this name. Services of the layer whose names the text has too are not in
+/// it.
+///
+/// # Errors
+/// A [`Problem`] that renders every one of them.
+pub fn parse_layered(source: &ConfigText, layer: &Layer, layer_file: &str) -> anyhow::Result<Candidate> {
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let layer_text = layer.document();
     let render = |diagnostics: &[config::Diagnostic]| {
-        config::render(diagnostics, &source.text, &source.file, std::io::stderr().is_terminal())
+        let texts =
+            [(&*source.file, &*source.text), (layer_file, &*layer_text)].map(|(file, text)| Text { file, text });
+        config::render_layered(diagnostics, texts, std::io::stderr().is_terminal())
     };
-    match config::parse(&source.text, &host) {
-        Ok((config, warnings)) => Ok((config, if warnings.is_empty() { String::new() } else { render(&warnings) })),
+    match config::parse_layered(&source.text, &layer_text, &host) {
+        Ok(Parsed { config, warnings, superseded }) => Ok(Candidate {
+            config,
+            warnings: if warnings.is_empty() { String::new() } else { render(&warnings) },
+            source: source.clone(),
+            layer: layer.clone().without(&superseded),
+        }),
         Err(problems) => Err(Problem { exit: 2, message: render(&problems) }.into()),
     }
 }

@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::config::LayerOrder;
 use crate::controller::flows::{FlowQuery, FlowsReport};
-use crate::controller::view::{BackendReport, Explanation, NodeStatus, OrderReport, PlanReport, Problem, Status};
+use crate::controller::view::{
+    BackendReport, Explanation, NodeStatus, OrderReport, PlanReport, Problem, RuntimeServices, Status,
+};
 use crate::effects::events::EventStream;
 use crate::health::pool;
 
@@ -25,6 +28,10 @@ pub enum Request {
     Reload(Option<ConfigText>, oneshot::Sender<Result<PlanReport, Problem>>),
     /// What happens to a packet.
     Explain(ExplainQuery, oneshot::Sender<Result<Explanation, Problem>>),
+    /// Change the services that were added at run time.
+    Services(LayerOrder, oneshot::Sender<Result<PlanReport, Problem>>),
+    /// The services that were added at run time.
+    RuntimeServices(oneshot::Sender<RuntimeServices>),
     /// The flows that are recorded.
     Flows(FlowQuery, oneshot::Sender<Result<FlowsReport, Problem>>),
     /// Trace packets for a while; lines arrive until the receiver is dropped or the time is over.

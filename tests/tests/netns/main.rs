@@ -37,6 +37,7 @@ mod pools;
 mod reload;
 mod requests;
 mod restart;
+mod runtime_services;
 mod schedulers;
 mod sctp;
 mod steering;

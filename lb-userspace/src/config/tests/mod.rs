@@ -108,6 +108,30 @@ fn an_empty_file_is_a_node_without_services() {
 }
 
 #[test]
+fn the_services_of_a_layer_come_behind_those_of_the_file_which_count_where_both_have_one() {
+    let file = format!("{HEAD}{WEB}{ONE}");
+    let more = format!("[[service]]\nname = \"more\"\nlisten = [\"tcp://203.0.113.11:80\"]\n{ONE}");
+    let names = |parsed: &Parsed| parsed.config.services.iter().map(|it| it.name.clone()).collect::<Vec<_>>();
+    let both = parse_layered(&file, &more, "host").unwrap();
+    assert_eq!((names(&both), both.warnings.len(), both.superseded.len()), (vec!["web".into(), "more".into()], 0, 0));
+    assert_eq!(both.config, parse(&format!("{file}{more}"), "host").unwrap().0);
+
+    // Whatever is wrong with one that does not count, does not count.
+    let old = format!("{more}[[service]]\nname = \"web\"\nlisten = [\"no\"]\nno = 1\n");
+    let parsed = parse_layered(&file, &old, "host").unwrap();
+    assert_eq!((names(&parsed), &parsed.superseded[..]), (names(&both), &["web".to_owned()][..]));
+    let [warning] = &parsed.warnings[..] else { panic!("{:?}", parsed.warnings) };
+    assert_eq!((warning.code, warning.severity()), (Code::Superseded, Severity::Warning));
+    assert_eq!(parsed.config, both.config);
+}
+
+#[test]
+fn a_layer_has_services_and_nothing_else() {
+    let problems = parse_layered(&format!("{HEAD}{WEB}{ONE}"), "[node]\nname = \"x\"\n", "host").unwrap_err();
+    assert_eq!(problems.iter().map(|problem| problem.code).collect::<Vec<_>>(), [Code::UnknownKey]);
+}
+
+#[test]
 fn values_have_the_forms_of_the_reference() {
     let config = accepted(&format!(
         "admin.listen = \"\"\n{HEAD}[[service]]\nname = \"six\"\nlisten = [\"tcp://[2001:db8::1]:80\", \"udp://[2001:db8::1]:*\"]\n\

@@ -2,6 +2,7 @@
 //! or changes something is for the Unix socket alone, whose mode says who may.
 
 mod backend;
+mod service;
 mod vrrp;
 
 use std::convert::Infallible;
@@ -42,6 +43,8 @@ pub(super) fn commands(daemon: Daemon) -> Router {
         .route("/api/v1/vrrp/resign", post(vrrp::resign))
         .route("/api/v1/vrrp/resume", post(vrrp::resume))
         .route("/api/v1/backend/{action}", post(backend::order))
+        .route("/api/v1/service", get(service::list))
+        .route("/api/v1/service/{action}", post(service::order))
         .route("/api/v1/events/follow", get(vrrp::follow))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -135,7 +138,7 @@ fn encoded(value: &impl serde::Serialize) -> Vec<u8> {
 }
 
 async fn unknown() -> Refusal {
-    let message = "there is no such page here; commands (diff, reload, explain, flows, trace, vrrp, backend) are served at the Unix socket only";
+    let message = "there is no such page here; commands (diff, reload, explain, flows, trace, vrrp, backend, service) are served at the Unix socket only";
     Refusal::new(StatusCode::NOT_FOUND, 2, message)
 }
 

@@ -90,6 +90,7 @@ fn interface(name: &str, mode: &str, why: Option<&str>) -> InterfaceStatus {
 fn service() -> ServiceStatus {
     ServiceStatus {
         name: "we\"b".to_owned(),
+        runtime: false,
         listeners: vec!["tcp://203.0.113.10:80".to_owned(), "tcp://203.0.113.10:443".to_owned()],
         forwarding: "direct".to_owned(),
         scheduler: "maglev".to_owned(),

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::controller::flows::FlowsReport;
-use crate::controller::view::{BackendReport, OrderReport, PlanReport, Problem, Status};
+use crate::controller::view::{BackendReport, OrderReport, PlanReport, Problem, RuntimeServices, Status};
 use crate::effects::events::EventStream;
 use crate::runtime::request::{QUEUE, TraceEvent};
 
@@ -87,6 +87,12 @@ async fn answer(mut queue: mpsc::Receiver<Request>, status: Status) {
                 drop(sender.send(Ok(BackendReport { api: "v1".to_owned(), lines: vec![format!("{order:?}")] })));
             }
             Request::Events(sender) => drop(sender.send(events.clone())),
+            Request::Services(order, sender) => {
+                drop(sender.send(Ok(PlanReport { changes: vec![format!("{order:?}")], ..PlanReport::default() })));
+            }
+            Request::RuntimeServices(sender) => {
+                drop(sender.send(RuntimeServices { file: "services.toml".to_owned(), ..RuntimeServices::default() }));
+            }
             Request::Flows(query, sender) => {
                 let busy = || Problem { exit: 1, message: "busy: somebody else asks".to_owned() };
                 let matching = u64::from(query.limit.unwrap_or_default());
@@ -204,6 +210,38 @@ async fn flows_are_listed_for_whoever_asks_by_the_socket_alone() {
     let (code, body) = bed.unix("POST", "/api/v1/flows", r#"{"servise": "web"}"#).await;
     assert_eq!((code, problem(&body).exit), (400, 2));
     assert_eq!(bed.tcp("POST", "/api/v1/flows").await.0, 404);
+}
+
+#[tokio::test]
+async fn services_are_added_and_listed_by_the_socket_alone() {
+    let bed = Bed::start().await;
+    let order = |action: &str, body: &'static str| {
+        let path = format!("/api/v1/service/{action}");
+        let bed = &bed;
+        async move { bed.unix("POST", &path, body).await }
+    };
+    let add = r#"{"name": "a", "set": {"quorum": 2}, "backends": [{"address": "10.0.0.1", "weight": 5}]}"#;
+    let (code, body) = order("add", add).await;
+    let said = serde_json::from_str::<PlanReport>(&body).unwrap().changes;
+    assert_eq!(code, 200);
+    assert!(said[0].starts_with("Add(Change { name: \"a\", set: {\"quorum\": Integer(2)}"), "{said:?}");
+    assert!(order("remove", r#"{"name": "a"}"#).await.1.contains("Remove { name: \\\"a\\\" }"));
+    assert!(order("clear", "").await.1.contains("Clear"));
+    for (action, body) in [
+        ("add", ""),
+        ("add", r#"{"name": "a", "sett": {}}"#),
+        ("add", r#"{"name": "a", "unset": ["quorum"]}"#),
+        ("remove", r#"{"name": "a", "set": {"quorum": 2}}"#),
+        ("clear", r#"{"name": "a"}"#),
+        ("dance", r#"{"name": "a"}"#),
+    ] {
+        let (code, answer) = order(action, body).await;
+        assert!(matches!(code, 400 | 422) && problem(&answer).exit == 2, "{action} {body}: {code} {answer}");
+    }
+    let (code, body) = bed.unix("GET", "/api/v1/service", "").await;
+    assert_eq!((code, serde_json::from_str::<RuntimeServices>(&body).unwrap().file.as_str()), (200, "services.toml"));
+    assert_eq!(bed.tcp("GET", "/api/v1/service").await.0, 404);
+    assert_eq!(bed.tcp("POST", "/api/v1/service/clear").await.0, 404);
 }
 
 #[tokio::test]
