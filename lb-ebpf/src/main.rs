@@ -8,6 +8,7 @@
 
 mod access;
 mod atomic;
+mod listeners;
 mod packet;
 mod question;
 mod scratch;

@@ -40,6 +40,7 @@ use lb_common::slot::Slot;
 
 use crate::access;
 use crate::atomic;
+use crate::listeners;
 use crate::packet::context;
 use crate::scratch;
 use crate::stateful;
@@ -170,6 +171,11 @@ impl<T: Tracer> Tables for Maps<'_, T> {
         let word = &element.0[index as usize % SLOTS_PER_ELEMENT];
         // SAFETY: a reference is valid for reads. Volatile because user space stores the word while packets flow.
         Some(Slot(unsafe { core::ptr::read_volatile(word) }))
+    }
+
+    #[inline(always)]
+    fn takes_ah(&self, address: Address) -> bool {
+        listeners::takes_ah(address)
     }
 
     #[inline(always)]

@@ -24,7 +24,6 @@ mod extension {
     pub const HOP_BY_HOP: u8 = 0;
     pub const ROUTING: u8 = 43;
     pub const FRAGMENT: u8 = 44;
-    pub const AUTHENTICATION: u8 = 51;
     pub const DESTINATION_OPTIONS: u8 = 60;
 }
 
@@ -51,8 +50,10 @@ struct Fragment {
 
 /// Reads the header at `network` and the extension headers behind it; `None` when the fixed header is cut short or
 /// malformed. A chain that is cut short or too long gives [`protocol::UNREADABLE`].
+///
+/// AH is an extension header, and stepped over like any other, unless `ends_at_ah` says of the datagram that AH is what it carries.
 #[inline(always)]
-pub fn parse<P: Packet>(packet: &P, network: usize) -> Option<Datagram> {
+pub fn parse<P: Packet>(packet: &P, network: usize, ends_at_ah: impl Fn(&Datagram) -> bool) -> Option<Datagram> {
     let header: Header = packet.load(network)?;
     if header.version_class_flow_wire & 0xf0u32 != 0x60u32 {
         return None;
@@ -70,7 +71,7 @@ pub fn parse<P: Packet>(packet: &P, network: usize) -> Option<Datagram> {
         part: Part::Whole,
     };
     if is_extension(header.next) {
-        step_over(packet, &mut datagram);
+        step_over(packet, &mut datagram, ends_at_ah);
     }
     Some(datagram)
 }
@@ -82,23 +83,34 @@ fn is_extension(next: u8) -> bool {
         extension::HOP_BY_HOP
             | extension::ROUTING
             | extension::FRAGMENT
-            | extension::AUTHENTICATION
+            | protocol::AH
             | extension::DESTINATION_OPTIONS
     )
 }
 
 #[inline(always)]
-fn step_over<P: Packet>(packet: &P, datagram: &mut Datagram) {
+fn step_over<P: Packet>(packet: &P, datagram: &mut Datagram, ends_at_ah: impl Fn(&Datagram) -> bool) {
+    // Asked behind the loop: the kernel's verifier walks a call in it once for each header.
+    let mut ah = 0;
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(datagram.protocol) || datagram.part == Part::Later {
-            return;
+            break;
+        }
+        if datagram.protocol == protocol::AH && ah == 0 {
+            ah = datagram.transport;
         }
         if extension_header(packet, datagram).is_none() {
             break;
         }
     }
+    if datagram.part == Part::Later {
+        return;
+    }
     if is_extension(datagram.protocol) {
         datagram.protocol = protocol::UNREADABLE;
+    }
+    if ah != 0 && ends_at_ah(datagram) {
+        (datagram.protocol, datagram.transport) = (protocol::AH, ah);
     }
 }
 
@@ -120,7 +132,7 @@ fn extension_header<P: Packet>(packet: &P, datagram: &mut Datagram) -> Option<()
     let [next, length]: [u8; 2] = packet.load(datagram.transport)?;
     let end = datagram.transport
         + match datagram.protocol {
-            extension::AUTHENTICATION => (length as usize + 2) * 4, // RFC 4302 section 2.2
+            protocol::AH => (length as usize + 2) * 4, // RFC 4302 section 2.2
             _ => (length as usize + 1) * 8,
         };
     datagram.transport = packet.forget(end)?;

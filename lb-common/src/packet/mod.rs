@@ -48,12 +48,22 @@ pub mod protocol {
     pub const IPV6: u8 = 41;
     /// GRE (RFC 2784).
     pub const GRE: u8 = 47;
+    /// ESP (RFC 4303).
+    pub const ESP: u8 = 50;
+    /// AH (RFC 4302).
+    pub const AH: u8 = 51;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
     /// SCTP (RFC 9260).
     pub const SCTP: u8 = 132;
     /// Not a protocol (255 is reserved): the chain of extension headers could not be read to its end.
     pub const UNREADABLE: u8 = 255;
+
+    /// Whether flows of a protocol, of those that are balanced, have no ports: the addresses are all that tells them apart.
+    #[inline(always)]
+    pub const fn is_portless(number: u8) -> bool {
+        matches!(number, ESP | AH)
+    }
 
     /// Whether flows of a protocol begin with a packet that says so, as those of TCP and SCTP do.
     #[inline(always)]

@@ -9,6 +9,7 @@ use crate::address::Address;
 use crate::counters::Reason;
 use crate::flow::Flow;
 use crate::hash;
+use crate::packet::protocol;
 use crate::packet::transport::{destination_port_wire, source_port_wire};
 
 /// The half of the tables that is live, from one load of the root word: all look-ups of a packet use the same half.
@@ -111,11 +112,23 @@ impl<'a> Live<'a> {
         matches.then_some(reverse)
     }
 
+    /// Whether a listener takes AH to an address.
+    #[inline(always)]
+    pub fn takes_ah<T: Tables>(&self, tables: &'a T, address: Address) -> bool {
+        self.service_entry(tables, address, 0, protocol::AH).is_some()
+    }
+
     /// The entry of an address that some listener has.
     #[inline(always)]
     pub fn address<T: Tables>(&self, tables: &'a T, address: Address) -> Option<&'a Service> {
         self.service_entry(tables, address, 0, 0)
     }
+}
+
+/// Whether a listener takes AH to an address: then it is not stepped over.
+#[inline(always)]
+pub fn takes_ah<T: Tables>(tables: &T, address: Address) -> bool {
+    live(tables).is_ok_and(|live| live.takes_ah(tables, address))
 }
 
 /// The reason for giving up on a packet that was not understood: `reason` if it may be a service's that this node is live

@@ -41,12 +41,13 @@ pub fn steer<P: Packet, T: Tables>(
     if !is_error(datagram.v4, kind) {
         return Err(Reason::NotService);
     }
-    let Some(quote) = quote(packet, datagram) else {
+    let Some(quote) = quote(packet, tables, datagram) else {
         return Err(classify::not_understood(tables, datagram.destination, Reason::QuoteTruncated));
     };
     let Quote { datagram: about, ports_wire } = quote;
     let live = classify::live(tables)?;
-    if !matches!(about.protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {
+    let is_of_flow = matches!(about.protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
+    if !is_of_flow && !protocol::is_portless(about.protocol) {
         return about_echo(packet, tables, &live, frame, datagram, &about);
     }
     // The quote is of a packet from the service to its client: the flow is the other way round.
@@ -72,7 +73,7 @@ pub fn steer<P: Packet, T: Tables>(
         return to_client(packet, tables, &live, frame, datagram, &quote, reverse);
     }
     if live.has(root_flags::PROBES)
-        && about.protocol != protocol::SCTP
+        && matches!(about.protocol, protocol::TCP | protocol::UDP)
         && let Some(asked) = probe::quoted(tables, &about, ports_wire)
     {
         let inner = translate_quote(packet, &quote, End::Destination, asked.reserved, ports_wire);
@@ -82,7 +83,7 @@ pub fn steer<P: Packet, T: Tables>(
     Err(Reason::NotService)
 }
 
-/// An error about something without ports: about an echo request of ours, or nothing to us.
+/// An error about something that is not balanced: about an echo request of ours, or nothing to us.
 #[inline(always)]
 fn about_echo<P: Packet, T: Tables>(
     packet: &mut P,
@@ -153,13 +154,16 @@ fn is_error(v4: bool, kind: u8) -> bool {
 
 /// The quoted packet; `None` when it is cut short before the end of its ports.
 #[inline(always)]
-fn quote<P: Packet>(packet: &P, datagram: &Datagram) -> Option<Quote> {
+fn quote<P: Packet, T: Tables>(packet: &P, tables: &T, datagram: &Datagram) -> Option<Quote> {
     let at = datagram.transport + HEADER;
-    let about = if datagram.v4 { ipv4::parse(packet, at)? } else { ipv6::parse(packet, at)? };
+    // It is a service that sent what is quoted, if anybody here did.
+    let ends_at_ah = |about: &Datagram| tables.takes_ah(about.source);
+    let about = if datagram.v4 { ipv4::parse(packet, at)? } else { ipv6::parse(packet, at, ends_at_ah)? };
     if about.part == Part::Later || about.protocol == protocol::UNREADABLE {
         return None;
     }
-    let ports_wire = packet.load(about.transport)?;
+    let first = packet.load(about.transport)?;
+    let ports_wire = if protocol::is_portless(about.protocol) { 0 } else { first };
     Some(Quote { datagram: about, ports_wire })
 }
 

@@ -2,7 +2,7 @@
 //! anything else can touch it; whatever is addressed to a service and not understood is dropped under a reason.
 
 pub mod access;
-mod classify;
+pub mod classify;
 mod direct;
 mod fragment;
 mod icmp;
@@ -48,6 +48,15 @@ pub trait Tables {
     fn is_live(&self, index: u32) -> bool;
     /// The word of a slot: one load.
     fn slot(&self, index: u32) -> Option<Slot>;
+    /// Whether a listener takes AH to an address: what [`classify::takes_ah`] says. Asked through here so that the kernel may find out
+    /// apart.
+    #[inline(always)]
+    fn takes_ah(&self, address: Address) -> bool
+    where
+        Self: Sized,
+    {
+        classify::takes_ah(self, address)
+    }
     /// How to reach a backend.
     fn row(&self, index: u32) -> Option<&Row>;
     /// What packets of a `tunnel` row are put into.
@@ -288,7 +297,10 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
     let frame = ethernet::parse(packet).ok_or(Reason::Malformed)?;
     let datagram = match frame.ethertype_wire {
         ethertype::IPV4 => ipv4::parse(packet, frame.network).ok_or(Reason::Malformed)?,
-        ethertype::IPV6 => ipv6::parse(packet, frame.network).ok_or(Reason::Malformed)?,
+        ethertype::IPV6 => {
+            let ends_at_ah = |datagram: &Datagram| tables.takes_ah(datagram.destination);
+            ipv6::parse(packet, frame.network, ends_at_ah).ok_or(Reason::Malformed)?
+        }
         tag if ethernet::is_tag(tag) => return Err(Reason::TooDeep),
         _ => return Err(Reason::NotIp),
     };
@@ -297,7 +309,9 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
         return fragment::later(packet, tables, &frame, &datagram);
     }
     let result = match datagram.protocol {
-        protocol::TCP | protocol::UDP | protocol::SCTP => with_ports(packet, tables, &frame, &datagram),
+        protocol::TCP | protocol::UDP | protocol::SCTP | protocol::ESP | protocol::AH => {
+            of_flow(packet, tables, &frame, &datagram)
+        }
         protocol::ICMP if datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::ICMPV6 if !datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
         protocol::UNREADABLE => Err(classify::not_understood(tables, datagram.destination, Reason::Unreadable)),
@@ -311,18 +325,21 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
     result
 }
 
-/// A packet of TCP, UDP or SCTP: ports come first in all of them.
+/// A packet of a protocol that is balanced. Ports come first in those that have any, and something else in the others.
 #[inline(always)]
-fn with_ports<P: Packet, T: Tables>(
+fn of_flow<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     frame: &Frame,
     datagram: &Datagram,
 ) -> Result<u32, Reason> {
-    let Some(ports_wire) = packet.load::<u32>(datagram.transport) else {
+    let Some(first) = packet.load::<u32>(datagram.transport) else {
         return Err(classify::not_understood(tables, datagram.destination, Reason::Truncated));
     };
-    tables.trace(Step::Ports(ports_wire));
+    let ports_wire = if protocol::is_portless(datagram.protocol) { 0 } else { first };
+    if !protocol::is_portless(datagram.protocol) {
+        tables.trace(Step::Ports(ports_wire));
+    }
     let flow =
         Flow { source: datagram.source, destination: datagram.destination, ports_wire, protocol: datagram.protocol };
     let live = classify::live(tables)?;
@@ -335,7 +352,7 @@ fn with_ports<P: Packet, T: Tables>(
         }
         return nat::reply(packet, tables, &live, frame, datagram, reverse, ports_wire);
     }
-    if live.has(root_flags::PROBES) && datagram.protocol != protocol::SCTP {
+    if live.has(root_flags::PROBES) && matches!(datagram.protocol, protocol::TCP | protocol::UDP) {
         return probe::answer(packet, tables, frame, datagram, ports_wire);
     }
     Err(Reason::NotService)

@@ -13,13 +13,13 @@ use super::pcap::Pcap;
 use super::units::plural;
 use crate::runtime::request::{TraceEvent, TraceQuery};
 
-const FILTER_HELP: &str = "what to trace: `host ADDRESS`, `port N`, `tcp`, `udp`, `sctp`, `icmp`, each at most once, all of \
+const FILTER_HELP: &str = "what to trace: `host ADDRESS`, `port N`, `tcp`, `udp`, `sctp`, `esp`, `ah`, `icmp`, each at most once, all of \
                            which must hold; `and` between them may be left out";
 
 /// What `trace` takes.
 #[derive(Args, Debug)]
 pub struct TraceOptions {
-    /// What to trace: `host ADDRESS`, `port N`, `tcp`, `udp`, `sctp`, `icmp`; joined, all must hold
+    /// What to trace: `host ADDRESS`, `port N`, `tcp`, `udp`, `sctp`, `esp`, `ah`, `icmp`; joined, all must hold
     #[arg(required = true, value_name = "FILTER")]
     filter: Vec<String>,
     /// Also write the packets, as they came in, to a file for tcpdump and wireshark
@@ -97,6 +97,8 @@ fn protocol(word: &str) -> Result<u8, Failure> {
         "tcp" => Ok(6),
         "udp" => Ok(17),
         "sctp" => Ok(132),
+        "esp" => Ok(50),
+        "ah" => Ok(51),
         "icmp" => Ok(1),
         _ => Err(bad(&format!("`{word}` is not part of a filter"))),
     }

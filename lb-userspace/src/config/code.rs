@@ -85,6 +85,7 @@ codes! {
     EmptyLimit = "FW0143", "A rate limit without a rate.";
     LimitWithoutFlows = "FW0144", "A limit of new connections where nothing tells which are new.";
     NotTranslated = "FW0145", "A listener of a protocol that cannot be translated, and a backend under nat.";
+    PartedFromIke = "FW0146", "A listener of ESP or AH where the packets of one client may go to several backends.";
     FewSlots = "FW0201", "So few slots a backend that the shares become uneven.";
     NoBackends = "FW0202", "A service has no backends.";
     AllWeightsZero = "FW0203", "Every backend of a service has weight 0.";

@@ -299,7 +299,7 @@ static SERVICE: Table = Table {
             "listen",
             Kind::Listeners,
             Required,
-            "What it listens on: a list of `tcp://ADDRESS:PORT`, `udp://ADDRESS:PORT` or `sctp://ADDRESS:PORT`, an IPv6 address in brackets, port `*` for every port no other listener of the address has. All of one address family, the backends' too, except under `tunnel`. SCTP is for `direct` and `tunnel`.",
+            "What it listens on: a list of `tcp://ADDRESS:PORT`, `udp://ADDRESS:PORT` or `sctp://ADDRESS:PORT`, an IPv6 address in brackets, port `*` for every port no other listener of the address has; or `esp://ADDRESS`, `ah://ADDRESS`. All of one address family, the backends' too, except under `tunnel`. SCTP, ESP and AH are for `direct` and `tunnel`.",
         ),
         key(
             "forwarding",
@@ -358,7 +358,7 @@ static SERVICE: Table = Table {
         key(
             "idle_timeout",
             Kind::Duration { min: 1_000, max: 86_400_000 },
-            Absent("15m for TCP and SCTP, 1m for UDP"),
+            Absent("15m for TCP and SCTP, else 1m"),
             "How long a flow may be silent and still keep its backend.",
         ),
         key(

@@ -16,7 +16,7 @@ use super::virtual_router::{Hook, Peer, VirtualRouter};
 
 /// Idle timeout of TCP and SCTP flows where a service sets none.
 pub const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// Idle timeout of UDP flows where a service sets none.
+/// Idle timeout of UDP, ESP and AH flows where a service sets none.
 pub const UDP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Bytes of the SHA-256 that [`Config::hash`] keeps: enough to tell two files apart, short enough to compare by eye.
@@ -152,7 +152,7 @@ pub struct Listener {
     pub protocol: Protocol,
     /// The virtual address.
     pub address: IpAddr,
-    /// `None`: every port that no other listener of the same address and protocol has.
+    /// `None`: every port that no other listener of the same address and protocol has; or its protocol has no ports.
     pub port: Option<u16>,
 }
 
@@ -236,7 +236,7 @@ impl Service {
     pub fn idle_timeout(&self, protocol: Protocol) -> Duration {
         self.idle_timeout.unwrap_or(match protocol {
             Protocol::Tcp | Protocol::Sctp => TCP_IDLE_TIMEOUT,
-            Protocol::Udp => UDP_IDLE_TIMEOUT,
+            Protocol::Udp | Protocol::Esp | Protocol::Ah => UDP_IDLE_TIMEOUT,
         })
     }
 }
@@ -269,12 +269,13 @@ impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://", self.protocol.name())?;
         match self.address {
-            IpAddr::V4(address) => write!(f, "{address}:")?,
-            IpAddr::V6(address) => write!(f, "[{address}]:")?,
+            IpAddr::V4(address) => write!(f, "{address}")?,
+            IpAddr::V6(address) => write!(f, "[{address}]")?,
         }
         match self.port {
-            Some(port) => write!(f, "{port}"),
-            None => write!(f, "*"),
+            Some(port) => write!(f, ":{port}"),
+            None if self.protocol.has_ports() => write!(f, ":*"),
+            None => Ok(()),
         }
     }
 }
@@ -337,6 +338,10 @@ words! {
         Udp = "udp",
         /// SCTP.
         Sctp = "sctp",
+        /// ESP, of IPsec; by address, for it has no ports.
+        Esp = "esp",
+        /// AH, the same.
+        Ah = "ah",
     }
 }
 
@@ -345,15 +350,24 @@ impl Protocol {
     pub fn has_openings(self) -> bool {
         match self {
             Protocol::Tcp | Protocol::Sctp => true,
-            Protocol::Udp => false,
+            Protocol::Udp | Protocol::Esp | Protocol::Ah => false,
         }
     }
 
-    /// Whether `nat` can rewrite its packets. SCTP's checksum is a CRC over the whole packet, which no difference mends.
+    /// Whether its packets have ports.
+    pub fn has_ports(self) -> bool {
+        match self {
+            Protocol::Tcp | Protocol::Udp | Protocol::Sctp => true,
+            Protocol::Esp | Protocol::Ah => false,
+        }
+    }
+
+    /// Whether `nat` can rewrite its packets. SCTP's checksum is a CRC over the whole packet, which no difference mends; replies of ESP do
+    /// not tell which service they are of, and AH signs the addresses.
     pub fn is_translated(self) -> bool {
         match self {
             Protocol::Tcp | Protocol::Udp => true,
-            Protocol::Sctp => false,
+            Protocol::Sctp | Protocol::Esp | Protocol::Ah => false,
         }
     }
 
@@ -361,7 +375,7 @@ impl Protocol {
     pub fn is_probed(self) -> bool {
         match self {
             Protocol::Tcp | Protocol::Udp => true,
-            Protocol::Sctp => false,
+            Protocol::Sctp | Protocol::Esp | Protocol::Ah => false,
         }
     }
 }

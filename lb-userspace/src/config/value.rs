@@ -292,26 +292,28 @@ fn unusable(address: IpAddr, why: &str) -> Fault {
     Fault::new(Code::UnusableAddress, format!("cannot be {address}: it is {why}"))
 }
 
-/// An item of [`Kind::Listeners`]: `tcp://203.0.113.10:80`, `udp://[2001:db8::1]:*`.
+/// An item of [`Kind::Listeners`]: `tcp://203.0.113.10:80`, `udp://[2001:db8::1]:*`, `esp://203.0.113.10`.
 pub(super) fn listener(text: &str) -> Converted<Listener> {
-    let shape =
-        || bad_listener(text, "write \"tcp://ADDRESS:PORT\", \"udp://ADDRESS:PORT\" or \"sctp://ADDRESS:PORT\"");
+    let shape = || bad_listener(text, "write \"tcp://ADDRESS:PORT\", say, or \"esp://ADDRESS\"");
     let (scheme, rest) = text.split_once("://").ok_or_else(shape)?;
     let protocol = Protocol::ALL.iter().find(|(word, _)| *word == scheme).map(|(_, protocol)| *protocol);
-    let protocol =
-        protocol.ok_or_else(|| bad_listener(text, "the protocol is `tcp`, `udp` or `sctp`, in lower case"))?;
+    let protocols = || Protocol::ALL.iter().map(|(word, _)| *word).collect::<Vec<_>>().join("`, `");
+    let protocol = protocol
+        .ok_or_else(|| bad_listener(text, format!("the protocol is one of `{}`, in lower case", protocols())))?;
+    let port = if protocol.has_ports() { ":PORT" } else { "" };
+    let brackets = |what: &str| bad_listener(text, format!("put {what} in brackets: \"{scheme}://[ADDRESS]{port}\""));
     if rest.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Err(bad_listener(text, format!("put an IPv6 address in brackets: \"{scheme}://[ADDRESS]:PORT\"")));
+        return Err(brackets("an IPv6 address"));
     }
-    let (host, port) =
-        rest.rsplit_once(':').ok_or_else(|| bad_listener(text, "add the port, or `:*` for every port"))?;
-    let port = listener_port(text, port)?;
+    let (host, port) = match rest.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        Some((host, port)) if protocol.has_ports() => (host, listener_port(text, port)?),
+        None if !protocol.has_ports() => (rest, None),
+        Some(_) => return Err(bad_listener(text, format!("{scheme} has no ports: write \"{scheme}://ADDRESS\""))),
+        None => return Err(bad_listener(text, "add the port, or `:*` for every port")),
+    };
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if bracketed.is_some() != bracketed.unwrap_or(host).contains(':') {
-        return Err(bad_listener(
-            text,
-            format!("put an IPv6 address, and no other, in brackets: \"{scheme}://[ADDRESS]:PORT\""),
-        ));
+        return Err(brackets("an IPv6 address, and no other,"));
     }
     let address = parse_address(bracketed.unwrap_or(host))?;
     Ok(Listener { protocol, address, port })

@@ -71,12 +71,17 @@ fn packet(datagram: &Datagram) -> String {
         protocol::TCP => "tcp".to_owned(),
         protocol::UDP => "udp".to_owned(),
         protocol::SCTP => "sctp".to_owned(),
+        protocol::ESP => "esp".to_owned(),
+        protocol::AH => "ah".to_owned(),
         number => format!("protocol {number}"),
     };
     format!("packet {from} > {to}, {protocol}, {} octets{part}", datagram.length)
 }
 
 fn ends(flow: &Flow) -> String {
+    if protocol::is_portless(flow.protocol) {
+        return format!("{} > {}", IpAddr::from(flow.source), IpAddr::from(flow.destination));
+    }
     let client = SocketAddr::new(flow.source.into(), u16::from_be(source_port_wire(flow.ports_wire)));
     let service = SocketAddr::new(flow.destination.into(), u16::from_be(destination_port_wire(flow.ports_wire)));
     format!("{client} > {service}")

@@ -35,6 +35,8 @@ pub fn number(protocol: Protocol) -> u8 {
         Protocol::Tcp => protocol::TCP,
         Protocol::Udp => protocol::UDP,
         Protocol::Sctp => protocol::SCTP,
+        Protocol::Esp => protocol::ESP,
+        Protocol::Ah => protocol::AH,
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use lb_common::abi::{ALWAYS_LIVE, Displacements, Reverse, Root, Service, Sources, root_flags, service_flags};
 use lb_common::address::Address;
+use lb_common::packet::protocol;
 
 use super::perfect_hash::{Key, PerfectHash, build};
 use super::write::{Half, Write};
@@ -48,7 +49,8 @@ fn address_entries(services: &[Service]) -> Vec<Service> {
 
 fn flags(services: &[Service], reverse: &[Reverse]) -> u64 {
     let when = |condition: bool, flag: u64| if condition { flag } else { 0 };
-    when(services.iter().any(|service| service.port_wire == 0), root_flags::WILDCARD)
+    let takes_every_port = |service: &Service| service.port_wire == 0 && !protocol::is_portless(service.protocol);
+    when(services.iter().any(takes_every_port), root_flags::WILDCARD)
         | when(!reverse.is_empty(), root_flags::NAT)
         | when(reverse.iter().any(|reverse| reverse.backend_port_wire == 0), root_flags::NAT_WILDCARD)
         | when(reverse.iter().any(|reverse| reverse.exclude != 0), root_flags::NAT_EXCLUDE)

@@ -32,10 +32,11 @@ pub fn explain(
     tables.traced = true;
     tables.routers = controller.planner().live().iter().map(|(name, index)| (index, name.to_owned())).collect();
     tables.live = (0..LIVE_WORDS).filter(|&index| dataplane.is_none_or(|dataplane| dataplane.is_live(index))).collect();
+    let portless = protocol::is_portless(query.protocol);
     let key = FlowKey6 {
         source: query.from.ip().into(),
         destination: query.to.ip().into(),
-        ports_wire: ports_wire(query.from.port().to_be(), query.to.port().to_be()),
+        ports_wire: if portless { 0 } else { ports_wire(query.from.port().to_be(), query.to.port().to_be()) },
         protocol: u32::from(query.protocol),
     };
     if let Some(record) = dataplane.and_then(|dataplane| dataplane.record(&key, query.protocol == protocol::UDP)) {
@@ -148,6 +149,9 @@ fn transport(query: &ExplainQuery) -> Vec<u8> {
         protocol::TCP => vec![0, 0, 0, 0, 0, 0, 0, 0, 0x50, kind(SYN, ACK), 0xff, 0xff, 0, 0, 0, 0],
         // Verification tag, checksum, and the header of a chunk.
         protocol::SCTP => vec![0, 0, 0, kind(0, 1), 0, 0, 0, 0, kind(INIT, DATA), 0, 0, 4],
+        // SPI and sequence number; in front of them, AH's next header (none) and length.
+        protocol::ESP => return vec![0, 0, 1, 0, 0, 0, 0, 1],
+        protocol::AH => return [[59, 4, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1].as_slice(), &[0; 12]].concat(),
         _ => vec![0, 8, 0, 0],
     };
     [ports, rest].concat()

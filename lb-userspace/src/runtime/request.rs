@@ -104,11 +104,11 @@ pub struct ConfigText {
 /// A packet to explain: the first of a flow unless `established`.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ExplainQuery {
-    /// The client.
+    /// The client. Port 0 where the protocol has none.
     pub from: SocketAddr,
-    /// The service's address and port.
+    /// The service's address and port, 0 where the protocol has none.
     pub to: SocketAddr,
-    /// As a protocol number: TCP, UDP or SCTP.
+    /// As a protocol number: TCP, UDP, SCTP, ESP or AH.
     pub protocol: u8,
     /// A packet of a connection that exists, not a SYN or INIT.
     pub established: bool,
@@ -121,7 +121,7 @@ pub struct TraceQuery {
     pub address: Option<std::net::IpAddr>,
     /// A port of either end.
     pub port: Option<u16>,
-    /// `tcp`, `udp`, `sctp`, `icmp`, as a protocol number.
+    /// `tcp`, `udp`, `sctp`, `esp`, `ah`, `icmp`, as a protocol number.
     pub protocol: Option<u8>,
     /// How long.
     pub seconds: u32,

@@ -2,7 +2,7 @@
 //! which answer every packet, and clients that wait for the answer.
 
 use std::io::{self, ErrorKind, Read as _};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -80,8 +80,15 @@ pub struct RawClient {
 impl RawClient {
     /// A client that hears what comes from the service's own address, and nothing else.
     pub fn new(from: &Namespace, service: IpAddr, protocol: u8) -> Self {
+        let any: IpAddr = if service.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        Self::at(from, any, service, protocol)
+    }
+
+    /// The same at one address of several.
+    pub fn at(from: &Namespace, address: IpAddr, service: IpAddr, protocol: u8) -> Self {
         let socket = from.run(|| socket(service, protocol, PATIENCE)).expect("the namespace is there");
         let socket = socket.expect("root may open raw sockets");
+        socket.bind(&SocketAddr::new(address, 0).into()).expect("the client has the address");
         socket.connect(&SocketAddr::new(service, 0).into()).expect("the service has a route");
         Self { socket, is_v4: service.is_ipv4() }
     }

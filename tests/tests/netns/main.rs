@@ -40,6 +40,7 @@ mod restart;
 mod runtime_services;
 mod schedulers;
 mod sctp;
+mod secured;
 mod steering;
 mod supervisor;
 mod takeover;

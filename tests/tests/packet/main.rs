@@ -19,6 +19,7 @@ mod quotes;
 mod random;
 mod records;
 mod sctp;
+mod secured;
 mod signs;
 mod state;
 mod stateful;
@@ -29,7 +30,7 @@ mod tunnel;
 mod world;
 
 /// Fewer cases than this mean that some were lost.
-const CASES: usize = 950;
+const CASES: usize = 1300;
 
 #[test]
 fn there_are_as_many_cases_as_there_should_be() {
@@ -46,6 +47,7 @@ fn there_are_as_many_cases_as_there_should_be() {
         ("quotes", quotes::cases()),
         ("records", records::cases()),
         ("sctp", sctp::cases()),
+        ("secured", secured::cases()),
         ("signs", signs::cases()),
         ("stateful", stateful::cases()),
         ("tags", tags::cases()),

@@ -68,6 +68,9 @@ fn request(random: &mut Random, f: Flavour) -> Frame {
         108 | 109 | 111..port::ALLOWS => port::BY_CLIENT,
         service => service,
     };
+    if random.one_in(16) {
+        return secured(random, f);
+    }
     let address = match random.below(14) {
         0 => f.wild(),
         1 => f.wild_nat(),
@@ -86,6 +89,17 @@ fn association(random: &mut Random, sent: Frame) -> Frame {
         let ports = *frame.ip.payload.ports().expect("TCP or UDP");
         let (chunk, tag) = (random.of(&[0, 0, 1, 1, 6, 7, 8, 10, 14, 16, 0xc1]), random.of(&[0, 0, 7]));
         frame.ip.payload = Payload::Sctp { ports, tag, chunk, data: vec![1; 49] };
+    })
+}
+
+/// Of IPsec, or to its address.
+fn secured(random: &mut Random, f: Flavour) -> Frame {
+    let sent = f.to(f.secured(), random.of(&[port::IKE, port::NONE])).sourced(f.client(random.of(&CLIENTS)), port::IKE);
+    let octets = [59, 4, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5].to_vec();
+    sent.with(|frame| match random.below(4) {
+        0 => frame.ip.payload = Payload::Other(50, octets),
+        1 => frame.ip.payload = Payload::Other(51, octets),
+        _ => {}
     })
 }
 
@@ -138,8 +152,9 @@ fn icmp(random: &mut Random, f: Flavour) -> Frame {
             let (source, destination) = (request.ip.source, request.ip.destination);
             request.with(|frame| {
                 (frame.ip.source, frame.ip.destination) = (destination, source);
-                let ports = frame.ip.payload.ports().expect("TCP or UDP");
-                *ports = (ports.1, ports.0);
+                if let Some(ports) = frame.ip.payload.ports() {
+                    *ports = (ports.1, ports.0);
+                }
             })
         }
         5..8 => {

@@ -49,7 +49,7 @@ fn payload(ports: (u16, u16), kind: u8) -> Payload {
 }
 
 /// A packet of the usual client with one chunk.
-fn with(f: Flavour, service: u16, kind: u8) -> Frame {
+pub fn with(f: Flavour, service: u16, kind: u8) -> Frame {
     frame(Ip::new(f.client(client::NEAR), f.vip(), payload((CLIENT_PORT, service), kind)))
 }
 

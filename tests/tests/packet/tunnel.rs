@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use fairway::reconcile::write::Write;
-use fairway_tests::packet::{Frame, Ip, Payload, extension, flag, internet};
+use fairway_tests::packet::{Frame, Ip, Payload, chunk, extension, flag, internet};
 use lb_common::abi::{Counters, Row, Tunnel, encapsulation, method, row_state};
 use lb_common::address::Address;
 use lb_common::counters::Reason;
@@ -21,6 +21,11 @@ use super::world::{FLAVOURS, Flavour, INNER, LAN, OUTER, client, mac_head, own_m
 #[test]
 fn packets_are_wrapped_whole() {
     check(plain());
+}
+
+#[test]
+fn packets_of_every_protocol_are_wrapped() {
+    check(protocols());
 }
 
 #[test]
@@ -44,7 +49,7 @@ fn tags_are_outside() {
 }
 
 pub fn cases() -> Vec<Case> {
-    [plain(), in_parts(), odd(), oversize(), tags()].into_iter().flatten().collect()
+    [plain(), protocols(), in_parts(), odd(), oversize(), tags()].into_iter().flatten().collect()
 }
 
 /// The UDP port that wrapped packets go to.
@@ -58,12 +63,15 @@ struct Cell {
     flavour: Flavour,
     outer_v4: bool,
     kind: u8,
+    /// The service whose backends are tunnels.
+    service: u16,
 }
 
 fn cells() -> Vec<Cell> {
     let kinds = [encapsulation::IPIP, encapsulation::GUE, encapsulation::FOU, encapsulation::GRE];
     let all = FLAVOURS.into_iter().flat_map(|flavour| [true, false].map(|outer_v4| (flavour, outer_v4)));
-    all.flat_map(|(flavour, outer_v4)| kinds.map(|kind| Cell { flavour, outer_v4, kind })).collect()
+    all.flat_map(|(flavour, outer_v4)| kinds.map(|kind| Cell { flavour, outer_v4, kind, service: port::DIRECT }))
+        .collect()
 }
 
 impl std::fmt::Display for Cell {
@@ -75,7 +83,7 @@ impl std::fmt::Display for Cell {
 
 impl Cell {
     fn row(self) -> u32 {
-        self.flavour.row(port::DIRECT, 0)
+        self.flavour.row(self.service, 0)
     }
 
     fn outer(self) -> Flavour {
@@ -86,19 +94,23 @@ impl Cell {
         self.outer().client(250)
     }
 
-    fn backend(self) -> IpAddr {
-        self.outer().backend(self.row())
+    fn backend(self, row: u32) -> IpAddr {
+        self.outer().backend(row)
     }
 
-    /// The usual service's first row becomes a tunnel's.
+    /// The service's first row becomes a tunnel's.
     fn writes(self, room: u32, tags: &[(u16, u16)], spread: u64) -> [Write; 2] {
+        self.writes_of(self.row(), room, tags, spread)
+    }
+
+    fn writes_of(self, index: u32, room: u32, tags: &[(u16, u16)], spread: u64) -> [Write; 2] {
         let bits = self.kind | if self.outer_v4 { encapsulation::V4 } else { 0 };
-        let (source, destination) = (Address::from(self.source()), Address::from(self.backend()));
+        let (source, destination) = (Address::from(self.source()), Address::from(self.backend(index)));
         let source = Address { low: source.low & !spread, ..source };
         let from = own_mac(LAN);
         let tag = |i: usize| tags.get(i).map_or(0, |tag| tag_wire(*tag));
         let row = Row {
-            mac_head: mac_head(row_mac(self.row()), from),
+            mac_head: mac_head(row_mac(index), from),
             mac_tail: u32::from_ne_bytes([from[2], from[3], from[4], from[5]]),
             interface: LAN,
             address: destination,
@@ -110,7 +122,7 @@ impl Cell {
         };
         let sum = constant_sum(bits, self.flavour.v4, source.v4_wire(), destination.v4_wire());
         let tunnel = Tunnel { source, spread, room, sum, port_wire: PORT.to_be() };
-        [Write::Tunnel(self.row(), tunnel), Write::Row(self.row(), row)]
+        [Write::Tunnel(index, tunnel), Write::Row(index, row)]
     }
 
     fn case(self, what: &str) -> Case {
@@ -127,6 +139,10 @@ impl Cell {
     }
 
     fn wrapped_with(self, request: &Frame, tags: &[(u16, u16)], spread: u64) -> Vec<u8> {
+        self.wrapped_to(self.row(), request, tags, spread)
+    }
+
+    fn wrapped_to(self, row: u32, request: &Frame, tags: &[(u16, u16)], spread: u64) -> Vec<u8> {
         let sent = request.clone().with(|frame| frame.ip.ttl -= 1);
         let inner = sent.ip.octets();
         let entropy = entropy(request);
@@ -139,11 +155,11 @@ impl Cell {
             _ => 17,
         };
         let service = service_of(&inner);
-        let mut out = [row_mac(self.row()), own_mac(LAN)].concat();
+        let mut out = [row_mac(row), own_mac(LAN)].concat();
         for (tpid, tci) in tags {
             out.extend([tpid.to_be_bytes(), tci.to_be_bytes()].concat());
         }
-        match (self.source(), self.backend()) {
+        match (self.source(), self.backend(row)) {
             (IpAddr::V4(source), IpAddr::V4(backend)) => {
                 let spread = ((spread >> 32) as u32).to_ne_bytes();
                 let mut source = source.octets();
@@ -421,6 +437,40 @@ fn oversize() -> Vec<Case> {
                 case(format!("{cell}: an ICMP error that does not fit is not answered"))
                     .with(room(100))
                     .drops(&about, Reason::TooBigForTunnel),
+            ]
+        })
+        .collect()
+}
+
+/// Protocols besides TCP and UDP are wrapped as they are.
+fn protocols() -> Vec<Case> {
+    let cells = cells().into_iter().filter(|cell| cell.flavour.tcp);
+    cells
+        .flat_map(|cell| {
+            let associated = Cell { service: port::SCTP_DIRECT, ..cell };
+            let [data, init] =
+                [chunk::DATA, chunk::INIT].map(|kind| super::sctp::with(cell.flavour, port::SCTP_DIRECT, kind));
+            let secured = Cell { service: port::BY_CLIENT, ..cell };
+            let f = cell.flavour;
+            let all_to_first = || {
+                let rows = f.row(port::BY_CLIENT, 0)..f.row(port::BY_CLIENT, 16);
+                rows.flat_map(|row| secured.writes_of(row, ROOMY, &[], 0)).collect::<Vec<_>>()
+            };
+            let mut by_address = case(format!("{secured}: ESP and AH are wrapped, spread by their addresses alone"));
+            by_address = by_address.with(all_to_first());
+            for packet in [super::secured::esp(f, client::NEAR, 7), super::secured::ah(f, client::NEAR, 8)] {
+                let cell = secured;
+                let row = super::secured::row(f, client::NEAR);
+                let frame = cell.wrapped_to(row, &packet, &[], 0);
+                let count = Counters { packets: 1, bytes: packet.ip.octets().len() as u64, connections: 0 };
+                by_address = by_address.ends(&packet, Want::Sent { interface: LAN, frame, count: Some((row, count)) });
+            }
+            vec![
+                associated
+                    .case("SCTP is wrapped")
+                    .ends(&data, associated.sent(&data, 0))
+                    .ends(&init, associated.sent(&init, 1)),
+                by_address,
             ]
         })
         .collect()

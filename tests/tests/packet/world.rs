@@ -139,6 +139,8 @@ pub mod port {
     pub const SOURCE: u16 = 5000;
     /// The exact port of an address that has a wildcard listener too.
     pub const EXACT: u16 = 443;
+    /// Where keys are exchanged.
+    pub const IKE: u16 = 500;
     /// What translated backends listen on.
     pub const BACKEND: u16 = 8080;
     /// Nobody's.
@@ -203,6 +205,11 @@ impl Flavour {
     /// An address all of whose services follow [`ROUTER`].
     pub fn followed(self) -> IpAddr {
         self.address([192, 0, 2, 40], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x40])
+    }
+
+    /// An address where ESP, AH and IKE go by their client: to sixteen backends, in the rows of [`port::BY_CLIENT`].
+    pub fn secured(self) -> IpAddr {
+        self.address([192, 0, 2, 60], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x60])
     }
 
     /// An address of no service.
@@ -419,6 +426,14 @@ impl Builder {
         self.service(flavour, flavour.wild(), 0, flavour.row(port::OTHERS, 1), &settled(0));
         self.service(flavour, flavour.wild_nat(), 0, flavour.row(port::OTHERS, 2), &settled(0));
         self.reverse_entry(flavour, flavour.row(port::OTHERS, 2), 0, flavour.wild_nat(), 0, 0);
+        let by_client: &[(u8, u16)] =
+            if flavour.tcp { &[(protocol::ESP, 0), (protocol::AH, 0)] } else { &[(protocol::UDP, port::IKE)] };
+        for &(protocol, port) in by_client {
+            self.service(flavour, flavour.secured(), port, flavour.row(port::BY_CLIENT, 0), &spread);
+            let service = self.services.last_mut().expect("it was pushed just now");
+            (service.protocol, service.key_prefix) = (protocol, 128);
+            service.flags |= service_flags::KEYED;
+        }
     }
 
     fn service(&mut self, flavour: Flavour, address: IpAddr, port: u16, first_row: u32, words: &[Slot]) {

@@ -9,7 +9,6 @@ use lb_common::limits::MAX_ACCESS_PREFIXES;
 use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostic, Problems, Span};
 use crate::config::draft::{At, DraftRate, DraftRateLimit, DraftService, Field};
-use crate::config::model::Protocol;
 
 pub(super) fn check(service: &DraftService, problems: &mut Problems) {
     families(service, problems);
@@ -99,15 +98,15 @@ fn rates(limit: &DraftRateLimit, problems: &mut Problems) {
 /// Datagrams do not say that a flow begins with them: it takes a record to know, and hashing schedulers keep none.
 fn flows(service: &DraftService, limit: &DraftRateLimit, problems: &mut Problems) {
     let Some(scheduler) = service.scheduler.get().copied().filter(|scheduler| scheduler.is_hashing()) else { return };
-    if let Some(udp) = service.listeners.iter().find(|at| at.value.protocol == Protocol::Udp) {
-        let scheduler = scheduler.name();
+    if let Some(listener) = service.listeners.iter().find(|at| !at.value.protocol.has_openings()) {
+        let (scheduler, protocol) = (scheduler.name(), listener.value.protocol.name().to_uppercase());
         let message = format!(
-            "`rate_limit` cannot go with UDP under `scheduler = \"{scheduler}\"`: nothing tells a new flow from an old one"
+            "`rate_limit` cannot go with {protocol} under `scheduler = \"{scheduler}\"`: nothing tells a new flow from an old one"
         );
         problems.push(
-            Diagnostic::new(Code::LimitWithoutFlows, message, limit.span).note(udp.span, "UDP").help(
-                "use a stateful scheduler, `round-robin` for example, or a service of its own for the UDP listener",
-            ),
+            Diagnostic::new(Code::LimitWithoutFlows, message, limit.span)
+                .note(listener.span, protocol)
+                .help("use a stateful scheduler, `round-robin` for example, or a service of its own for this listener"),
         );
     }
 }

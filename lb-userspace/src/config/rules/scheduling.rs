@@ -3,6 +3,7 @@
 use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostic, Problems, Span};
 use crate::config::draft::{At, DraftService};
+use crate::config::model::UdpMode;
 use crate::config::scheduling::Scheduler;
 
 pub(super) fn check(service: &DraftService, problems: &mut Problems) {
@@ -10,6 +11,32 @@ pub(super) fn check(service: &DraftService, problems: &mut Problems) {
     persistence(service, scheduler, problems);
     source(service, scheduler, problems);
     thresholds(service, scheduler, problems);
+    by_address(service, scheduler, problems);
+}
+
+/// ESP and AH have no ports, and the keys of a client are with the backend that its IKE (UDP ports 500 and 4500) went to: all that a
+/// client sends must go to one backend. Records of UDP flows would part what the lookup table keeps together.
+fn by_address(service: &DraftService, scheduler: Scheduler, problems: &mut Problems) {
+    let Some(listener) = service.listeners.iter().find(|at| !at.value.protocol.has_ports()) else { return };
+    let by_port = service.source_port.get().is_some_and(|port| *port);
+    let keeps_clients = scheduler == Scheduler::SourceHash && !by_port || service.persistence.is_some();
+    let title =
+        format!("`{}` needs all packets of a client to go to one backend, the one that has its keys", listener.value);
+    let mut push = |span: Span, label: &str, help: &str| {
+        let diagnostic = Diagnostic::new(Code::PartedFromIke, title.clone(), listener.span).note(span, label);
+        problems.push(diagnostic.help(help));
+    };
+    if !keeps_clients {
+        let by_port = service.source_port.given().filter(|at| at.value).map(|at| at.span);
+        let span = by_port.or(service.scheduler.given().map(|at| at.span)).unwrap_or_else(|| service.place());
+        push(
+            span,
+            "may send them to several",
+            "set `scheduler = \"source-hash\"`, without `source_port`, or `persistence`",
+        );
+    } else if let (Some(At { value: UdpMode::Flows, span }), true) = (service.udp.given(), scheduler.is_hashing()) {
+        push(*span, "keeps IKE where ESP is not kept", "take `udp` out: then both move together when the pool changes");
+    }
 }
 
 /// Hashing by address keeps clients together as it is; `maglev` does by hashing less, and then forgets nobody. All others remember.

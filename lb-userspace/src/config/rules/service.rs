@@ -122,7 +122,7 @@ fn port(service: &DraftService, backend: &DraftBackend, problems: &mut Problems)
             problems.push(diagnostic.help(help));
         }
         Forwarding::Nat | Forwarding::FullNat => {
-            if let Some(wildcard) = service.listeners.iter().find(|listener| listener.value.port.is_none()) {
+            if let Some(wildcard) = service.listeners.iter().find(|listener| takes_every_port(&listener.value)) {
                 problems.push(
                     Diagnostic::new(
                         Code::PortUnderWildcard,
@@ -136,6 +136,10 @@ fn port(service: &DraftService, backend: &DraftBackend, problems: &mut Problems)
             }
         }
     }
+}
+
+fn takes_every_port(listener: &Listener) -> bool {
+    listener.port.is_none() && listener.protocol.has_ports()
 }
 
 fn pool_size(service: &DraftService, problems: &mut Problems) {

@@ -142,6 +142,12 @@ fn a_listener_is_refused_for_what_is_wrong_with_it() {
         ("tcp://[::ffff:192.0.2.1]:80", "FW0010"),
         ("sctp://203.0.113.10", "FW0005"),
         ("dccp://203.0.113.10:80", "FW0005"),
+        ("esp://203.0.113.10:500", "FW0005"),
+        ("esp://203.0.113.10:*", "FW0005"),
+        ("ah://2001:db8::1", "FW0005"),
+        ("ah://[2001:db8::1]:500", "FW0005"),
+        ("esp://[203.0.113.10]", "FW0005"),
+        ("esp://127.0.0.1", "FW0010"),
     ];
     for (listener, code) in cases {
         let text = format!("{HEAD}[[service]]\nname = \"a\"\nlisten = [\"{listener}\"]\n{ONE}");
@@ -232,9 +238,47 @@ fn values_that_do_not_go_together_are_told_with_both_places() {
             "",
         ),
     ]);
+    by_address();
     check(&format!("{WEB}{ONE}"), "FW0101 1:1");
     check(&format!("[dataplane]\ninterfaces = []\n{WEB}{ONE}"), "FW0101 2:14");
     check(&format!("[dataplane]\nmode = \"auto\"\n{WEB}{ONE}"), "FW0101 1:1");
+}
+
+/// ESP needs a scheduler that keeps a client's packets together.
+fn by_address() {
+    let ipsec = "[[service]]\nname = \"a\"\nlisten = [\"udp://203.0.113.10:500\", \"udp://203.0.113.10:4500\", \"esp://203.0.113.10\"]\n";
+    for (keys, expected) in [
+        ("", "FW0146 4:64"),
+        ("scheduler = \"sh\"\n", ""),
+        ("scheduler = \"sh\"\nsource_prefix_v4 = 24\n", ""),
+        ("scheduler = \"sh\"\nsource_port = true\n", "FW0146 4:64"),
+        ("scheduler = \"dh\"\n", "FW0146 4:64"),
+        ("scheduler = \"rr\"\n", "FW0146 4:64"),
+        ("scheduler = \"sh\"\nudp = \"flows\"\n", "FW0146 4:64"),
+        ("persistence = {}\n", ""),
+        ("scheduler = \"wlc\"\npersistence = {}\n", ""),
+        ("scheduler = \"wlc\"\npersistence = {}\nudp = \"flows\"\n", ""),
+        ("scheduler = \"sh\"\nforwarding = \"tunnel\"\n", ""),
+        ("scheduler = \"sh\"\nforwarding = \"nat\"\n", "FW0145 4:64"),
+        ("scheduler = \"sh\"\nrate_limit = { connections = 5 }\n", "FW0144 6:14"),
+    ] {
+        check(&format!("{HEAD}{ipsec}{keys}{ONE}"), expected);
+    }
+    let alone = |listen: &str, backend: &str| {
+        format!(
+            "{HEAD}[[service]]\nname = \"a\"\nscheduler = \"sh\"\nlisten = [\"{listen}\"]\n[[service.backend]]\naddress = \"{backend}\"\n"
+        )
+    };
+    check(&alone("ah://[2001:db8::1]", "2001:db8::9"), "");
+    check(&alone("esp://203.0.113.10", "10.0.0.1"), "");
+    check(
+        &format!(
+            "{}{}",
+            alone("esp://203.0.113.10", "10.0.0.1"),
+            alone("esp://203.0.113.10", "10.0.0.1").replace(HEAD, "").replace("\"a\"", "\"b\"")
+        ),
+        "FW0105 11:11",
+    );
 }
 
 #[test]

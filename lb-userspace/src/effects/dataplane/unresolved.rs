@@ -74,7 +74,7 @@ fn packet_of(item: &[u8]) -> Option<(&[u8], IpAddr)> {
     let packet = NativePacket::new(frame, 0);
     let datagram = match packet.load::<u8>(network)? >> 4 {
         4 => ipv4::parse(&packet, network)?,
-        _ => ipv6::parse(&packet, network)?,
+        _ => ipv6::parse(&packet, network, |_| false)?,
     };
     let end = network.checked_add(datagram.length as usize)?;
     Some((frame.get(network..end)?, datagram.destination.into()))

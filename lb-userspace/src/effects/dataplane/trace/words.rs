@@ -157,6 +157,8 @@ fn protocol_name(number: u8) -> String {
         protocol::TCP => "tcp".to_owned(),
         protocol::UDP => "udp".to_owned(),
         protocol::SCTP => "sctp".to_owned(),
+        protocol::ESP => "esp".to_owned(),
+        protocol::AH => "ah".to_owned(),
         protocol::ICMP => "icmp".to_owned(),
         protocol::ICMPV6 => "icmpv6".to_owned(),
         other => format!("protocol {other}"),
