@@ -43,6 +43,8 @@ pub mod root_flags {
     pub const NAT_EXCLUDE: u64 = 1 << 5;
     /// Some backend is probed by the way of its packets: answers must be looked for.
     pub const PROBES: u64 = 1 << 6;
+    /// Another node is to know of flows: user space is told of each that is recorded.
+    pub const EXCHANGE: u64 = 1 << 7;
 }
 
 /// Buckets of a perfect hash: one displacement each.
@@ -354,6 +356,18 @@ pub struct Record {
     pub backend: u16,
     /// One of [`record_state`].
     pub state: u16,
+}
+
+/// A flow that was recorded just now, as user space is told.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Recorded {
+    /// The flow.
+    pub key: FlowKey6,
+    /// Its record.
+    pub record: Record,
+    /// 1: of a stateful service.
+    pub stateful: u64,
 }
 
 /// Values of [`Record::state`].
@@ -672,6 +686,7 @@ const _: () = {
     assert!(size_of::<FlowKey4>() == 16);
     assert!(size_of::<FlowKey6>() == 40);
     assert!(size_of::<Record>() == 16);
+    assert!(size_of::<Recorded>() == 64);
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FragmentEntry>() == 40);
     assert!(size_of::<Translation>() == 48);

@@ -4,7 +4,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
-use lb_common::abi::{ClientKey, Destination, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, Record};
+use lb_common::abi::{ClientKey, Destination, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, Record, Recorded};
 
 /// What is written to it holds until the next helper is told something.
 #[repr(C)]
@@ -23,6 +23,8 @@ pub struct Scratch {
     pub client: ClientKey,
     /// Where flows go that rules of locality keep together.
     pub destination: Destination,
+    /// What user space is told of a flow that was recorded.
+    pub recorded: Recorded,
     /// `struct bpf_fib_lookup`.
     pub fib: [u64; 8],
 }

@@ -3,7 +3,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{
     bpf_fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop, bpf_xdp_load_bytes,
 };
@@ -13,7 +13,7 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
     Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey4, FlowKey6, FragmentEntry,
-    FragmentKey, HALF_ENTRIES, Load, PrefixKey, ProbeTarget, Record, Reverse, Root, Row, Service, Signs, Sources,
+    FragmentKey, HALF_ENTRIES, Load, PrefixKey, ProbeTarget, Record, Recorded, Reverse, Root, Row, Service, Signs, Sources,
     Translation, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame, root_flags,
 };
 use lb_common::access::Limit;
@@ -131,6 +131,9 @@ static PROBE_TARGETS: Array<ProbeTarget> = Array::with_max_entries(PROBE_TARGET_
 static PROBES: Array<SlotElement> = Array::with_max_entries((PLACES / SLOTS_PER_ELEMENT) as u32, BPF_F_MMAPABLE);
 #[map]
 static UNRESOLVED: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
+/// Flows that were recorded, while another node is to know of them. When it is full they are found otherwise, a little later.
+#[map]
+static RECORDED: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
 /// Who is remembered at first.
 static NOBODY: Servers = Servers::NOBODY;
@@ -282,6 +285,9 @@ impl<T: Tracer> Tables for Maps<'_, T> {
             let table = if flow.protocol == protocol::UDP { &UDP_FLOWS_V6 } else { &FLOWS_V6 };
             table.insert(&scratch.key6, &scratch.record, flags)
         };
+        if result.is_ok() {
+            tell_recorded(flow, false);
+        }
         inserted(result)
     }
 
@@ -425,13 +431,17 @@ impl<T: Tracer> Tables for Maps<'_, T> {
         let Some(scratch) = scratch::get() else { return Inserted::Full };
         scratch.record = record;
         let flags = u64::from(BPF_NOEXIST);
-        inserted(if flow.source.is_v4() {
+        let result = if flow.source.is_v4() {
             scratch.key4 = flow.key4();
             CONNECTIONS_V4.insert(&scratch.key4, &scratch.record, flags)
         } else {
             scratch.key6 = flow.key6();
             CONNECTIONS_V6.insert(&scratch.key6, &scratch.record, flags)
-        })
+        };
+        if result.is_ok() {
+            tell_recorded(flow, true);
+        }
+        inserted(result)
     }
 
     #[inline(always)]
@@ -688,6 +698,19 @@ unsafe fn take(word: *mut u64, limit: Limit, now: u64) -> bool {
         }
     }
     true
+}
+
+/// Tells user space of the flow whose record was made last from the scratch, if another node is to know.
+#[inline(always)]
+fn tell_recorded(flow: &Flow, stateful: bool) {
+    let (Some(root), Some(scratch)) = (ROOT.get(0), scratch::get()) else { return };
+    // SAFETY: a reference is valid for reads. Volatile because user space flips the word while packets flow.
+    if unsafe { core::ptr::read_volatile(&root.word) } & root_flags::EXCHANGE == 0 {
+        return;
+    }
+    scratch.recorded = Recorded { key: flow.key6(), record: scratch.record, stateful: stateful.into() };
+    // Nobody is woken up: who reads looks every few milliseconds anyway.
+    let _ = RECORDED.output::<Recorded>(&scratch.recorded, u64::from(BPF_RB_NO_WAKEUP));
 }
 
 #[inline(always)]

@@ -179,6 +179,7 @@ impl Controller {
         if !is_steered_alike {
             effects.extend(self.steer());
         }
+        effects.extend(self.share());
         effects.extend(self.interfaces.configure(&self.config.dataplane));
         plan.unchanged = unchanged;
         Ok((plan, effects))
@@ -298,6 +299,14 @@ impl Controller {
             effects.extend(self.write(vec![Write::Flip(root)]));
         }
         effects
+    }
+
+    /// Whether flows that are recorded are told of as they are: while there is a peer to know.
+    fn share(&mut self) -> Vec<Effect> {
+        let mut root = self.image.root;
+        root.word &= !root_flags::EXCHANGE;
+        root.word |= if self.config.peer.is_some() { root_flags::EXCHANGE } else { 0 };
+        if root == self.image.root { Vec::new() } else { self.write(vec![Write::Flip(root)]) }
     }
 
     /// From the first VLAN interface on, replies are asked whether they leave by one. Looking costs them a few nanoseconds.

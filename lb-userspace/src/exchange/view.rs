@@ -80,6 +80,8 @@ pub struct CountersView {
     pub unknown: u64,
     /// Sessions that were opened, in either direction.
     pub sessions: u64,
+    /// Flows that were told of as they were recorded.
+    pub recorded: u64,
     /// Walks over the flow tables that were completed.
     pub walks: u64,
 }

@@ -20,7 +20,9 @@ pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse], sources: 
     let reverse_hash = build(&reverse.iter().map(reverse_key).collect::<Vec<_>>())?;
 
     let mut root = *live;
-    root.word = u64::from(index) | flags(services, reverse) | live.word & (root_flags::VLAN | root_flags::PROBES);
+    root.word = u64::from(index)
+        | flags(services, reverse)
+        | live.word & (root_flags::VLAN | root_flags::PROBES | root_flags::EXCHANGE);
     root.service_seed[index as usize] = service_hash.seed;
     root.reverse_seed[index as usize] = reverse_hash.seed;
     let half = Half {

@@ -372,7 +372,7 @@ impl Daemon {
 
     fn configure_virtual_routers(&mut self) -> anyhow::Result<()> {
         self.exchange.configure(self.controller.config(), self.virtual_routers.handle_to_be())?;
-        self.exchange.take_records(self.dataplane.get());
+        self.exchange.take_records(self.dataplane.get_mut());
         let caught_up = self.exchange.readiness();
         self.virtual_routers.configure(self.controller.config(), &self.controller, self.dataplane.get(), caught_up)
     }

@@ -72,7 +72,7 @@ impl StateExchange {
     }
 
     /// Gives the thread the tables, once there are any.
-    pub(super) fn take_records(&mut self, dataplane: Option<&Dataplane>) {
+    pub(super) fn take_records(&mut self, dataplane: Option<&mut Dataplane>) {
         let (Some(thread), Some(dataplane), false) = (&self.running, dataplane, self.has_records) else { return };
         self.has_records = true;
         match dataplane.records() {

@@ -73,6 +73,8 @@ pub struct Maps {
     pub probes: Option<ProbeTables>,
     /// Frames that wait for a neighbour; taken by who sends them.
     pub unresolved: Option<RingBuf<MapData>>,
+    /// Flows that were recorded; taken by who tells another node of them.
+    pub recorded: Option<RingBuf<MapData>>,
 }
 
 /// Targets of probes, and what is under way to which.
@@ -116,6 +118,7 @@ impl Maps {
             translations_v6: FlowTable::new(raw(ebpf, "TRANSLATIONS_V6")?)?,
             probes: Some((mapped(ebpf, "PROBE_TARGETS")?, mapped(ebpf, "PROBES")?)),
             unresolved: Some(take(ebpf, "UNRESOLVED")?),
+            recorded: Some(take(ebpf, "RECORDED")?),
         })
     }
 

@@ -99,12 +99,14 @@ impl Dataplane {
         LiveWords::from_fd(self.maps.live_words.descriptor()?)
     }
 
-    /// The records of flows by descriptors of their own: for whoever shares them with another node, on a thread of its own.
+    /// The records of flows by descriptors of their own: for whoever shares them with another node, on a thread of its own. Who asks
+    /// first is told of each that is made.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn records(&self) -> anyhow::Result<Records> {
-        Records::of(&self.maps)
+    pub fn records(&mut self) -> anyhow::Result<Records> {
+        let recorded = self.maps.recorded.take();
+        Records::of(&self.maps, recorded)
     }
 
     /// Whether this node is live for the virtual router of a live word.

@@ -3,7 +3,8 @@
 
 use std::ops::ControlFlow;
 
-use lb_common::abi::{FlowKey6, Record};
+use aya::maps::{MapData, RingBuf};
+use lb_common::abi::{FlowKey6, Record, Recorded};
 use lb_common::connection::Counted;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -26,6 +27,7 @@ pub struct Records {
     udp: Pair,
     connections: Pair,
     choosers: Choosers,
+    recorded: Option<RingBuf<MapData>>,
 }
 
 /// A walk over the tables of one family.
@@ -36,7 +38,7 @@ pub struct Walks {
 }
 
 impl Records {
-    pub(super) fn of(maps: &Maps) -> anyhow::Result<Self> {
+    pub(super) fn of(maps: &Maps, recorded: Option<RingBuf<MapData>>) -> anyhow::Result<Self> {
         let pair =
             |v4: &FlowTable<16>, v6: &FlowTable<40>| anyhow::Ok(Pair { v4: v4.duplicate()?, v6: v6.duplicate()? });
         Ok(Self {
@@ -44,7 +46,14 @@ impl Records {
             udp: pair(&maps.udp_flows_v4, &maps.udp_flows_v6)?,
             connections: pair(&maps.connections_v4, &maps.connections_v6)?,
             choosers: maps.choosers.duplicate()?,
+            recorded,
         })
+    }
+
+    /// The next flow that was recorded since this was last asked, as it was then. Some may be missed.
+    pub fn recorded(&mut self) -> Option<Recorded> {
+        let item = self.recorded.as_mut()?.next()?;
+        Recorded::read_from_bytes(&item).ok()
     }
 
     /// The record of a flow.

@@ -5,8 +5,9 @@
 //! must know (mastership, the [directory](crate::exchange::directory)) are snapshots that others replace, what it has to say
 //! (the [view](crate::exchange::view), the standings that a master tells) are snapshots that it replaces.
 //!
-//! **Finding changes.** The kernel's tables say nothing by themselves: a walk over them finds what differs from what was told
-//! ([`crate::exchange::told`]). A walk goes some thousands of records at a time and rests nine times as long as it worked, so it takes at
+//! **Finding changes.** The kernel program says of each flow that it records, by a ring buffer that is looked at with every tick: new
+//! flows are what a failover must not lose. How they go on it does not say; a walk over the tables finds what differs from
+//! what was told ([`crate::exchange::told`]), and what the ring buffer had no room for. A walk goes some thousands of records at a time and rests nine times as long as it worked, so it takes at
 //! most a tenth of a core, and begins anew [`walk::INTERVAL`] after the one before at the earliest.
 //!
 //! **Following.** A record of the peer's is put into this node's table under this node's indices, and counted among its backend's

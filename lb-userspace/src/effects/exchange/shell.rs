@@ -29,6 +29,8 @@ use crate::exchange::view::{CountersView, RealmView, SessionView, View};
 use crate::exchange::{Direction, Effect, Event, Exchange, Key, Value};
 use crate::vrrp::view::State;
 
+/// Flows that were recorded and are told of at one tick, at most: as many as there is room for while they wait.
+const MOST_RECORDED: usize = 16_384;
 /// Messages of the peer's that wait.
 const NEWS: usize = 32;
 /// Who has connected and not shown the key yet, at most; more are closed at once.
@@ -82,6 +84,7 @@ pub(super) struct Shell {
     logged: BTreeMap<String, Duration>,
     problems: BTreeMap<&'static str, String>,
     sessions: u64,
+    recorded: u64,
     view_at: Duration,
     readiness: Readiness,
 }
@@ -122,6 +125,7 @@ impl Shell {
             logged: BTreeMap::new(),
             problems: BTreeMap::new(),
             sessions: 0,
+            recorded: 0,
             view_at: Duration::ZERO,
             readiness: Readiness::new((start.clock)()),
             start,
@@ -167,6 +171,7 @@ impl Shell {
         self.listen();
         self.connect();
         self.look_up();
+        self.tell_recorded();
         self.walk();
         self.happened(Event::Tick);
         self.judge_readiness();
@@ -216,6 +221,20 @@ impl Shell {
             *before = ready;
             is_other
         });
+    }
+
+    /// Tells of flows that were recorded since the last tick.
+    fn tell_recorded(&mut self) {
+        for _ in 0..MOST_RECORDED {
+            let Some(tables) = &mut self.tables else { return };
+            let Some(recorded) = tables.records.recorded() else { return };
+            let exchange = &self.exchange;
+            let change = tables.told_of(&self.directory, &recorded, |realm| exchange.notes_changes(realm));
+            if let Some((realm, key, value)) = change {
+                self.recorded += 1;
+                self.happened(Event::Changed(realm, key, value));
+            }
+        }
     }
 
     fn walk(&mut self) {
@@ -546,6 +565,7 @@ impl Shell {
                 unknown: counters.unknown,
                 sessions: self.sessions,
                 walks: self.walker.count(),
+                recorded: self.recorded,
             },
             refused: self.refused.clone(),
             unplaced: unplaced.map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),

@@ -1,12 +1,14 @@
 //! The tables of records as the exchange uses them: all of a realm is gathered from them, and what the peer tells is put into them.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::abi::{FlowKey4, FlowKey6, Record};
+use lb_common::abi::{FlowKey4, FlowKey6, Record, Recorded};
 use lb_common::connection::Counted;
 use lb_common::flow::Flow;
 
+use super::walk::Change;
 use crate::effects::dataplane::{Records, Walks};
 use crate::exchange::directory::{Directory, Entry, Kind, is_state};
 use crate::exchange::foreign::Foreign;
@@ -99,6 +101,21 @@ impl Tables {
     /// Whether records had no place for want of a backend or a service since this was last asked.
     pub fn take_whether_any_lacked_a_backend(&mut self) -> bool {
         std::mem::take(&mut self.lacks_backends)
+    }
+
+    /// A flow was recorded: what is to be told of it. `notes` says of which realms anything is.
+    pub fn told_of(
+        &mut self,
+        directory: &Directory,
+        recorded: &Recorded,
+        notes: impl Fn(&str) -> bool,
+    ) -> Option<Change> {
+        let Recorded { key, record, stateful } = recorded;
+        let entry = directory.of_pool(record.pool).filter(|entry| notes(&entry.realm))?;
+        let stateful = *stateful != 0;
+        let timeout = entry.timeout(key, record.state, stateful);
+        let is_new = self.told.shows(Kind::of(key, stateful), key, record, timeout);
+        is_new.then(|| (Arc::clone(&entry.realm), Key::Flow(key.into(), stateful), Some(value(record))))
     }
 
     /// All records of a realm, which count as told from now on.
@@ -213,7 +230,7 @@ fn place<'a>(
     foreign: &Foreign,
     it: &Foreigner<'_>,
     now: Duration,
-) -> Result<(&'a std::sync::Arc<Entry>, Record), &'static str> {
+) -> Result<(&'a Arc<Entry>, Record), &'static str> {
     let entry = directory.of_flow(&it.flow).filter(|entry| &*entry.realm == it.realm).ok_or("no-service")?;
     if entry.first_load.is_some() != it.stateful || !is_state(it.record.state, it.stateful) {
         return Err("other-kind");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use fairway::playground::topology::{Replies, SERVICE_V4, Spec};
 use fairway::playground::{KEY_FILE, node_configuration};
@@ -134,6 +136,44 @@ fn connections_of_a_stateful_scheduler_live_on_when_the_master_dies_and_when_it_
     assert_eq!(answers(&mut later), later_before, "after its return");
     let both: Vec<String> = before.iter().chain(&later_before).cloned().collect();
     await_that("it counts them", || shared.active(FIRST) == counts(&both));
+}
+
+/// Flows that began longer ago than this are known to the other node.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+#[test]
+fn connections_that_began_just_before_the_master_died_live_on() {
+    let mut shared = Shared::start("round-robin");
+    let mut old = shared.open(CONNECTIONS);
+    let old_before = answers(&mut old);
+    for round in 0..2 {
+        let mut new = shared.open(CONNECTIONS);
+        let before = answers(&mut new);
+        thread::sleep(2 * INTERVAL);
+        shared.kill(FIRST);
+        shared.await_master(SECOND);
+        assert_eq!(answers(&mut new), before, "round {round}");
+        assert_eq!(answers(&mut old), old_before, "round {round}");
+        shared.start_node(FIRST);
+        shared.await_master(FIRST);
+        shared.await_sync();
+    }
+}
+
+#[test]
+fn connections_that_are_opened_while_the_master_hands_over_live_on() {
+    let mut shared = Shared::start("round-robin");
+    for (gives, takes) in [(FIRST, SECOND), (SECOND, FIRST), (FIRST, SECOND)] {
+        let mut connections = shared.open(CONNECTIONS);
+        let order: &[&str] = if gives == FIRST { &["vrrp", "resign", "--all"] } else { &["vrrp", "resume", "--all"] };
+        let output = shared.pair.node(FIRST).command(order);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        connections.extend(shared.open(CONNECTIONS));
+        let before = answers(&mut connections);
+        shared.await_master(takes);
+        assert_eq!(answers(&mut connections), before, "from {gives} to {takes}");
+        shared.await_sync();
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(super) fn encode(out: &mut Families<'_>, view: Option<&View>) -> Result {
         )?;
     }
     let counters = &view.counters;
+    let help = "Flows that were told of as they were recorded, not found by a walk";
+    out.counter("exchange_flows_told_at_once", help, counters.recorded)?;
     out.counter("exchange_walks", "Walks over the flow tables that were completed", counters.walks)?;
     out.counter("exchange_sessions", "Sessions that were opened, in either direction", counters.sessions)?;
     out.counter("exchange_items_told", "Items told to the peer", counters.told)?;
