@@ -414,10 +414,12 @@ pub struct Chooser {
     pub fin_timeout: u32,
     /// For how long a client is remembered that has no connection any more, in seconds; 0: clients are not.
     pub persistence: u32,
+    /// For how long a SYN is remembered that nothing follows, in seconds.
+    pub syn_timeout: u32,
+    /// For how long a connection is remembered that the client has reset, in seconds.
+    pub closed_timeout: u32,
     /// Reserved, zero.
-    pub reserved0: u32,
-    /// Reserved, zero.
-    pub reserved: [u64; 3],
+    pub reserved: [u32; 5],
 }
 
 impl Chooser {

@@ -9,15 +9,14 @@
 //! A connection is *active* while it is established; all others, those that open or close and those of datagrams, are
 //! *inactive* (`ip_vs_bind_dest` in `ip_vs_conn.c`).
 
-use crate::abi::{Record, connection_state as state};
+use crate::abi::{Chooser, Record, connection_state as state};
 use crate::flow::SECOND;
 use crate::packet::transport::Signal;
 
-/// A SYN that is not followed by anything is forgotten after this long, in seconds.
+/// A SYN that is not followed by anything is forgotten after this long where the service does not say, in seconds.
 pub const SYN_TIMEOUT: u32 = 60;
-/// A connection that the client has reset is forgotten after this long, in seconds.
+/// A connection that the client has reset is forgotten after this long where the service does not say, in seconds.
 pub const CLOSED_TIMEOUT: u32 = 10;
-
 /// One that the client has ended is forgotten after this long where the service does not say, in seconds.
 pub const FIN_TIMEOUT: u32 = 120;
 
@@ -67,16 +66,31 @@ pub struct Timeouts {
     pub idle: u32,
     /// Those that the client has ended.
     pub fin: u32,
+    /// Those of which only a SYN was seen.
+    pub syn: u32,
+    /// Those that the client has reset.
+    pub closed: u32,
 }
 
 impl Timeouts {
+    /// Of a service with a chooser.
+    #[inline(always)]
+    pub const fn new(idle: u32, chooser: &Chooser) -> Self {
+        Self { idle, fin: chooser.fin_timeout, syn: chooser.syn_timeout, closed: chooser.closed_timeout }
+    }
+
+    /// Where a service says nothing but the first.
+    pub const fn usual(idle: u32) -> Self {
+        Self { idle, fin: FIN_TIMEOUT, syn: SYN_TIMEOUT, closed: CLOSED_TIMEOUT }
+    }
+
     /// How long one in this state may be silent, in seconds.
     #[inline(always)]
     pub const fn of(self, state: u16) -> u32 {
         match state {
-            state::SYN_RECEIVED => SYN_TIMEOUT,
+            state::SYN_RECEIVED => self.syn,
             state::FIN_WAIT | state::TIME_WAIT => self.fin,
-            state::CLOSED => CLOSED_TIMEOUT,
+            state::CLOSED => self.closed,
             _ => self.idle,
         }
     }
@@ -149,7 +163,8 @@ mod tests {
 
     #[test]
     fn each_state_has_its_own_timeout() {
-        let timeouts = Timeouts { idle: 900, fin: 120 };
+        let timeouts = Timeouts { idle: 900, fin: 120, syn: 60, closed: 10 };
+        assert_eq!(timeouts, Timeouts::usual(900));
         for (state, seconds) in
             [(SYN_RECEIVED, 60), (ESTABLISHED, 900), (FIN_WAIT, 120), (TIME_WAIT, 120), (CLOSED, 10), (DATAGRAMS, 900)]
         {

@@ -352,6 +352,8 @@ impl<T: Tracer> Tables for Maps<'_, T> {
                 passes: core::ptr::read_volatile(&chooser.passes),
                 rule: core::ptr::read_volatile(&chooser.rule),
                 fin_timeout: core::ptr::read_volatile(&chooser.fin_timeout),
+                syn_timeout: core::ptr::read_volatile(&chooser.syn_timeout),
+                closed_timeout: core::ptr::read_volatile(&chooser.closed_timeout),
                 persistence: core::ptr::read_volatile(&chooser.persistence),
                 ..Chooser::default()
             })

@@ -91,7 +91,7 @@ fn begins<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Flags) -
         return flags.opens();
     }
     let Some(chooser) = tables.chooser(service.chooser) else { return false };
-    let timeouts = Timeouts { idle: service.idle_timeout, fin: chooser.fin_timeout };
+    let timeouts = Timeouts::new(service.idle_timeout, &chooser);
     let now = tables.now();
     let is_known =
         tables.with_connection(flow, |it| it.pool == service.pool && connection::is_fresh(it, now, timeouts));

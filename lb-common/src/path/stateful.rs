@@ -361,7 +361,7 @@ fn follow<T: Tables>(
 /// Whether a record still says whose the flow is: of this pool, not silent for too long, and its backend not dead.
 #[inline(always)]
 fn holds<T: Tables>(tables: &T, service: &Service, chooser: &Chooser, record: &Record, now: u64) -> bool {
-    let timeouts = Timeouts { idle: service.idle_timeout, fin: chooser.fin_timeout };
+    let timeouts = Timeouts::new(service.idle_timeout, chooser);
     record.pool == service.pool
         && connection::is_fresh(record, now, timeouts)
         && tables.row(service.first_row.wrapping_add(record.backend as u32)).is_some_and(is_alive)

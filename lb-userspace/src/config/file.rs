@@ -212,6 +212,8 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
         vrrp: table.optional_name("vrrp", problems),
         idle_timeout: table.duration("idle_timeout", problems),
         fin_timeout: table.duration("fin_timeout", problems),
+        syn_timeout: table.duration("syn_timeout", problems),
+        closed_timeout: table.duration("closed_timeout", problems),
         udp: table.choice("udp", problems),
         on_no_backend: table.choice("on_no_backend", problems),
         nat_exclude: table.list("nat_exclude", value::network, problems),

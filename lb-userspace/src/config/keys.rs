@@ -368,6 +368,18 @@ static SERVICE: Table = Table {
             "Stateful schedulers: how long a connection is remembered that the client has ended.",
         ),
         key(
+            "syn_timeout",
+            Kind::Duration { min: 1_000, max: 86_400_000 },
+            Default(r#""1m""#),
+            "Stateful schedulers: how long a connection is remembered of which only the SYN came.",
+        ),
+        key(
+            "closed_timeout",
+            Kind::Duration { min: 1_000, max: 86_400_000 },
+            Default(r#""10s""#),
+            "Stateful schedulers: how long a connection is remembered that the client has reset.",
+        ),
+        key(
             "quorum",
             Kind::Integer { min: 1, max: 8192 },
             Default("1"),

@@ -112,6 +112,10 @@ pub struct Service {
     pub idle_timeout: Option<Duration>,
     /// For how long a stateful scheduler remembers a connection that the client has ended.
     pub fin_timeout: Duration,
+    /// For how long it remembers one of which only a SYN was seen.
+    pub syn_timeout: Duration,
+    /// For how long it remembers one that the client has reset.
+    pub closed_timeout: Duration,
     /// Whether UDP flows are kept.
     pub udp: UdpMode,
     /// What becomes of packets no backend can take.

@@ -116,7 +116,7 @@ impl Census {
             return ConnectionFate::Delete(self.load_elsewhere(image, record));
         };
         let Some(chooser) = image.choosers.get(service.chooser as usize) else { return ConnectionFate::Delete(None) };
-        let timeouts = Timeouts { idle: service.idle_timeout, fin: chooser.fin_timeout };
+        let timeouts = Timeouts::new(service.idle_timeout, chooser);
         if !connection::is_fresh(record, now, timeouts) {
             return ConnectionFate::Delete(Some(chooser.first_load() + u32::from(record.backend)));
         }
@@ -141,11 +141,10 @@ impl Census {
             false => (key.destination, destination_port_wire(key.ports_wire)),
         };
         let service = image.listener(address, port_wire, key.protocol as u8)?;
-        let fin = match service.chooser {
-            0 => connection::FIN_TIMEOUT,
-            index => image.choosers.get(index as usize)?.fin_timeout,
+        let timeouts = match service.chooser {
+            0 => Timeouts::usual(service.idle_timeout),
+            index => Timeouts::new(service.idle_timeout, image.choosers.get(index as usize)?),
         };
-        let timeouts = Timeouts { idle: service.idle_timeout, fin };
         let seconds = if is_reply { timeouts.idle } else { timeouts.of(it.state) };
         Some(u64::from(seconds) * SECOND)
     }

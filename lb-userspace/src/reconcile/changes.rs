@@ -73,6 +73,8 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
     setting("udp", old.udp.name().into(), new.udp.name().into());
     setting("on_no_backend", old.on_no_backend.name().into(), new.on_no_backend.name().into());
     setting("idle_timeout", timeout(old), timeout(new));
+    setting("syn_timeout", time(Some(old.syn_timeout), ""), time(Some(new.syn_timeout), ""));
+    setting("closed_timeout", time(Some(old.closed_timeout), ""), time(Some(new.closed_timeout), ""));
     setting("fin_timeout", time(Some(old.fin_timeout), ""), time(Some(new.fin_timeout), ""));
     setting("access", access(old), access(new));
     setting("nat_exclude", prefixes(old), prefixes(new));

@@ -1,5 +1,7 @@
 //! Where the tables of a stateful service lie, and what they shall hold: who chooses, and what each backend may take.
 
+use std::time::Duration;
+
 use lb_common::abi::{Chooser, Load};
 use lb_common::scheduler::Rule;
 use lb_common::scheduler::turns::Passes;
@@ -57,17 +59,22 @@ pub fn chooser(config: &ServiceConfig, seat: &Seat, loads: &[(u16, Load)]) -> Ch
         passes: Chooser::pair(top, step),
         rule: rule_of(config.scheduler).map_or(0, |rule| rule as u32),
         persistence: persistence(config),
-        fin_timeout: u32::try_from(config.fin_timeout.as_secs()).unwrap_or(u32::MAX),
+        fin_timeout: seconds(config.fin_timeout),
+        syn_timeout: seconds(config.syn_timeout),
+        closed_timeout: seconds(config.closed_timeout),
         ..Chooser::default()
     }
+}
+
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// For how long clients are remembered, in seconds; 0: they are not, or need not be.
 pub fn persistence(config: &ServiceConfig) -> u32 {
     match config.persistence {
         Some(persistence) if rule_of(config.scheduler).is_some() => {
-            let timeout = persistence.timeout.unwrap_or(PERSISTENCE_TIMEOUT);
-            u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX)
+            seconds(persistence.timeout.unwrap_or(PERSISTENCE_TIMEOUT))
         }
         Some(_) | None => 0,
     }
@@ -83,4 +90,24 @@ pub fn loads(placed: &Placed, table: &Table) -> Vec<(u16, Load)> {
         (member.index, Load { weight, upper, lower, ..Load::default() })
     };
     table.pool.members().map(load).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chooser_has_the_timeouts_of_its_service_or_those_of_ipvs() {
+        let timeouts = |keys: &str| {
+            let head =
+                "dataplane.interfaces = [\"eth0\"]\n[[service]]\nname = \"a\"\nlisten = [\"tcp://203.0.113.10:80\"]\n";
+            let text = format!("{head}scheduler = \"rr\"\nbackend = [{{ address = \"10.0.0.1\" }}]\n{keys}");
+            let (config, _) = crate::config::parse(&text, "host").unwrap();
+            let it = chooser(&config.services[0], &Seat { chooser: 1, first_load: 0, room: 8 }, &[]);
+            [it.fin_timeout, it.syn_timeout, it.closed_timeout, it.persistence]
+        };
+        assert_eq!(timeouts(""), [120, 60, 10, 0]);
+        let keys = "fin_timeout = \"7s\"\nsyn_timeout = \"8s\"\nclosed_timeout = \"9s\"\npersistence = { timeout = \"10s\" }\n";
+        assert_eq!(timeouts(keys), [7, 8, 9, 10]);
+    }
 }

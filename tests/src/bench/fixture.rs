@@ -135,7 +135,15 @@ impl Tables {
             writes.extend((0..BACKENDS).map(|backend| Write::Load(backend, load)));
             let places = Chooser::pair(0, BACKENDS);
             let passes = Chooser::pair(1, 1);
-            let chooser = Chooser { places, passes, rule: rule as u32, fin_timeout: 120, ..Chooser::default() };
+            let chooser = Chooser {
+                places,
+                passes,
+                rule: rule as u32,
+                fin_timeout: 120,
+                syn_timeout: 60,
+                closed_timeout: 10,
+                ..Chooser::default()
+            };
             writes.push(Write::Chooser(CHOOSER, chooser));
         }
         writes.extend(self.access);

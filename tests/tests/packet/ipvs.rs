@@ -154,6 +154,8 @@ impl<'a> Path<'a> {
             passes: Chooser::pair(top, step),
             rule: self.rule as u32,
             fin_timeout: TIMEOUT,
+            syn_timeout: lb_common::connection::SYN_TIMEOUT,
+            closed_timeout: lb_common::connection::CLOSED_TIMEOUT,
             ..Chooser::default()
         }
     }

@@ -10,7 +10,7 @@ use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use fairway_tests::packet::{Ip, Payload, flag};
 use lb_common::abi::{Chooser, Load, Record, Root, Service, Sources, connection_state, service_flags};
-use lb_common::connection::{CLOSED_TIMEOUT, Counted};
+use lb_common::connection::{CLOSED_TIMEOUT, Counted, SYN_TIMEOUT};
 use lb_common::scheduler::Rule;
 use lb_common::slot::Slot;
 use zerocopy::FromBytes as _;
@@ -79,6 +79,8 @@ impl Table {
             places: Chooser::pair(0, u32::from(BACKENDS) + 1),
             rule: Rule::WeightedLeastConnection as u32,
             fin_timeout: 120,
+            syn_timeout: SYN_TIMEOUT,
+            closed_timeout: CLOSED_TIMEOUT,
             ..Chooser::default()
         };
         let service = Service {

@@ -7,14 +7,14 @@ use fairway_tests::packet::{Frame, Ip, flag};
 use lb_common::abi::connection_state::{CLOSED, DATAGRAMS, ESTABLISHED, FIN_WAIT, SYN_RECEIVED, TIME_WAIT};
 use lb_common::abi::{ClientKey, FlowKey6, Load};
 use lb_common::address::Address;
-use lb_common::connection::{Counted, SYN_TIMEOUT};
+use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 
 use super::build::{CLIENT_PORT, Change as _};
 use super::check::{Case, case, check};
 use super::quotes;
 use super::state::{Kept, Seed};
-use super::world::{FIN_TIMEOUT, FLAVOURS, Flavour, IDLE_TIMEOUT, WEIGHTS, client, port};
+use super::world::{CLOSED_TIMEOUT, FIN_TIMEOUT, FLAVOURS, Flavour, IDLE_TIMEOUT, SYN_TIMEOUT, WEIGHTS, client, port};
 
 #[test]
 fn new_flows_are_given_by_the_rule_and_stay_where_they_were_given() {
@@ -255,6 +255,7 @@ fn void(f: Flavour) -> Vec<Case> {
         ("silent for too long", ESTABLISHED, IDLE_TIMEOUT),
         ("ended and silent", FIN_WAIT, FIN_TIMEOUT),
         ("never established", SYN_RECEIVED, SYN_TIMEOUT),
+        ("reset and silent", CLOSED, CLOSED_TIMEOUT),
     ] {
         let seed = Seed { pool, backend: 3, state, age: u64::from(age) + 1 };
         let stale = |what: &str| {

@@ -151,6 +151,10 @@ pub mod port {
 pub const IDLE_TIMEOUT: u32 = 5;
 /// Seconds after which the record of a stateful service's connection is stale that the client has ended.
 pub const FIN_TIMEOUT: u32 = 3;
+/// The same of connections of which only a SYN was seen.
+pub const SYN_TIMEOUT: u32 = 4;
+/// The same of those that the client has reset.
+pub const CLOSED_TIMEOUT: u32 = 2;
 
 /// Seconds for which a client is remembered.
 pub const PERSISTENCE: u32 = 300;
@@ -513,6 +517,8 @@ impl Builder {
             passes: Chooser::pair(top, step),
             rule: rule_of(port).map_or(0, |rule| rule as u32),
             fin_timeout: FIN_TIMEOUT,
+            syn_timeout: SYN_TIMEOUT,
+            closed_timeout: CLOSED_TIMEOUT,
             persistence: if matches!(port, port::PERSISTENT | port::PERSISTENT_ONE_PACKET) { PERSISTENCE } else { 0 },
             ..Chooser::default()
         };

@@ -327,6 +327,8 @@ fn default_service() -> Service {
         vrrp: None,
         idle_timeout: None,
         fin_timeout: Duration::from_secs(120),
+        syn_timeout: Duration::from_secs(60),
+        closed_timeout: Duration::from_secs(10),
         udp: UdpMode::Stateless,
         on_no_backend: OnNoBackend::Pass,
         nat_exclude: vec![],

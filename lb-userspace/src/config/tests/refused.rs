@@ -43,6 +43,8 @@ fn one_bad_value_is_told_at_its_place() {
         ("$scheduler = \"rr\"\nudp = \"one-packet\"\n$one", "FW0205 6:7"),
         ("$scheduler = \"wlc\"\n$one", ""),
         ("$fin_timeout = \"999ms\"\n$one", "FW0006 5:15"),
+        ("$syn_timeout = \"999ms\"\n$one", "FW0006 5:15"),
+        ("$closed_timeout = \"25h\"\n$one", "FW0006 5:18"),
         ("$scheduler = \"lc\"\n$oneupper_threshold = 4\nlower_threshold = 3", ""),
         ("$scheduler = \"lc\"\n$oneupper_threshold = 4\nlower_threshold = 4", "FW0137 9:19"),
         ("$scheduler = \"lc\"\n$onelower_threshold = 4", "FW0137 8:19"),

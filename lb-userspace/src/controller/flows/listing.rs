@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lb_common::abi::{ClientKey, FlowKey6, Record, Translation, connection_state, record_state};
 use lb_common::address::Address;
-use lb_common::connection::{self, Timeouts};
+use lb_common::connection::Timeouts;
 use lb_common::flow::{CLOSING_TIMEOUT, OPENING_TIMEOUT, SECOND};
 use lb_common::packet::protocol;
 use lb_common::packet::transport::{destination_port_wire, source_port_wire};
@@ -199,8 +199,13 @@ fn network(placed: &Placed, address: IpAddr) -> String {
 /// What the state of a connection is called, and how long it may be silent, in nanoseconds, as the packet path has it.
 fn connection_state_of(placed: &Placed, protocol: Protocol, state: u16) -> (&'static str, u64) {
     let whole = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-    let fin = placed.seat.map_or(connection::FIN_TIMEOUT, |_| whole(placed.config.fin_timeout));
-    let timeouts = Timeouts { idle: whole(placed.config.idle_timeout(protocol)), fin };
+    let idle = whole(placed.config.idle_timeout(protocol));
+    let timeouts = match (placed.seat, &*placed.config) {
+        (None, _) => Timeouts::usual(idle),
+        (Some(_), it) => {
+            Timeouts { idle, fin: whole(it.fin_timeout), syn: whole(it.syn_timeout), closed: whole(it.closed_timeout) }
+        }
+    };
     let name = match state {
         connection_state::SYN_RECEIVED => "opening",
         connection_state::ESTABLISHED => "established",

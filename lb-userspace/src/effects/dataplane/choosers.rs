@@ -49,6 +49,8 @@ impl Choosers {
         self.choosers.store_u64(at, offset_of!(Chooser, passes), chooser.passes)?;
         self.choosers.store_u32(at, offset_of!(Chooser, rule), chooser.rule)?;
         self.choosers.store_u32(at, offset_of!(Chooser, persistence), chooser.persistence)?;
+        self.choosers.store_u32(at, offset_of!(Chooser, syn_timeout), chooser.syn_timeout)?;
+        self.choosers.store_u32(at, offset_of!(Chooser, closed_timeout), chooser.closed_timeout)?;
         self.choosers.store_u32(at, offset_of!(Chooser, fin_timeout), chooser.fin_timeout)
     }
 

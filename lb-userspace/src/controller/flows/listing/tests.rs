@@ -29,6 +29,8 @@ listen = ["tcp://203.0.113.11:*"]
 scheduler = "round-robin"
 persistence = { timeout = "90s", prefix_v4 = 24 }
 fin_timeout = "7s"
+syn_timeout = "8s"
+closed_timeout = "9s"
 backend = [{ name = "c1", address = "10.0.0.1" }]
 
 [[service]]
@@ -186,6 +188,21 @@ fn records_that_count_as_none_are_left_out() {
     let silent = bench.record("counted", "c1", connection_state::FIN_WAIT, 8);
     listing.connection(&key("192.0.2.1:1000", "203.0.113.11:80", 6), &silent);
     assert_eq!(listing.finish().flows, []);
+}
+
+#[test]
+fn each_state_of_a_connection_has_the_timeout_of_its_service() {
+    let bench = Bench::new();
+    let left = |state| {
+        let mut listing = bench.listing(query());
+        listing.connection(&key("192.0.2.1:1", "203.0.113.11:80", 6), &bench.record("counted", "c1", state, 1));
+        let flow = listing.finish().flows.remove(0);
+        (flow.state, flow.expires_in_seconds)
+    };
+    use connection_state::{CLOSED, ESTABLISHED, FIN_WAIT, SYN_RECEIVED, TIME_WAIT};
+    let expected = [("opening", 7.0), ("established", 899.0), ("closing", 6.0), ("closing", 6.0), ("closed", 8.0)];
+    let states = [SYN_RECEIVED, ESTABLISHED, FIN_WAIT, TIME_WAIT, CLOSED];
+    assert_eq!(states.map(left), expected.map(|(state, left)| (state.to_owned(), left)));
 }
 
 #[test]
