@@ -171,8 +171,12 @@ impl Entry {
         backends.sort_by_key(|backend| backend.index);
         let indices = backends.iter().map(|it| (Arc::clone(&it.identity), it.index)).collect();
         let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-        let timeouts =
-            |protocol| Timeouts { idle: seconds(config.idle_timeout(protocol)), fin: seconds(config.fin_timeout) };
+        let timeouts = |protocol| Timeouts {
+            idle: seconds(config.idle_timeout(protocol)),
+            fin: seconds(config.fin_timeout),
+            syn: seconds(config.syn_timeout),
+            closed: seconds(config.closed_timeout),
+        };
         let listener = |it: &crate::config::Listener| {
             (it.address.into(), it.port.map_or(0, u16::to_be), entries::number(it.protocol))
         };

@@ -31,6 +31,7 @@ mod lvs_methods;
 mod modes;
 mod nat_replies;
 mod next_hops;
+mod own_client;
 mod path_mtu;
 mod pool_changes;
 mod pools;
