@@ -10,8 +10,11 @@ use super::keys::{Key, Kind, Presence, Support, Table};
 use super::model::Word;
 use super::value::{self, Converted, Fault};
 use ipnet::IpNet;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -22,7 +25,19 @@ pub(super) struct TableReader<'a> {
     entries: Option<&'a DeTable<'a>>,
     /// Where problems of the whole table are shown.
     pub span: Span,
-    read: Vec<&'static str>,
+    /// Which keys were asked for: a bit for each, in the key table's order. There may be tens of thousands of tables.
+    read: u128,
+}
+
+thread_local! {
+    /// What the texts of defaults mean: most keys of most tables are not written.
+    static DEFAULTS: RefCell<HashMap<&'static str, Rc<DeValue<'static>>>> = RefCell::default();
+}
+
+/// The value that the key table gives as a text.
+fn default_value(text: &'static str) -> Rc<DeValue<'static>> {
+    let parse = || Rc::new(DeValue::parse(text).expect("defaults of the key table are TOML").into_inner());
+    DEFAULTS.with_borrow_mut(|defaults| defaults.entry(text).or_insert_with(parse).clone())
 }
 
 impl<'a> TableReader<'a> {
@@ -42,13 +57,13 @@ impl<'a> TableReader<'a> {
                 Some(_) => {}
             }
         }
-        Self { table, entries, span, read: Vec::new() }
+        Self { table, entries, span, read: 0 }
     }
 
     /// Ends: every key of the table must have been asked for, else the key table promises what nobody reads.
     pub(super) fn finish(self) {
-        let unread = |key: &&Key| key.support == Support::Now && !self.read.contains(&key.name);
-        let forgotten = self.table.keys.iter().find(unread).map(|key| key.name);
+        let unread = |(at, key): &(usize, &Key)| key.support == Support::Now && self.read & bit(*at) == 0;
+        let forgotten = self.table.keys.iter().enumerate().find(unread).map(|(_, key)| key.name);
         debug_assert_eq!(forgotten, None, "a key of {} is not read", self.table.title());
     }
 
@@ -248,9 +263,10 @@ impl<'a> TableReader<'a> {
 
     fn mark_read(&mut self, name: &str) -> &'static Key {
         let table = self.table;
-        let key = table.key(name).unwrap_or_else(|| panic!("`{name}` is not in the key table of {}", table.title()));
-        self.read.push(key.name);
-        key
+        let at = table.keys.iter().position(|key| key.name == name);
+        let at = at.unwrap_or_else(|| panic!("`{name}` is not in the key table of {}", table.title()));
+        self.read |= bit(at);
+        &table.keys[at]
     }
 
     fn read<T>(
@@ -283,13 +299,10 @@ impl<'a> TableReader<'a> {
                 Field::Bad
             }
             Presence::Absent(_) => Field::Absent,
-            Presence::Default(default) => {
-                let default = DeValue::parse(default).expect("defaults of the key table are TOML");
-                match convert(&key.kind, default.get_ref()) {
-                    Ok(value) => Field::Given(At { value, span: self.span }),
-                    Err(fault) => panic!("the default of `{}` {}", key.name, fault.message),
-                }
-            }
+            Presence::Default(default) => match convert(&key.kind, &default_value(default)) {
+                Ok(value) => Field::Given(At { value, span: self.span }),
+                Err(fault) => panic!("the default of `{}` {}", key.name, fault.message),
+            },
         }
     }
 
@@ -303,6 +316,12 @@ impl<'a> TableReader<'a> {
             );
         }
     }
+}
+
+/// That of the key at a place of the key table.
+const fn bit(at: usize) -> u128 {
+    assert!(at < u128::BITS as usize, "a table has fewer than 128 keys");
+    1 << at
 }
 
 fn not_yet(table: &Table, key: &Key, span: Span) -> Diagnostic {

@@ -65,16 +65,16 @@ fn very_many_checks_are_on_time_and_lose_nothing_over_a_reload() {
         "{started_probes} probes, {late} of them a tenth of their interval late or later; {} accepted",
         crowd.accepted()
     );
-    let expected = (checks * MEASURED as usize) as f64;
-    assert!(started_probes as f64 > 0.9 * expected, "{started_probes} of {expected}");
-    assert!((late as f64) < LATE_SHARE * started_probes as f64, "{late} of {started_probes}");
 
-    let at = seconds();
-    let output = fairway.reload(&config(&lab, &scale, 50));
-    let took = seconds() - at;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    println!("reload with one changed weight: {took:.3} s");
-    assert!(took < 10.0, "{took} s");
+    let took = [50, 60, 50].map(|weight| {
+        let config = config(&lab, &scale, weight);
+        let at = seconds();
+        let output = fairway.reload(&config);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        seconds() - at
+    });
+    println!("reloads with one changed weight took {took:.3?} s");
+    assert!(took.iter().all(|took| *took < 10.0), "{took:?} s");
     kept.wait_for_answers(3);
     std::thread::sleep(scale.interval + Duration::from_secs(1));
     let last = status(&fairway);
@@ -94,6 +94,9 @@ fn very_many_checks_are_on_time_and_lose_nothing_over_a_reload() {
         assert_eq!((history.backends.len(), &history.failure), (1, &None), "{history:?}");
     }
     println!("at the end: {}", memory(fairway.pid()));
+    let expected = (checks * MEASURED as usize) as f64;
+    assert!(started_probes as f64 > 0.9 * expected, "{started_probes} of {expected}");
+    assert!((late as f64) < LATE_SHARE * started_probes as f64, "{late} of {started_probes}");
 }
 
 /// A lab whose one backend stands for all of 10.60.0.0/16, and whose services are in 10.50.0.0/16.
