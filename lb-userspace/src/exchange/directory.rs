@@ -76,6 +76,8 @@ pub struct Entry {
     listeners: Vec<(Address, u16, u8)>,
     tcp: Timeouts,
     udp: Timeouts,
+    /// See [`Value::Table`].
+    pub table: u64,
     /// Its lookup table is settled: no TCP flow has a record, but for those that are of no use any more.
     is_settled: bool,
     keeps_udp: bool,
@@ -190,6 +192,7 @@ impl Entry {
             listeners: config.listeners.iter().map(listener).collect(),
             tcp: timeouts(Protocol::Tcp),
             udp: timeouts(Protocol::Udp),
+            table: table.pool.lookup_table_hash(),
             is_settled: table.pool.slots().is_settled(),
             keeps_udp: config.udp == UdpMode::Flows,
         }
@@ -213,14 +216,15 @@ impl Entry {
         self.first_load.map(|first| first + u32::from(backend))
     }
 
-    /// What is told of its backends: all blocks of indices in which there are any.
+    /// What is told of its backends, all blocks of indices in which there are any, and of its lookup table.
     pub fn items(&self) -> Vec<(Key, Value)> {
         let mut blocks: BTreeMap<u32, Vec<Backend>> = BTreeMap::new();
         for backend in &self.backends {
             blocks.entry(u32::from(backend.index / BACKENDS_PER_BLOCK)).or_default().push(backend.clone());
         }
         let item = |(block, backends)| (Key::Backends(Arc::clone(&self.name), block), Value::Backends(backends));
-        blocks.into_iter().map(item).collect()
+        let table = (Key::Table(Arc::clone(&self.name)), Value::Table(self.table));
+        blocks.into_iter().map(item).chain([table]).collect()
     }
 
     /// For how long a flow may be silent whose record is in a state, in nanoseconds. `stateful`: of a stateful service.

@@ -18,6 +18,7 @@ pub struct Foreign {
 struct Service {
     blocks: BTreeMap<u32, Vec<Backend>>,
     identities: BTreeMap<u16, Arc<str>>,
+    table: Option<u64>,
 }
 
 impl Foreign {
@@ -35,6 +36,19 @@ impl Foreign {
         if it.blocks.is_empty() {
             services.remove(service);
         }
+    }
+
+    /// The lookup table of a service is so now.
+    pub fn note_table(&mut self, realm: &Arc<str>, service: &Arc<str>, hash: Option<u64>) {
+        let services = self.realms.entry(Arc::clone(realm)).or_default();
+        if let Some(it) = services.get_mut(service) {
+            it.table = hash;
+        }
+    }
+
+    /// The hash of the lookup table of a service, if it was told.
+    pub fn table(&self, realm: &str, service: &str) -> Option<u64> {
+        self.realms.get(realm)?.get(service)?.table
     }
 
     /// Of a realm there is nothing but what `is_kept` says, by service and block. The services that changed.

@@ -1,7 +1,7 @@
 //! Both ends of the exchange on one node, as a plain state machine: it is told who is master of what, what has changed, what the peer
 //! says and the time; it says what to send, to ask for, to store. The module's description says how it works.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,6 +152,8 @@ struct Follower {
     heard: Duration,
     /// What the peer said last of how it stands; `None`: nothing yet.
     stands: Option<BTreeMap<Arc<str>, Stand>>,
+    /// Realms that this node has given up since then: whether the peer is master of them by now it has not said.
+    given_up: BTreeSet<Arc<str>>,
     config: Arc<str>,
 }
 
@@ -173,7 +175,7 @@ impl Exchange {
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Effect> {
         let mut out = Vec::new();
         match event {
-            Event::Realms(names) => self.set_realms(&names),
+            Event::Realms(names) => self.set_realms(&names, &mut out),
             Event::Config(hash) => {
                 self.config = hash;
                 self.stand_again();
@@ -216,6 +218,9 @@ impl Exchange {
         let Some(stands) = &follower.stands else {
             return Err("the peer has not said yet what it is master of".into());
         };
+        if let Some(name) = follower.given_up.first() {
+            return Err(format!("the peer has not said yet whether it is master of {name}"));
+        }
         let masters = stands.values().filter(|stand| stand.master);
         let missing =
             masters.filter(|stand| !self.realms.get(&stand.realm).is_none_or(|it| it.master || it.is_followed()));
@@ -252,8 +257,13 @@ impl Exchange {
         self.counters
     }
 
-    fn set_realms(&mut self, names: &[Arc<str>]) {
+    fn set_realms(&mut self, names: &[Arc<str>], out: &mut Vec<Effect>) {
         let names: HashSet<&Arc<str>> = names.iter().take(MOST_REALMS).collect();
+        // What was told of a realm that was not known is gone: all is to be told again.
+        if self.follower.is_some() && names.iter().any(|name| !self.realms.contains_key(*name)) {
+            self.end_following();
+            out.push(Effect::Close(Direction::Following, "there are other virtual routers now"));
+        }
         self.realms.retain(|name, _| names.contains(name));
         for name in names {
             self.realms.entry(Arc::clone(name)).or_default();
@@ -267,6 +277,13 @@ impl Exchange {
             realm.claim(now, self.boot);
         } else {
             realm.leave(now);
+        }
+        if let Some(follower) = &mut self.follower {
+            if master {
+                follower.given_up.remove(name);
+            } else {
+                follower.given_up.insert(Arc::clone(name));
+            }
         }
         self.stand_again();
     }
@@ -292,7 +309,8 @@ impl Exchange {
 
     fn begin_following(&mut self, now: Duration, peer: u64) {
         self.end_following();
-        self.follower = Some(Follower { peer, taken: 0, heard: now, stands: None, config: "".into() });
+        self.follower =
+            Some(Follower { peer, taken: 0, heard: now, stands: None, given_up: BTreeSet::new(), config: "".into() });
     }
 
     fn end_following(&mut self) {
@@ -475,6 +493,7 @@ impl Exchange {
             }
         }
         let Some(follower) = &mut self.follower else { return };
+        follower.given_up.clear();
         let stands = stands.into_iter().filter(|stand| self.realms.contains_key(&stand.realm));
         follower.stands = Some(stands.map(|stand| (Arc::clone(&stand.realm), stand)).collect());
         follower.config = config;
@@ -548,7 +567,10 @@ impl Exchange {
     /// Refuses what was told of a realm under a claim: how we stand, so that a new claim can be made if that is due.
     fn refuse(&mut self, name: Arc<str>, epoch: u64) -> Option<Stand> {
         self.counters.refused += 1;
-        let realm = self.realms.get_mut(&name)?;
+        let Some(realm) = self.realms.get_mut(&name) else {
+            // As a master would: it may be offered again, after a while.
+            return Some(Stand { realm: name, master: true, epoch });
+        };
         if epoch <= realm.highest.saturating_add(LEAP) {
             realm.highest = realm.highest.max(epoch);
         }

@@ -34,6 +34,7 @@
 //! Indices differ between nodes: services go by name, backends by identity ([`crate::reconcile::placed::identity_of`]); the teller says
 //! which identity its indices stand for ([`item::Value::Backends`]) before it uses them.
 
+pub mod agreement;
 pub mod directory;
 pub mod foreign;
 pub mod item;

@@ -345,3 +345,44 @@ fn a_refusal_that_arrives_after_the_change_of_mind_does_not_hold_a_claim_up() {
         (0..300u64).filter(|&at| stands(&old.handle(Duration::from_millis(at), Event::Tick)) > 0).collect();
     assert_eq!(said, [0, 10, 30, 70, 150], "how it stands, again and again, ever more seldom");
 }
+
+#[test]
+fn a_realm_that_the_other_node_does_not_know_does_not_count_as_followed() {
+    let mut other = Exchange::new(2, LIMITS);
+    other.handle(Duration::ZERO, Event::Connected(Direction::Following, 1));
+    let mut node = master();
+    let told = node.handle(Duration::ZERO, Event::Gathered(realm(), vec![]));
+    let last = message(1, Body::Begin { realm: realm(), epoch: 1 });
+    let answered = other.handle(Duration::ZERO, Event::Told(last));
+    let refused = vec![Stand { realm: realm(), master: true, epoch: 1 }];
+    assert_eq!(answered, [Effect::Answer(Answer { taken: 1, refused: refused.clone() })]);
+    assert!(told.len() > 1 && node.is_followed_by_peer(&realm()), "it was told, and nothing answered yet");
+    node.handle(Duration::ZERO, Event::Answered(Answer { taken: 1, refused }));
+    assert!(!node.is_followed_by_peer(&realm()));
+}
+
+#[test]
+fn who_learns_of_a_realm_has_all_of_it_told_again() {
+    let mut node = follower();
+    tell(&mut node, 1, Body::Begin { realm: "inside".into(), epoch: 1 });
+    let effects = node.handle(Duration::ZERO, Event::Realms(vec![realm(), "inside".into()]));
+    assert_eq!(effects, [Effect::Close(Direction::Following, "there are other virtual routers now")]);
+    let effects = node.handle(Duration::ZERO, Event::Realms(vec![realm()]));
+    assert!(effects.is_empty(), "nobody tells any more");
+}
+
+#[test]
+fn who_gave_a_realm_up_is_not_caught_up_before_the_peer_has_said_how_it_stands() {
+    let stand = |master| Body::Stand { config: "".into(), realms: vec![Stand { realm: realm(), master, epoch: 1 }] };
+    let mut node = follower();
+    tell(&mut node, 1, stand(false));
+    assert_eq!(node.caught_up(), Ok(()));
+    node.handle(Duration::ZERO, Event::Mastership(realm(), true));
+    assert_eq!(node.caught_up(), Ok(()));
+    node.handle(Duration::ZERO, Event::Mastership(realm(), false));
+    assert!(node.caught_up().is_err(), "what it said before is of another time");
+    tell(&mut node, 2, stand(true));
+    assert!(node.caught_up().is_err(), "its state is to come");
+    tell(&mut node, 3, stand(false));
+    assert_eq!(node.caught_up(), Ok(()));
+}

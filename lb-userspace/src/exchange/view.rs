@@ -29,6 +29,9 @@ pub struct View {
     pub refused: BTreeMap<String, u64>,
     /// The peer's records and backends that have no place here, by reason.
     pub unplaced: BTreeMap<String, u64>,
+    /// What has differed between the two nodes for longer than a change takes to reach both, in words.
+    #[serde(default)]
+    pub disagreements: Vec<String>,
     /// What is wrong at present, in words.
     pub problems: Vec<String>,
     /// How long the last walk over the tables took, rests included, in seconds; `None`: there was none yet.
@@ -99,6 +102,8 @@ impl View {
 impl View {
     /// What an operator should know and do.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
-        self.problems.iter().map(|problem| format!("exchange: {problem}"))
+        let problems = self.problems.iter().map(|problem| format!("exchange: {problem}"));
+        let differing = self.disagreements.iter().map(|what| format!("{what} is not the same on the peer"));
+        problems.chain(differing)
     }
 }

@@ -75,6 +75,7 @@ fairway_neighbours_unresolved 1
 fairway_exchange_session{direction="telling"} 1
 fairway_exchange_in_sync{vrrp="public"} 1
 fairway_exchange_caught_up 1
+fairway_exchange_disagreements 1
 fairway_exchange_unconfirmed_items 4
 fairway_exchange_told_records 13
 fairway_exchange_walk_seconds 0.25

@@ -18,7 +18,8 @@ use super::tables::{Foreigner, Tables};
 use super::walk::Walker;
 use super::{Followed, Link, Start, TICK};
 use crate::effects::dataplane::Records;
-use crate::exchange::directory::Directory;
+use crate::exchange::agreement::Agreement;
+use crate::exchange::directory::{Directory, Entry};
 use crate::exchange::foreign::Foreign;
 use crate::exchange::item::{BACKENDS_PER_BLOCK, Backend};
 use crate::exchange::machine::Limits;
@@ -87,6 +88,7 @@ pub(super) struct Shell {
     recorded: u64,
     view_at: Duration,
     readiness: Readiness,
+    agreement: Agreement,
 }
 
 /// Why the loop goes on.
@@ -128,6 +130,7 @@ impl Shell {
             recorded: 0,
             view_at: Duration::ZERO,
             readiness: Readiness::new((start.clock)()),
+            agreement: Agreement::default(),
             start,
             wires,
         }
@@ -157,7 +160,7 @@ impl Shell {
                 Woken::Greeted(direction, address, greeted) => self.greeted(direction, address, greeted),
                 Woken::Accepted(stream, address) => self.accept(stream, address),
                 Woken::Linked => self.relink(),
-                Woken::Recorded(records) => self.tables = Some(Tables::new(*records)),
+                Woken::Recorded(records) => self.take_tables(*records),
                 Woken::Alone => return,
             }
         }
@@ -189,10 +192,18 @@ impl Shell {
         for realm in self.directory.realms.clone() {
             let master = is_master(&realm);
             if master != self.exchange.is_master(&realm) {
+                self.view_at = Duration::ZERO;
                 self.happened(Event::Mastership(realm, master));
                 self.follow();
             }
         }
+    }
+
+    /// There are tables now. What was told or taken before was nothing.
+    fn take_tables(&mut self, records: Records) {
+        self.tables = Some(Tables::new(records));
+        self.close(Direction::Telling, "the flow tables are there only now");
+        self.close(Direction::Following, "the flow tables are there only now");
     }
 
     fn take_directory(&mut self, directory: Arc<Directory>) {
@@ -302,6 +313,9 @@ impl Shell {
             match (key, value) {
                 (Key::Backends(service, block), value) if !late => {
                     is_reweighed |= self.note_backends(realm, &service, block, value);
+                }
+                (Key::Table(service), Some(Value::Table(hash))) if !late => {
+                    self.foreign.note_table(realm, &service, Some(hash));
                 }
                 (Key::Flow(flow, stateful), Some(Value::Flow(record))) => {
                     let age = teller_now.saturating_sub(record.last_seen);
@@ -422,8 +436,13 @@ impl Shell {
         self.link = link;
     }
 
+    /// Whether it was published what the tables mean: before that nothing can be told or taken.
+    fn knows_tables(&self) -> bool {
+        !self.directory.config.is_empty()
+    }
+
     fn listen(&mut self) {
-        let (Some(link), None) = (&self.link, &self.listener) else { return };
+        let (Some(link), None, true) = (&self.link, &self.listener, self.knows_tables()) else { return };
         let now = self.now();
         if now < self.listen_at {
             return;
@@ -456,7 +475,7 @@ impl Shell {
     }
 
     fn connect(&mut self) {
-        let Some(link) = &self.link else { return };
+        let (Some(link), true) = (&self.link, self.knows_tables()) else { return };
         if self.telling.is_some() || self.is_connecting || self.now() < self.connect_at {
             return;
         }
@@ -531,10 +550,26 @@ impl Shell {
             return;
         }
         self.view_at = now + VIEW;
-        self.wires.view.store(Arc::new(self.look()));
+        let disagreements = self.disagreements();
+        self.wires.view.store(Arc::new(self.look(disagreements)));
     }
 
-    fn look(&self) -> View {
+    /// What differs between the two nodes, in words.
+    fn disagreements(&mut self) -> Vec<String> {
+        let mut differing = Vec::new();
+        if self.exchange.peer_config().is_some_and(|peer| *peer != self.directory.config) {
+            differing.push("the configuration".to_owned());
+        }
+        for realm in self.directory.realms.iter().filter(|realm| self.exchange.follows(realm)) {
+            let differs =
+                |entry: &&Arc<Entry>| self.foreign.table(realm, &entry.name).is_some_and(|table| table != entry.table);
+            let services = self.directory.of_realm(realm).filter(differs);
+            differing.extend(services.map(|entry| format!("the lookup table of service {}", entry.name)));
+        }
+        self.agreement.judge(self.now(), differing)
+    }
+
+    fn look(&self, disagreements: Vec<String>) -> View {
         let session = |connection: &Connection| SessionView {
             peer: connection.who.node.to_string(),
             address: connection.address.to_string(),
@@ -569,6 +604,7 @@ impl Shell {
             },
             refused: self.refused.clone(),
             unplaced: unplaced.map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+            disagreements,
             problems: self.problems.values().cloned().collect(),
             walk_seconds: self.walker.took().map(|took| took.as_secs_f64()),
             told_records: self.tables.as_ref().map_or(0, |tables| tables.told.len() as u64),

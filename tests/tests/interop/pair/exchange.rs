@@ -8,6 +8,7 @@ use std::time::Duration;
 use fairway::playground::topology::{Replies, SERVICE_V4, Spec};
 use fairway::playground::{KEY_FILE, node_configuration};
 use fairway_tests::harness::{Connection, Fairway, HTTP, Nginx, admin_socket, await_that, lab, service_v4};
+use serde_json::Value;
 
 use super::{FIRST, Pair, SECOND};
 
@@ -30,7 +31,7 @@ impl Shared {
             shared.start_node(node);
         }
         shared.await_master(FIRST);
-        shared.await_sync();
+        shared.await_sync(FIRST);
         shared
     }
 
@@ -50,19 +51,25 @@ impl Shared {
     }
 
     fn start_node(&mut self, node: usize) {
-        let config = self.config(node);
-        self.pair.nodes[node] = Some(Fairway::start_on(&self.pair.lab, node, &config));
+        self.start_node_with(node, &self.config(node));
+    }
+
+    fn start_node_with(&mut self, node: usize, config: &str) {
+        self.pair.nodes[node] = Some(Fairway::start_on(&self.pair.lab, node, config));
     }
 
     fn await_master(&self, node: usize) {
         self.pair.await_holder("the node is master", &SERVICE_V4.to_string(), node);
     }
 
-    /// Waits until the node that is not master has what the other had at this moment.
-    fn await_sync(&mut self) {
+    /// Waits until both nodes say who is master, and that the other has all of it.
+    fn await_sync(&mut self, master: usize) {
         for node in [FIRST, SECOND] {
             await_that("the pair is in sync", || {
-                metric(&mut self.pair, node, "fairway_exchange_in_sync{vrrp=\"public\"}") == 1.0
+                let status = self.pair.node(node).status();
+                let realms = status["exchange"]["realms"].as_array().cloned().unwrap_or_default();
+                let is_so = |it: &Value| it["master"] == (node == master) && it["in_sync"] == true;
+                realms.len() == 2 && realms.iter().all(is_so)
             });
         }
     }
@@ -156,8 +163,26 @@ fn connections_that_began_just_before_the_master_died_live_on() {
         assert_eq!(answers(&mut old), old_before, "round {round}");
         shared.start_node(FIRST);
         shared.await_master(FIRST);
-        shared.await_sync();
+        shared.await_sync(FIRST);
     }
+    for node in [FIRST, SECOND] {
+        assert_eq!(metric(&mut shared.pair, node, "fairway_exchange_disagreements"), 0.0);
+    }
+}
+
+#[test]
+fn what_differs_between_the_nodes_is_named() {
+    let mut shared = Shared::prepare("maglev");
+    shared.start_node(FIRST);
+    let other = shared.config(SECOND).replace("\nforwarding = ", "\nlookup_table_size = 1_024\nforwarding = ");
+    shared.start_node_with(SECOND, &other);
+    shared.await_master(FIRST);
+    for node in [FIRST, SECOND] {
+        let named = || shared.pair.node(node).warnings().contains("the configuration is not the same on the peer");
+        await_that("the configuration is named", named);
+    }
+    let warnings = shared.pair.node(SECOND).warnings();
+    assert!(warnings.contains("the lookup table of service web is not the same on the peer"), "{warnings}");
 }
 
 #[test]
@@ -172,7 +197,7 @@ fn connections_that_are_opened_while_the_master_hands_over_live_on() {
         let before = answers(&mut connections);
         shared.await_master(takes);
         assert_eq!(answers(&mut connections), before, "from {gives} to {takes}");
-        shared.await_sync();
+        shared.await_sync(takes);
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) fn encode(out: &mut Families<'_>, view: Option<&View>) -> Result {
     let help = "Items that were told, or are about to be, and that the peer has not confirmed";
     out.gauge("exchange_unconfirmed_items", help, view.unconfirmed)?;
     out.gauge("exchange_told_records", "Records of flows that the peer was told of and that stand", view.told_records)?;
+    let help = "What differs between the two nodes: the configuration, lookup tables; status names it";
+    out.gauge("exchange_disagreements", help, view.disagreements.len() as u64)?;
     if let Some(seconds) = view.walk_seconds {
         out.gauge(
             "exchange_walk_seconds",

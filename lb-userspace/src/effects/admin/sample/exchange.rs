@@ -19,6 +19,7 @@ pub fn exchange() -> View {
         counters: CountersView { told: 100, taken: 50, late: 1, bulks: 2, sessions: 2, ..CountersView::default() },
         refused: BTreeMap::from([("authentication".to_owned(), 3)]),
         unplaced: BTreeMap::from([("no-backend".to_owned(), 5)]),
+        disagreements: vec!["the lookup table of service web".to_owned()],
         problems: Vec::new(),
         walk_seconds: Some(0.25),
         told_records: 13,
