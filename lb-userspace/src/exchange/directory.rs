@@ -17,6 +17,7 @@ use crate::config::{Config, Protocol, UdpMode};
 use crate::reconcile::entries;
 use crate::reconcile::placed::Placed;
 use crate::reconcile::planner::Planner;
+use crate::reconcile::stateful::persistence;
 use crate::reconcile::tables::Table;
 
 /// See the module's description.
@@ -76,6 +77,8 @@ pub struct Entry {
     listeners: Vec<(Address, u16, u8)>,
     tcp: Timeouts,
     udp: Timeouts,
+    /// For how long its clients are remembered, in nanoseconds; 0: they are not.
+    pub persistence: u64,
     /// See [`Value::Table`].
     pub table: u64,
     /// Its lookup table is settled: no TCP flow has a record, but for those that are of no use any more.
@@ -141,6 +144,11 @@ impl Directory {
         self.uses.contains(&(kind, is_v4))
     }
 
+    /// Whether any of these services remembers clients.
+    pub fn remembers_clients(&self) -> bool {
+        self.services.values().any(|entry| entry.persistence != 0)
+    }
+
     /// The service of a name.
     pub fn service(&self, name: &str) -> Option<&Arc<Entry>> {
         self.services.get(name)
@@ -192,6 +200,7 @@ impl Entry {
             listeners: config.listeners.iter().map(listener).collect(),
             tcp: timeouts(Protocol::Tcp),
             udp: timeouts(Protocol::Udp),
+            persistence: u64::from(persistence(config)) * SECOND,
             table: table.pool.lookup_table_hash(),
             is_settled: table.pool.slots().is_settled(),
             keeps_udp: config.udp == UdpMode::Flows,

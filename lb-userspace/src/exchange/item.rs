@@ -6,6 +6,7 @@
 //! 2 slots     service, block (u32), count (u16), each: slot (u32), previous owner (u16), since (u64)
 //! 3 table     service, lookup-table hash (u64)
 //! 4 flow, or 5 one of a stateful service: 4 or 6, addresses, ports, protocol; backend (u16), state (u16), last packet (u64)
+//! 6 client    service, address (16); backend (u16), last new connection (u64)
 //! ```
 //!
 //! A reader that does not know a kind passes over it: so a later version may tell more.
@@ -30,6 +31,7 @@ const SLOTS: u8 = 2;
 const TABLE: u8 = 3;
 const FLOW: u8 = 4;
 const CONNECTION: u8 = 5;
+const CLIENT: u8 = 6;
 const UP: u8 = 1;
 const LEAVING: u8 = 2;
 
@@ -48,6 +50,8 @@ pub enum Key {
     Table(Arc<str>),
     /// The record of a flow, and whether it is one of a stateful service: those are kept apart.
     Flow(FlowId, bool),
+    /// A client that a service remembers, by its address, or what counts of it.
+    Client(Arc<str>, [u8; 16]),
 }
 
 /// What is said of it. Times are nanoseconds of the teller's monotonic clock.
@@ -61,6 +65,15 @@ pub enum Value {
     Table(u64),
     /// Its record.
     Flow(FlowRecord),
+    /// Its backend, by the teller's index, and when it began something last.
+    Client(u16, u64),
+}
+
+impl Key {
+    /// Whether it is about packets that came, and names backends by indices that others explain.
+    pub fn is_record(&self) -> bool {
+        matches!(self, Self::Flow(..) | Self::Client(..))
+    }
 }
 
 /// A backend, and what the teller's indices call it.
@@ -122,6 +135,7 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &Key, value: Option<&Value>) -> boo
         Key::Table(_) => TABLE,
         Key::Flow(_, false) => FLOW,
         Key::Flow(_, true) => CONNECTION,
+        Key::Client(..) => CLIENT,
     });
     out.extend([0, 0, u8::from(value.is_some())]);
     match key {
@@ -131,6 +145,10 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &Key, value: Option<&Value>) -> boo
         }
         Key::Table(service) => text(out, service),
         Key::Flow(flow, _) => encode_flow(out, &flow.key()),
+        Key::Client(service, address) => {
+            text(out, service);
+            out.extend(address);
+        }
     }
     if let Some(value) = value {
         encode_value(out, value);
@@ -169,6 +187,10 @@ fn encode_value(out: &mut Vec<u8>, value: &Value) {
             out.extend(record.state.to_be_bytes());
             out.extend(record.last_seen.to_be_bytes());
         }
+        Value::Client(backend, last_seen) => {
+            out.extend(backend.to_be_bytes());
+            out.extend(last_seen.to_be_bytes());
+        }
     }
 }
 
@@ -191,7 +213,7 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Option<(Key, Option<Valu
     let kind = reader.octet()?;
     let octets = u16::from_be_bytes(reader.array()?);
     let mut inner = Reader(reader.take(octets.into())?);
-    if !(BACKENDS..=CONNECTION).contains(&kind) {
+    if !(BACKENDS..=CLIENT).contains(&kind) {
         return Ok(None);
     }
     let is_there = match inner.octet()? {
@@ -212,6 +234,14 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Option<(Key, Option<Valu
             let key = Key::Table(inner.text()?);
             let value = is_there.then(|| inner.array().map(|octets| Value::Table(u64::from_be_bytes(octets))));
             (key, value.transpose()?)
+        }
+        CLIENT => {
+            let key = Key::Client(inner.text()?, inner.array()?);
+            let mut value = || {
+                let backend = u16::from_be_bytes(inner.array()?);
+                Ok(Value::Client(backend, u64::from_be_bytes(inner.array()?)))
+            };
+            (key, is_there.then(&mut value).transpose()?)
         }
         _ => {
             let key = Key::Flow(flow(&mut inner)?, kind == CONNECTION);

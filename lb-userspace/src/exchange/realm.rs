@@ -69,8 +69,7 @@ pub(super) struct Bulk {
 impl Bulk {
     /// Of these items.
     pub fn of(items: Vec<(Key, Value)>) -> Self {
-        let (mut others, mut left): (Vec<_>, Vec<_>) =
-            items.into_iter().partition(|(key, _)| !matches!(key, Key::Flow(..)));
+        let (mut others, mut left): (Vec<_>, Vec<_>) = items.into_iter().partition(|(key, _)| !key.is_record());
         others.sort_by(|(one, _), (other, _)| other.cmp(one));
         left.append(&mut others);
         Self { left, told: HashSet::new() }
@@ -78,7 +77,7 @@ impl Bulk {
 
     /// Whether what is told next is a flow, so that changes of flows may go before it.
     fn is_at_flows(&self) -> bool {
-        self.left.last().is_none_or(|(key, _)| matches!(key, Key::Flow(..)))
+        self.left.last().is_none_or(|(key, _)| key.is_record())
     }
 
     fn next(&mut self) -> Option<Item> {
@@ -185,6 +184,6 @@ fn weight(value: Option<&Value>) -> usize {
     48 + match value {
         Some(Value::Backends(backends)) => backends.iter().map(|backend| 8 + backend.identity.len()).sum(),
         Some(Value::Slots(notes)) => 14 * notes.len(),
-        Some(Value::Table(_) | Value::Flow(_)) | None => 0,
+        Some(Value::Table(_) | Value::Flow(_) | Value::Client(..)) | None => 0,
     }
 }

@@ -50,6 +50,8 @@ fn every_message_comes_back_as_it_went() {
         (flow(1), Some(record(3))),
         (Key::Flow(FlowId(v6), true), Some(record(4))),
         (flow(2), None),
+        (Key::Client("web".into(), [7; 16]), Some(Value::Client(3, 5_000))),
+        (Key::Client("web".into(), [8; 16]), None),
     ];
     let stand = Stand { realm: realm(), master: true, epoch: 4 };
     for body in [

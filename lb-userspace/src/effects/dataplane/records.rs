@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use aya::maps::{MapData, RingBuf};
-use lb_common::abi::{FlowKey6, Record, Recorded};
+use lb_common::abi::{ClientKey, FlowKey6, Record, Recorded};
 use lb_common::connection::Counted;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -26,6 +26,7 @@ pub struct Records {
     tcp: Pair,
     udp: Pair,
     connections: Pair,
+    clients: FlowTable<24>,
     choosers: Choosers,
     recorded: Option<RingBuf<MapData>>,
 }
@@ -35,6 +36,7 @@ pub struct Records {
 pub struct Walks {
     v4: Walk<16, 16>,
     v6: Walk<40, 16>,
+    clients: Walk<24, 16>,
 }
 
 impl Records {
@@ -45,6 +47,7 @@ impl Records {
             tcp: pair(&maps.flows_v4, &maps.flows_v6)?,
             udp: pair(&maps.udp_flows_v4, &maps.udp_flows_v6)?,
             connections: pair(&maps.connections_v4, &maps.connections_v6)?,
+            clients: maps.clients.duplicate()?,
             choosers: maps.choosers.duplicate()?,
             recorded,
         })
@@ -94,6 +97,44 @@ impl Records {
         Ok(octets.map(|octets| read(&octets)))
     }
 
+    /// Remembers a client, or another backend for it.
+    ///
+    /// # Errors
+    /// When the table is full or the kernel refuses.
+    pub fn put_client(&mut self, client: &ClientKey, record: &Record) -> anyhow::Result<()> {
+        self.clients.insert(&of_client(client), zerocopy::transmute!(*record))
+    }
+
+    /// Remembers a client that is not remembered.
+    ///
+    /// # Errors
+    /// When the table is full or the kernel refuses.
+    pub fn add_client(&mut self, client: &ClientKey, record: &Record) -> anyhow::Result<()> {
+        self.clients.add(&of_client(client), zerocopy::transmute!(*record)).map(drop)
+    }
+
+    /// Forgets a client.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn remove_client(&mut self, client: &ClientKey) -> anyhow::Result<()> {
+        self.clients.remove(&of_client(client))
+    }
+
+    /// Runs `visit` on the next clients of a walk; whether there are more.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn step_clients(
+        &self,
+        walks: &mut Walks,
+        mut visit: impl FnMut(&ClientKey, &Record),
+    ) -> anyhow::Result<ControlFlow<()>> {
+        self.clients.step(&mut walks.clients, |key, value| {
+            visit(&ClientKey::read_from_bytes(key).expect("a key is 24 octets"), &read(value));
+        })
+    }
+
     /// Changes what a backend of a stateful service has.
     ///
     /// # Errors
@@ -136,6 +177,10 @@ impl Records {
             Kind::Connection => &mut self.connections,
         }
     }
+}
+
+fn of_client(client: &ClientKey) -> [u8; 24] {
+    client.as_bytes().try_into().expect("a key is 24 octets")
 }
 
 fn wide(flow: &FlowKey6) -> [u8; 40] {

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use super::connection::{self, Connection, Failure, Greeted, News};
-use super::tables::{Foreigner, Tables};
+use super::tables::{Client, Foreigner, Tables};
 use super::walk::Walker;
 use super::{Followed, Link, Start, TICK};
 use crate::effects::dataplane::Records;
@@ -329,6 +329,23 @@ impl Shell {
                     let Some(tables) = &mut self.tables else { continue };
                     let removed = tables.remove(&self.directory, realm, &flow.key(), stateful);
                     self.stored(removed);
+                }
+                (Key::Client(service, address), value) => {
+                    let (backend, age) = match value {
+                        Some(Value::Client(backend, last)) => (backend, teller_now.saturating_sub(last)),
+                        None if !late => (u16::MAX, 0),
+                        _ => continue,
+                    };
+                    let address = IpAddr::from(address).into();
+                    let it = Client { realm, service: &service, address, backend, age };
+                    let now = self.now();
+                    let Some(tables) = &mut self.tables else { continue };
+                    let stored = if value.is_some() {
+                        tables.store_client(&self.directory, &self.foreign, &it, now, late)
+                    } else {
+                        tables.remove_client(&self.directory, &it)
+                    };
+                    self.stored(stored);
                 }
                 // Last words about backends are old, and values of another kind than their key are nonsense.
                 _ => {}

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::abi::{FlowKey4, FlowKey6, Record, Recorded};
+use lb_common::abi::{ClientKey, FlowKey4, FlowKey6, Record, Recorded};
+use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::flow::Flow;
 
@@ -31,6 +32,8 @@ pub struct Tables {
 pub struct ToldTables {
     v4: [Told<FlowKey4>; 3],
     v6: [Told<FlowKey6>; 3],
+    /// Clients that are remembered.
+    pub clients: Told<ClientKey>,
 }
 
 /// A record of the peer's.
@@ -44,6 +47,20 @@ pub struct Foreigner<'a> {
     /// What is said of it.
     pub record: FlowRecord,
     /// How long ago its last packet was, in nanoseconds.
+    pub age: u64,
+}
+
+/// A client that the peer remembers.
+pub struct Client<'a> {
+    /// Whose it is.
+    pub realm: &'a str,
+    /// Of which service.
+    pub service: &'a str,
+    /// What counts of its address.
+    pub address: Address,
+    /// Its backend, by the peer's index.
+    pub backend: u16,
+    /// How long ago it began something, in nanoseconds.
     pub age: u64,
 }
 
@@ -78,12 +95,14 @@ impl ToldTables {
 
     /// Records that were told.
     pub fn len(&self) -> usize {
-        self.v4.iter().map(Told::len).sum::<usize>() + self.v6.iter().map(Told::len).sum::<usize>()
+        let flows = self.v4.iter().map(Told::len).chain(self.v6.iter().map(Told::len));
+        flows.sum::<usize>() + self.clients.len()
     }
 
     fn forget(&mut self, is_of: impl Fn(u32) -> bool) {
         self.v4.iter_mut().for_each(|told| told.forget(&is_of));
         self.v6.iter_mut().for_each(|told| told.forget(&is_of));
+        self.clients.forget(&is_of);
     }
 }
 
@@ -137,7 +156,49 @@ impl Tables {
                 items.push((Key::Flow(flow.into(), stateful), value(record)));
             })?;
         }
+        if directory.remembers_clients() {
+            let mut walks = Walks::default();
+            let mut visit = |client: &ClientKey, record: &Record| {
+                let Some(entry) = directory.of_pool(record.pool).filter(|entry| &*entry.realm == realm) else { return };
+                told.clients.shows(client, record, entry.persistence);
+                items.push((client_key(entry, client), client_value(record)));
+            };
+            while records.step_clients(&mut walks, &mut visit)?.is_continue() {}
+        }
         Ok(items)
+    }
+
+    /// Remembers a client of the peer's. `age`: how long ago it began something, in nanoseconds; `late`: only if it is not remembered.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn store_client(
+        &mut self,
+        directory: &Directory,
+        foreign: &Foreign,
+        it: &Client<'_>,
+        now: Duration,
+        late: bool,
+    ) -> anyhow::Result<()> {
+        let Some(entry) = client_entry(directory, it) else { return Ok(()) };
+        let identity = foreign.identity(it.realm, &entry.name, it.backend);
+        let Some(backend) = identity.and_then(|identity| entry.index_of(identity)) else {
+            *self.unplaced.entry("no-backend").or_default() += 1;
+            self.lacks_backends = true;
+            return Ok(());
+        };
+        let record = Record { last_seen: since(now, it.age, entry.persistence), pool: entry.pool, backend, state: 0 };
+        let key = ClientKey { address: it.address, pool: entry.pool.into() };
+        if late { self.records.add_client(&key, &record) } else { self.records.put_client(&key, &record) }
+    }
+
+    /// Forgets a client.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn remove_client(&mut self, directory: &Directory, it: &Client<'_>) -> anyhow::Result<()> {
+        let Some(entry) = client_entry(directory, it) else { return Ok(()) };
+        self.records.remove_client(&ClientKey { address: it.address, pool: entry.pool.into() })
     }
 
     /// Puts a record of the peer's into our table, under our indices. `late`: only if there is none.
@@ -215,7 +276,16 @@ impl Tables {
             })?;
             strangers.iter().try_for_each(|flow| self.remove(directory, realm, flow, stateful))?;
         }
-        Ok(())
+        let mut strangers = Vec::new();
+        let mut walks = Walks::default();
+        let mut visit = |client: &ClientKey, record: &Record| {
+            let entry = directory.of_pool(record.pool).filter(|entry| &*entry.realm == realm);
+            if entry.is_some_and(|entry| !keys.contains(&client_key(entry, client))) {
+                strangers.push(*client);
+            }
+        };
+        while self.records.step_clients(&mut walks, &mut visit)?.is_continue() {}
+        strangers.iter().try_for_each(|client| self.records.remove_client(client))
     }
 
     /// Services without state have no counts.
@@ -237,11 +307,30 @@ fn place<'a>(
     }
     let identity = foreign.identity(it.realm, &entry.name, it.record.backend).ok_or("unknown-index")?;
     let backend = entry.index_of(identity).ok_or("no-backend")?;
-    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-    // It may have been silent for that much less: see the description of `told`.
-    let slack = entry.timeout(&it.flow, it.record.state, it.stateful) / REFRESH;
-    let last_seen = now.saturating_sub(it.age.saturating_sub(slack)).max(1);
+    let last_seen = since(now, it.age, entry.timeout(&it.flow, it.record.state, it.stateful));
     Ok((entry, Record { last_seen, pool: entry.pool, backend, state: it.record.state }))
+}
+
+/// When a packet was by our clock, so long ago by the teller's; and it may have been later: see the description of
+/// [`crate::exchange::told`].
+fn since(now: Duration, age: u64, timeout: u64) -> u64 {
+    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    now.saturating_sub(age.saturating_sub(timeout / REFRESH)).max(1)
+}
+
+/// The service that a client is of, if it remembers any.
+fn client_entry<'a>(directory: &'a Directory, it: &Client<'_>) -> Option<&'a Arc<Entry>> {
+    directory.service(it.service).filter(|entry| &*entry.realm == it.realm && entry.persistence != 0)
+}
+
+/// What a client is told by.
+pub fn client_key(entry: &Entry, client: &ClientKey) -> Key {
+    Key::Client(Arc::clone(&entry.name), client.address.octets())
+}
+
+/// What is told of it.
+pub fn client_value(record: &Record) -> Value {
+    Value::Client(record.backend, record.last_seen)
 }
 
 /// What is told of a record.
@@ -263,8 +352,8 @@ fn walk(records: &Records, kind: Kind, is_v4: bool, mut visit: impl FnMut(&FlowK
 
 fn widen(key: &FlowKey4) -> FlowKey6 {
     FlowKey6 {
-        source: lb_common::address::Address::from_v4_wire(key.source_wire),
-        destination: lb_common::address::Address::from_v4_wire(key.destination_wire),
+        source: Address::from_v4_wire(key.source_wire),
+        destination: Address::from_v4_wire(key.destination_wire),
         ports_wire: key.ports_wire,
         protocol: key.protocol,
     }

@@ -1,10 +1,11 @@
 //! The walk over the tables that finds what differs from what was told. Some thousands of records at a time; after each piece it rests
 //! nine times as long as that took.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tables::{Tables, all, value};
+use super::tables::{Tables, all, client_key, client_value, value};
 use crate::effects::dataplane::Walks;
 use crate::exchange::directory::{Directory, Kind};
 use crate::exchange::{Key, Value};
@@ -19,11 +20,20 @@ const PIECE: Duration = Duration::from_millis(1);
 /// Something of a realm that is so now, or gone.
 pub type Change = (Arc<str>, Key, Option<Value>);
 
+/// What is walked over.
+#[derive(Clone, Copy)]
+enum Table {
+    /// Records of one kind, of IPv4 or not.
+    Flows(Kind, bool),
+    /// Clients that are remembered.
+    Clients,
+}
+
 /// See the module's description.
 #[derive(Default)]
 pub struct Walker {
     /// Tables that are to be walked still, the next one last; empty: none is under way.
-    left: Vec<(Kind, bool)>,
+    left: Vec<Table>,
     /// Whether the walk over that one has begun.
     is_entered: bool,
     walks: Walks,
@@ -81,8 +91,11 @@ impl Walker {
             return false;
         }
         self.began = now;
-        self.left =
-            all().filter(|&(kind, is_v4)| directory.uses(kind, is_v4) || !tables.told.is_empty(kind, is_v4)).collect();
+        let is_used = |&(kind, is_v4): &(Kind, bool)| directory.uses(kind, is_v4) || !tables.told.is_empty(kind, is_v4);
+        self.left = all().filter(is_used).map(|(kind, is_v4)| Table::Flows(kind, is_v4)).collect();
+        if directory.remembers_clients() || !tables.told.clients.is_empty() {
+            self.left.push(Table::Clients);
+        }
         self.is_entered = false;
         !self.left.is_empty()
     }
@@ -95,10 +108,32 @@ impl Walker {
         notes: impl Fn(&str) -> bool,
         found: &mut Vec<Change>,
     ) -> anyhow::Result<()> {
-        let Some(&(kind, is_v4)) = self.left.last() else { return Ok(()) };
+        let Some(&table) = self.left.last() else { return Ok(()) };
+        let is_first = !std::mem::replace(&mut self.is_entered, true);
+        let more = match table {
+            Table::Flows(kind, is_v4) => self.step_flows(kind, is_v4, is_first, tables, directory, notes, found)?,
+            Table::Clients => self.step_clients(is_first, tables, directory, notes, found)?,
+        };
+        if more.is_break() {
+            self.left.pop();
+            self.is_entered = false;
+        }
+        Ok(())
+    }
+
+    fn step_flows(
+        &mut self,
+        kind: Kind,
+        is_v4: bool,
+        is_first: bool,
+        tables: &mut Tables,
+        directory: &Directory,
+        notes: impl Fn(&str) -> bool,
+        found: &mut Vec<Change>,
+    ) -> anyhow::Result<ControlFlow<()>> {
         let stateful = kind == Kind::Connection;
         let Tables { records, told, .. } = tables;
-        if !std::mem::replace(&mut self.is_entered, true) {
+        if is_first {
             told.begin(kind, is_v4);
         }
         let more = records.step(kind, is_v4, &mut self.walks, |flow, record| {
@@ -112,9 +147,34 @@ impl Walker {
                 let Some(entry) = directory.of_pool(pool) else { continue };
                 found.push((Arc::clone(&entry.realm), Key::Flow((&flow).into(), stateful), None));
             }
-            self.left.pop();
-            self.is_entered = false;
         }
-        Ok(())
+        Ok(more)
+    }
+
+    fn step_clients(
+        &mut self,
+        is_first: bool,
+        tables: &mut Tables,
+        directory: &Directory,
+        notes: impl Fn(&str) -> bool,
+        found: &mut Vec<Change>,
+    ) -> anyhow::Result<ControlFlow<()>> {
+        let Tables { records, told, .. } = tables;
+        if is_first {
+            told.clients.begin();
+        }
+        let more = records.step_clients(&mut self.walks, |client, record| {
+            let Some(entry) = directory.of_pool(record.pool).filter(|entry| notes(&entry.realm)) else { return };
+            if told.clients.shows(client, record, entry.persistence) {
+                found.push((Arc::clone(&entry.realm), client_key(entry, client), Some(client_value(record))));
+            }
+        })?;
+        if more.is_break() {
+            for (client, pool) in told.clients.end() {
+                let Some(entry) = directory.of_pool(pool) else { continue };
+                found.push((Arc::clone(&entry.realm), client_key(entry, &client), None));
+            }
+        }
+        Ok(more)
     }
 }

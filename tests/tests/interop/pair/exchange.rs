@@ -202,6 +202,30 @@ fn connections_that_are_opened_while_the_master_hands_over_live_on() {
 }
 
 #[test]
+fn a_client_that_is_remembered_comes_back_to_its_backend_after_the_masters_death() {
+    let mut shared = Shared::prepare("round-robin");
+    let persistent = |shared: &Shared, node: usize| {
+        shared.config(node).replace("\nforwarding = ", "\npersistence = { timeout = \"1m\" }\nforwarding = ")
+    };
+    for node in [FIRST, SECOND] {
+        let config = persistent(&shared, node);
+        shared.start_node_with(node, &config);
+    }
+    shared.await_master(FIRST);
+    shared.await_sync(FIRST);
+    // The first turn is the first backend's on either node: the second is what only the first node knows of.
+    let first = answers(&mut shared.open(1));
+    let drained = shared.pair.node(FIRST).command(&["backend", "drain", "web", &first[0]]);
+    assert!(drained.status.success(), "{}", String::from_utf8_lossy(&drained.stderr));
+    let second = answers(&mut shared.open(1));
+    assert_ne!(first, second);
+    shared.await_told(FIRST);
+    shared.kill(FIRST);
+    shared.await_master(SECOND);
+    assert_eq!(answers(&mut shared.open(CONNECTIONS)), vec![second[0].clone(); CONNECTIONS]);
+}
+
+#[test]
 fn connections_that_end_or_change_are_followed_too() {
     let mut shared = Shared::start("least-connection");
     let mut connections = shared.open(CONNECTIONS);
