@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::access::Limit;
 use crate::address::Address;
-use crate::limits::{LIVE_WORDS, SOURCE_ADDRESSES};
+use crate::limits::{LIVE_WORDS, MAX_RANGES, SOURCE_ADDRESSES};
 
 pub use self::probe::ProbeTarget;
 
@@ -31,11 +31,11 @@ pub struct Root {
 pub mod root_flags {
     /// Which half of the tables is live.
     pub const HALF: u64 = 1;
-    /// Some listener takes every port of its address.
+    /// Some listener takes several ports of its address, or every port.
     pub const WILDCARD: u64 = 1 << 1;
     /// Some service translates addresses, so replies must be looked for.
     pub const NAT: u64 = 1 << 2;
-    /// Some translated service takes every port.
+    /// Some translated service takes several ports, or every port.
     pub const NAT_WILDCARD: u64 = 1 << 3;
     /// Some reply leaves through a VLAN interface: the egress table must be asked.
     pub const VLAN: u64 = 1 << 4;
@@ -63,13 +63,14 @@ pub struct Displacements {
     pub reverse: [u16; BUCKETS],
 }
 
-/// One listener of a virtual service, or (port 0, protocol 0) the fact that an address belongs to one.
+/// One listener of a virtual service, or (port 0, protocol 0) the fact that an address belongs to one, or (port 0) what ranges of ports
+/// an address has, if no listener takes every port.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Service {
     /// The service's address.
     pub address: Address,
-    /// Its port; 0 takes every port.
+    /// Its port, the first of them if it is a range; 0 takes every port.
     pub port_wire: u16,
     /// IP protocol number; 0 in an address entry and in an empty one.
     pub protocol: u8,
@@ -98,8 +99,10 @@ pub struct Service {
     pub access: u16,
     /// Who chooses backends for new flows, which are recorded: the index of a [`Chooser`]; 0: the lookup table says.
     pub chooser: u32,
-    /// Reserved, zero.
-    pub reserved: [u8; 4],
+    /// In an entry of port 0: the ranges that its address and protocol have, by their [`Ranges`], plus one; 0: none.
+    pub ranges: u16,
+    /// The last port of a range, in host order; 0 in other entries.
+    pub last_port: u16,
 }
 
 /// The live word that is 1 and stays 1: what follows no virtual router has it.
@@ -119,6 +122,9 @@ pub mod service_flags {
     pub const KEYED: u8 = 1 << 4;
     /// A backend is chosen for each UDP datagram by itself, and nothing recorded.
     pub const ONE_PACKET: u8 = 1 << 5;
+    /// This entry stands for the ranges of its address and protocol, and is no listener itself: without [`USED`], so that what is sent to
+    /// port 0 does not find it.
+    pub const DIRECTORY: u8 = 1 << 6;
 }
 
 /// Bits of [`Service::key`].
@@ -224,24 +230,28 @@ pub struct Reverse {
     pub backend: Address,
     /// The service's address: what the client knows.
     pub service: Address,
-    /// The backend's port; 0 takes every port and leaves it as it is.
+    /// The backend's port, the first of them if it is a range; 0 takes every port.
     pub backend_port_wire: u16,
-    /// The service's port.
+    /// The service's port; 0 leaves the port as it is.
     pub service_port_wire: u16,
     /// IP protocol number.
     pub protocol: u8,
     /// Bits of [`reverse_flags`].
     pub flags: u8,
-    /// Reserved, zero.
-    pub reserved0: [u8; 2],
+    /// As [`Service::ranges`].
+    pub ranges: u16,
     /// Names the excluded prefixes of its service; 0 = none.
     pub exclude: u32,
     /// The live word of its service; see [`Service::live`].
     pub live: u32,
     /// The row that signs of this backend are counted for; beyond all rows: for none.
     pub row: u32,
+    /// As [`Service::last_port`].
+    pub last_port: u16,
     /// Reserved, zero.
-    pub reserved: [u32; 3],
+    pub reserved0: u16,
+    /// Reserved, zero.
+    pub reserved: [u32; 2],
 }
 
 /// Bits of [`Reverse::flags`].
@@ -252,6 +262,36 @@ pub mod reverse_flags {
     pub const RECORDED: u8 = 1 << 1;
     /// What has none is not translated. Without it that is turned back into `service`.
     pub const RECORDED_ONLY: u8 = 1 << 2;
+    /// As [`super::service_flags::DIRECTORY`].
+    pub const DIRECTORY: u8 = 1 << 6;
+}
+
+/// The ranges of ports that an address and protocol have, in order: a cache line. Addresses whose ranges are the same share it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Ranges {
+    /// First port (low half) and last port (high half) of each, in host order; [`Ranges::NONE`] where there is none.
+    pub ranges: [u32; MAX_RANGES],
+}
+
+impl Ranges {
+    /// No port is in it.
+    pub const NONE: u32 = 0xffff;
+    /// No range at all.
+    pub const EMPTY: Self = Self { ranges: [Self::NONE; MAX_RANGES] };
+
+    /// A range.
+    pub const fn pair(first: u16, last: u16) -> u32 {
+        first as u32 | (last as u32) << 16
+    }
+
+    /// The first port of the range that holds a port, both as they lie in a packet.
+    #[inline(always)]
+    pub fn first_of(&self, port_wire: u16) -> Option<u16> {
+        let port = u16::from_be(port_wire) as u32;
+        let range = self.ranges.iter().find(|&&range| port >= range & 0xffff && port <= range >> 16)?;
+        Some((*range as u16).to_be())
+    }
 }
 
 /// What the packets of a translated flow become, of one direction; each flow has two, and the other's key is what the packets of
@@ -683,6 +723,7 @@ const _: () = {
     assert!(size_of::<Destination>() == 24);
     assert!(size_of::<ClientKey>() == 24);
     assert!(size_of::<Reverse>() == 64);
+    assert!(size_of::<Ranges>() == 64);
     assert!(size_of::<Counters>() == 24);
     assert!(size_of::<Signs>() == 24);
     assert!(size_of::<FlowKey4>() == 16);

@@ -2,6 +2,10 @@
 
 /// Listeners (address, protocol, port) in one configuration.
 pub const MAX_LISTENERS: usize = 4096;
+/// Ranges of ports of one address and protocol, of services and of translated backends: a look-up searches them all.
+pub const MAX_RANGES: usize = 16;
+/// Lists of ranges, all different: of one half of the service tables.
+pub const RANGE_LISTS: usize = 1024;
 /// Backends in one service.
 pub const MAX_BACKENDS_PER_SERVICE: usize = 8192;
 /// Rows in all: one for each backend of each listener.

@@ -13,8 +13,8 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
     Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey4, FlowKey6, FragmentEntry,
-    FragmentKey, HALF_ENTRIES, Load, PrefixKey, ProbeTarget, Record, Recorded, Reverse, Root, Row, Service, Signs, Sources,
-    Translation, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame, root_flags,
+    FragmentKey, HALF_ENTRIES, Load, PrefixKey, ProbeTarget, Ranges, Record, Recorded, Reverse, Root, Row, Service,
+    Signs, Sources, Translation, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame, root_flags,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;
@@ -24,11 +24,13 @@ use lb_common::flow::{Flow, SECOND};
 use lb_common::limits::{
     ACCESS_RULES as ACCESS_COUNT, ANSWERS_PER_SECOND, CHOOSERS as CHOOSER_COUNT, CLIENT_BUCKETS as BUCKET_COUNT,
     COUNTERS_PER_ELEMENT, DESTINATIONS as DESTINATION_COUNT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT,
-    MAX_ACCESS_PREFIXES, PROBE_TARGETS as PROBE_TARGET_COUNT, SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
+    MAX_ACCESS_PREFIXES, PROBE_TARGETS as PROBE_TARGET_COUNT, RANGE_LISTS, SLOTS_PER_ELEMENT,
+    SYN_MARKS as SYN_MARK_COUNT,
 };
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::transport::Flags;
 use lb_common::packet::{Packet, protocol};
+use lb_common::path::classify::Side;
 use lb_common::path::signs::Sign;
 use lb_common::path::translation::Work;
 use lb_common::path::tunnel::Question;
@@ -63,6 +65,8 @@ static DISPLACEMENTS: Array<Displacements> = Array::with_max_entries(2, BPF_F_MM
 static SERVICES: Array<Service> = Array::with_max_entries(2 * HALF_ENTRIES as u32, BPF_F_MMAPABLE);
 #[map]
 static REVERSE: Array<Reverse> = Array::with_max_entries(2 * HALF_ENTRIES as u32, BPF_F_MMAPABLE);
+#[map]
+static RANGES: Array<Ranges> = Array::with_max_entries(2 * RANGE_LISTS as u32, BPF_F_MMAPABLE);
 #[map]
 static LIVE_WORDS: Array<u64> = Array::with_max_entries(LIVE_WORD_COUNT, BPF_F_MMAPABLE);
 #[map]
@@ -160,6 +164,16 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     #[inline(always)]
     fn reverse(&self, index: u32) -> Option<&Reverse> {
         REVERSE.get(index)
+    }
+
+    #[inline(always)]
+    fn ranges(&self, index: u32) -> Option<&Ranges> {
+        RANGES.get(index)
+    }
+
+    #[inline(always)]
+    fn of_several(&self, word: u64, side: Side, address: Address, port_wire: u16, protocol: u8) -> u32 {
+        listeners::of_several(word, side, address, port_wire, protocol)
     }
 
     #[inline(always)]

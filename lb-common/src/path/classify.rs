@@ -2,13 +2,18 @@
 //!
 //! A look-up is two array reads: the displacement of the key's bucket, then the one entry where the key can be. User
 //! space builds the tables (`reconcile::perfect_hash`) in the half that is not live, and flips one word.
+//!
+//! What is not there by its own port may be of a listener that has several: the entry of port 0 names the ranges of the address, each of
+//! which has an entry by its first port, and may be a listener of every port itself. The kernel asks for that by a function of its
+//! own ([`Tables::of_several`]), so that a packet whose port has an entry pays nothing for it.
 
 use super::{Tables, live_word};
-use crate::abi::{HALF_ENTRIES, Reverse, Root, Service, root_flags, service_flags};
+use crate::abi::{HALF_ENTRIES, Reverse, Root, Service, reverse_flags, root_flags, service_flags};
 use crate::address::Address;
 use crate::counters::Reason;
 use crate::flow::Flow;
 use crate::hash;
+use crate::limits::RANGE_LISTS;
 use crate::packet::protocol;
 use crate::packet::transport::{destination_port_wire, source_port_wire};
 
@@ -17,6 +22,31 @@ use crate::packet::transport::{destination_port_wire, source_port_wire};
 pub struct Live<'a> {
     root: &'a Root,
     word: u64,
+}
+
+/// Which table is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// The listeners.
+    Services,
+    /// Their mirror image.
+    Reverse,
+}
+
+/// No entry: beyond all of them.
+pub const NO_ENTRY: u32 = u32::MAX;
+
+/// The index of the entry that has a port with others, over both halves, or [`NO_ENTRY`]. `word` is the root's, as the packet's look-ups
+/// began with it.
+#[inline(always)]
+pub fn of_several<T: Tables>(tables: &T, word: u64, side: Side, address: Address, port_wire: u16, protocol: u8) -> u32 {
+    let Some(root) = tables.root() else { return NO_ENTRY };
+    let live = Live { root, word };
+    let index = match side {
+        Side::Services => live.service_of_several(tables, address, port_wire, protocol),
+        Side::Reverse => live.reverse_of_several(tables, address, port_wire, protocol),
+    };
+    index.unwrap_or(NO_ENTRY)
 }
 
 /// Starts the look-ups of a packet.
@@ -35,7 +65,7 @@ impl<'a> Live<'a> {
         self.word & flag != 0
     }
 
-    /// The listener that a flow goes to: of its port, else of every port.
+    /// The listener that a flow goes to: of its port, else of a range with it, else of every port.
     #[inline(always)]
     pub fn service<T: Tables>(&self, tables: &'a T, flow: &Flow) -> Option<&'a Service> {
         let port_wire = destination_port_wire(flow.ports_wire);
@@ -43,7 +73,7 @@ impl<'a> Live<'a> {
         if exact.is_some() || !self.has(root_flags::WILDCARD) {
             return exact;
         }
-        self.service_entry(tables, flow.destination, 0, flow.protocol)
+        tables.service(tables.of_several(self.word, Side::Services, flow.destination, port_wire, flow.protocol))
     }
 
     /// What the source of a flow is turned back into, if it is a translated backend.
@@ -68,7 +98,7 @@ impl<'a> Live<'a> {
         if exact.is_some() || !self.has(root_flags::NAT_WILDCARD) {
             return exact;
         }
-        self.reverse_entry(tables, backend, 0, protocol)
+        tables.reverse(tables.of_several(self.word, Side::Reverse, backend, port_wire, protocol))
     }
 
     #[inline(always)]
@@ -84,14 +114,28 @@ impl<'a> Live<'a> {
         port_wire: u16,
         protocol: u8,
     ) -> Option<&'a Service> {
+        self.service_at(tables, address, port_wire, protocol, service_flags::USED).map(|(_, service)| service)
+    }
+
+    /// The entry, if it has one of these flags, and its index over both halves.
+    #[inline(always)]
+    fn service_at<T: Tables>(
+        &self,
+        tables: &'a T,
+        address: Address,
+        port_wire: u16,
+        protocol: u8,
+        flags: u8,
+    ) -> Option<(u32, &'a Service)> {
         let hash = hash::endpoint(self.root.service_seed[self.half() as usize], address, port_wire, protocol);
         let displacement = tables.displacements(self.half())?.services[hash::bucket(hash)];
-        let service = tables.service(self.half() * HALF_ENTRIES as u32 + hash::entry(hash, displacement) as u32)?;
+        let index = self.half() * HALF_ENTRIES as u32 + hash::entry(hash, displacement) as u32;
+        let service = tables.service(index)?;
         let matches = service.address == address
             && service.port_wire == port_wire
             && service.protocol == protocol
-            && service.flags & service_flags::USED != 0;
-        matches.then_some(service)
+            && service.flags & flags != 0;
+        matches.then_some((index, service))
     }
 
     #[inline(always)]
@@ -102,14 +146,67 @@ impl<'a> Live<'a> {
         port_wire: u16,
         protocol: u8,
     ) -> Option<&'a Reverse> {
+        self.reverse_at(tables, backend, port_wire, protocol, reverse_flags::USED).map(|(_, reverse)| reverse)
+    }
+
+    /// The entry, if it has one of these flags, and its index over both halves.
+    #[inline(always)]
+    fn reverse_at<T: Tables>(
+        &self,
+        tables: &'a T,
+        backend: Address,
+        port_wire: u16,
+        protocol: u8,
+        flags: u8,
+    ) -> Option<(u32, &'a Reverse)> {
         let hash = hash::endpoint(self.root.reverse_seed[self.half() as usize], backend, port_wire, protocol);
         let displacement = tables.displacements(self.half())?.reverse[hash::bucket(hash)];
-        let reverse = tables.reverse(self.half() * HALF_ENTRIES as u32 + hash::entry(hash, displacement) as u32)?;
+        let index = self.half() * HALF_ENTRIES as u32 + hash::entry(hash, displacement) as u32;
+        let reverse = tables.reverse(index)?;
         let matches = reverse.backend == backend
             && reverse.backend_port_wire == port_wire
             && reverse.protocol == protocol
-            && reverse.flags & service_flags::USED != 0;
-        matches.then_some(reverse)
+            && reverse.flags & flags != 0;
+        matches.then_some((index, reverse))
+    }
+
+    /// The first port of the range of a list that holds a port. `list` is one more than its index in this half; 0: there is none.
+    #[inline(always)]
+    fn first_of<T: Tables>(&self, tables: &'a T, list: u16, port_wire: u16) -> Option<u16> {
+        let index = (list as u32).checked_sub(1)? + self.half() * RANGE_LISTS as u32;
+        tables.ranges(index)?.first_of(port_wire)
+    }
+
+    #[inline(always)]
+    fn service_of_several<T: Tables>(
+        &self,
+        tables: &'a T,
+        address: Address,
+        port_wire: u16,
+        protocol: u8,
+    ) -> Option<u32> {
+        use service_flags::{DIRECTORY, USED};
+        let (index, every) = self.service_at(tables, address, 0, protocol, USED | DIRECTORY)?;
+        if let Some(first) = self.first_of(tables, every.ranges, port_wire) {
+            return self.service_at(tables, address, first, protocol, USED).map(|(index, _)| index);
+        }
+        (every.flags & USED != 0).then_some(index)
+    }
+
+    #[inline(always)]
+    fn reverse_of_several<T: Tables>(
+        &self,
+        tables: &'a T,
+        backend: Address,
+        port_wire: u16,
+        protocol: u8,
+    ) -> Option<u32> {
+        use reverse_flags::{DIRECTORY, USED};
+        let (index, every) = self.reverse_at(tables, backend, 0, protocol, USED | DIRECTORY)?;
+        if let Some(first) = self.first_of(tables, every.ranges, port_wire) {
+            return self.reverse_at(tables, backend, first, protocol, USED).map(|(index, _)| index);
+        }
+        (every.flags & USED != 0).then_some(index)
     }
 
     /// Whether a listener takes AH to an address.

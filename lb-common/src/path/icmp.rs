@@ -216,7 +216,7 @@ fn to_client<P: Packet, T: Tables>(
 ) -> Result<u32, Reason> {
     tables.trace(Step::Reply(reverse));
     let old = quote.ports_wire;
-    let new = if reverse.backend_port_wire == 0 { old } else { both(source_port_wire(old), reverse.service_port_wire) };
+    let new = if reverse.service_port_wire == 0 { old } else { both(source_port_wire(old), reverse.service_port_wire) };
     let from_backend = datagram.source == reverse.backend;
     let source = if from_backend { reverse.service } else { datagram.source };
     let way = nat::way_back(packet, tables, live, datagram, reverse, 0)?;

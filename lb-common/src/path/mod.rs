@@ -18,8 +18,8 @@ pub mod tunnel;
 
 use crate::abi::{
     Access, BucketKey, Chooser, ClientKey, Destination, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load,
-    ProbeTarget, Record, Reverse, Root, Row, Service, Sources, Translation, Tunnel, method, reverse_flags, root_flags,
-    row_state,
+    ProbeTarget, Ranges, Record, Reverse, Root, Row, Service, Sources, Translation, Tunnel, method, reverse_flags,
+    root_flags, row_state,
 };
 use crate::access::Limit;
 use crate::address::Address;
@@ -32,6 +32,7 @@ use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
 use crate::scheduler::Go;
 use crate::scheduler::locality::Servers;
 use crate::slot::Slot;
+use classify::Side;
 use translation::{Ends, Work};
 
 /// What the packet path asks of the maps and the kernel. Every method is one look-up; none decides anything.
@@ -44,6 +45,17 @@ pub trait Tables {
     fn service(&self, index: u32) -> Option<&Service>;
     /// An entry of the reverse table, over both halves.
     fn reverse(&self, index: u32) -> Option<&Reverse>;
+    /// Ranges of ports, over both halves.
+    fn ranges(&self, index: u32) -> Option<&Ranges>;
+    /// The index of the entry that has a port with others: what [`classify::of_several`] says. Asked through here so that the kernel may
+    /// find out apart.
+    #[inline(always)]
+    fn of_several(&self, word: u64, side: Side, address: Address, port_wire: u16, protocol: u8) -> u32
+    where
+        Self: Sized,
+    {
+        classify::of_several(self, word, side, address, port_wire, protocol)
+    }
     /// Whether this node is live for a virtual router, by the index of its live word: one load. Out of range: not live.
     fn is_live(&self, index: u32) -> bool;
     /// The word of a slot: one load.

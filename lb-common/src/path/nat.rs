@@ -72,7 +72,7 @@ pub fn reply<P: Packet, T: Tables>(
     ports_wire: u32,
 ) -> Result<u32, Reason> {
     live_word::check(tables, reverse.live)?;
-    let new = if reverse.backend_port_wire == 0 {
+    let new = if reverse.service_port_wire == 0 {
         ports_wire
     } else {
         both(reverse.service_port_wire, destination_port_wire(ports_wire))

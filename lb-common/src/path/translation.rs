@@ -570,7 +570,7 @@ impl Work {
         self.recorded_only = reverse.flags & reverse_flags::RECORDED_ONLY != 0;
         (self.row, self.live, self.exclude) = (reverse.row, reverse.live, reverse.exclude);
         let ports_wire = self.key.ports_wire;
-        let fallback = if reverse.backend_port_wire == 0 {
+        let fallback = if reverse.service_port_wire == 0 {
             ports_wire
         } else {
             both(reverse.service_port_wire, destination_port_wire(ports_wire))

@@ -50,7 +50,7 @@ codes! {
     DuplicateListener = "FW0105", "Two listeners have the same protocol, address and port.";
     FamilyMismatch = "FW0106", "IPv4 and IPv6 are mixed within a service.";
     PortWithoutNat = "FW0107", "A backend has a port although its forwarding method cannot change ports.";
-    PortUnderWildcard = "FW0108", "A nat backend has a port although a listener takes every port.";
+    PortUnderWildcard = "FW0108", "A nat backend has a port although a listener takes several ports.";
     BackendIsListener = "FW0110", "The address of a nat backend is the address of a service.";
     MoreBackendsThanSlots = "FW0111", "A lookup table has fewer slots than backends.";
     TooManyListeners = "FW0112", "More listeners than the tables hold.";
@@ -86,6 +86,8 @@ codes! {
     LimitWithoutFlows = "FW0144", "A limit of new connections where nothing tells which are new.";
     NotTranslated = "FW0145", "A listener of a protocol that cannot be translated, and a backend under nat.";
     PartedFromIke = "FW0146", "A listener of ESP or AH where the packets of one client may go to several backends.";
+    OverlappingPorts = "FW0147", "Two listeners of one address and protocol have ports in common.";
+    TooManyRanges = "FW0148", "More ranges of ports of one address and protocol than the tables hold.";
     FewSlots = "FW0201", "So few slots a backend that the shares become uneven.";
     NoBackends = "FW0202", "A service has no backends.";
     AllWeightsZero = "FW0203", "Every backend of a service has weight 0.";

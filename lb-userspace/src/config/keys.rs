@@ -299,7 +299,7 @@ static SERVICE: Table = Table {
             "listen",
             Kind::Listeners,
             Required,
-            "What it listens on: a list of `tcp://ADDRESS:PORT`, `udp://ADDRESS:PORT` or `sctp://ADDRESS:PORT`, an IPv6 address in brackets, port `*` for every port no other listener of the address has; or `esp://ADDRESS`, `ah://ADDRESS`. All of one address family, the backends' too, except under `tunnel`. SCTP, ESP and AH are for `direct` and `tunnel`.",
+            "What it listens on: a list of `tcp://ADDRESS:PORT`, `udp://ADDRESS:PORT` or `sctp://ADDRESS:PORT`, an IPv6 address in brackets, a range of ports as `8000-8099`, port `*` for every port no other listener of the address has; or `esp://ADDRESS`, `ah://ADDRESS`. All of one address family, the backends' too, except under `tunnel`. SCTP, ESP and AH are for `direct` and `tunnel`.",
         ),
         key(
             "forwarding",
@@ -474,7 +474,7 @@ static BACKEND: Table = Table {
             "port",
             Kind::Port,
             Absent("the listener's port"),
-            "Port packets are translated to. `nat` only, and only where no listener takes every port.",
+            "Port packets are translated to. `nat` only, and only where no listener takes several ports: those are kept.",
         ),
         key(
             "weight",

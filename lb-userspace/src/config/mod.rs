@@ -42,8 +42,8 @@ pub use code::Code;
 pub use diagnostic::{Diagnostic, Note, Severity, Span};
 pub use layer::{Change, Layer, LayerOrder};
 pub use model::{
-    Admin, AttachMode, Backend, Config, Dataplane, Encapsulation, Forwarding, Listener, Node, OnNoBackend, Protocol,
-    Service, TunnelSources, UdpMode, Wrapping,
+    Admin, AttachMode, Backend, Config, Dataplane, Encapsulation, Forwarding, Listener, Node, OnNoBackend, Ports,
+    Protocol, Service, TunnelSources, UdpMode, Wrapping,
 };
 pub use render::{Report, Text, render, render_layered, reports};
 pub use scheduling::{PERSISTENCE_TIMEOUT, Persistence, Prefixes, Scheduler, SelectionKey};

@@ -156,8 +156,48 @@ pub struct Listener {
     pub protocol: Protocol,
     /// The virtual address.
     pub address: IpAddr,
-    /// `None`: every port that no other listener of the same address and protocol has; or its protocol has no ports.
-    pub port: Option<u16>,
+    /// Its ports.
+    pub ports: Ports,
+}
+
+/// Which ports a listener has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Ports {
+    /// One.
+    One(u16),
+    /// The first to the last, which is higher.
+    Range(u16, u16),
+    /// Every port that no other listener of the same address and protocol has; or the protocol has no ports.
+    Every,
+}
+
+impl Ports {
+    /// The only one, if there is only one.
+    pub fn one(self) -> Option<u16> {
+        match self {
+            Ports::One(port) => Some(port),
+            Ports::Range(..) | Ports::Every => None,
+        }
+    }
+
+    /// The first, 0 if it is every port: what entries are found by.
+    pub fn first(self) -> u16 {
+        match self {
+            Ports::One(port) | Ports::Range(port, _) => port,
+            Ports::Every => 0,
+        }
+    }
+
+    /// Whether some port is of both.
+    pub fn meets(self, other: Self) -> bool {
+        let ends = |ports| match ports {
+            Ports::One(port) => (port, port),
+            Ports::Range(first, last) => (first, last),
+            Ports::Every => (0, u16::MAX),
+        };
+        let ((first, last), (others_first, others_last)) = (ends(self), ends(other));
+        first <= others_last && others_first <= last
+    }
 }
 
 /// `[[service.backend]]`: a server.
@@ -167,7 +207,7 @@ pub struct Backend {
     pub name: String,
     /// Its own address; of the listeners' family, except under `tunnel`.
     pub address: IpAddr,
-    /// Under nat: the port to translate to; `None`: the listener's.
+    /// Under nat: the port to translate to; `None`: the listener's, or the one of several that a packet came with.
     pub port: Option<u16>,
     /// Share relative to the others'; 0 drains.
     pub weight: u16,
@@ -256,16 +296,17 @@ impl Forwarding {
 }
 
 impl Backend {
-    /// The port a packet for `listener` has when it reaches this backend; `None`: the one it came with.
-    pub fn target_port(&self, listener: &Listener) -> Option<u16> {
-        self.port.or(listener.port)
+    /// The ports that packets for `listener` have when they reach this backend. Of several each packet keeps the one that it came with.
+    pub fn target_ports(&self, listener: &Listener) -> Ports {
+        self.port.map_or(listener.ports, Ports::One)
     }
 }
 
 impl Listener {
     /// The port that a check asks which does not say; `None`: it must say.
     pub fn probed_port(&self) -> Option<u16> {
-        self.port.filter(|_| self.protocol.is_probed())
+        let first = Some(self.ports.first()).filter(|&port| port != 0);
+        first.filter(|_| self.protocol.is_probed())
     }
 }
 
@@ -276,10 +317,11 @@ impl fmt::Display for Listener {
             IpAddr::V4(address) => write!(f, "{address}")?,
             IpAddr::V6(address) => write!(f, "[{address}]")?,
         }
-        match self.port {
-            Some(port) => write!(f, ":{port}"),
-            None if self.protocol.has_ports() => write!(f, ":*"),
-            None => Ok(()),
+        match self.ports {
+            Ports::One(port) => write!(f, ":{port}"),
+            Ports::Range(first, last) => write!(f, ":{first}-{last}"),
+            Ports::Every if self.protocol.has_ports() => write!(f, ":*"),
+            Ports::Every => Ok(()),
         }
     }
 }

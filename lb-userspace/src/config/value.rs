@@ -6,7 +6,7 @@ pub(super) mod vrrp;
 
 use super::code::Code;
 use super::keys::{Choices, Kind};
-use super::model::{Listener, Protocol, Word};
+use super::model::{Listener, Ports, Protocol, Word};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -305,29 +305,38 @@ pub(super) fn listener(text: &str) -> Converted<Listener> {
     if rest.parse::<std::net::Ipv6Addr>().is_ok() {
         return Err(brackets("an IPv6 address"));
     }
-    let (host, port) = match rest.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
-        Some((host, port)) if protocol.has_ports() => (host, listener_port(text, port)?),
-        None if !protocol.has_ports() => (rest, None),
+    let (host, ports) = match rest.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        Some((host, port)) if protocol.has_ports() => (host, listener_ports(text, port)?),
+        None if !protocol.has_ports() => (rest, Ports::Every),
         Some(_) => return Err(bad_listener(text, format!("{scheme} has no ports: write \"{scheme}://ADDRESS\""))),
-        None => return Err(bad_listener(text, "add the port, or `:*` for every port")),
+        None => return Err(bad_listener(text, "add the port, a range as `:8000-8099`, or `:*` for every port")),
     };
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if bracketed.is_some() != bracketed.unwrap_or(host).contains(':') {
         return Err(brackets("an IPv6 address, and no other,"));
     }
     let address = parse_address(bracketed.unwrap_or(host))?;
-    Ok(Listener { protocol, address, port })
+    Ok(Listener { protocol, address, ports })
 }
 
-fn listener_port(text: &str, port: &str) -> Converted<Option<u16>> {
-    if port == "*" {
-        return Ok(None);
+fn listener_ports(text: &str, ports: &str) -> Converted<Ports> {
+    if ports == "*" {
+        return Ok(Ports::Every);
     }
+    let Some((first, last)) = ports.split_once('-') else { return Ok(Ports::One(listener_port(text, ports)?)) };
+    let (first, last) = (listener_port(text, first)?, listener_port(text, last)?);
+    if first >= last {
+        return Err(bad_listener(text, "the second port of a range is higher than the first"));
+    }
+    Ok(Ports::Range(first, last))
+}
+
+fn listener_port(text: &str, port: &str) -> Converted<u16> {
     match port.parse() {
         Ok(0) => Err(bad_listener(text, "port 0 is no port; write `*` for every port")),
         // `parse` takes a leading plus sign.
-        Ok(number) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Some(number)),
-        _ => Err(bad_listener(text, "the port is 1 to 65535, or `*` for every port")),
+        Ok(number) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
+        _ => Err(bad_listener(text, "ports are 1 to 65535; one, a range as `8000-8099`, or `*` for every port")),
     }
 }
 

@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use lb_common::abi::{FlowKey6, connection_state, record_state};
-use lb_common::address::Address;
 use lb_common::connection::Timeouts;
 use lb_common::flow::{CLOSING_TIMEOUT, OPENING_TIMEOUT, SECOND};
 use lb_common::packet::protocol;
 use lb_common::packet::transport::destination_port_wire;
 
 use super::item::{BACKENDS_PER_BLOCK, Backend, Key, Value};
-use crate::config::{Config, Protocol, UdpMode};
+use crate::config::{Config, Listener, Protocol, UdpMode};
 use crate::reconcile::entries;
+use crate::reconcile::listening::Listening;
 use crate::reconcile::placed::Placed;
 use crate::reconcile::planner::Planner;
 use crate::reconcile::stateful::persistence;
@@ -30,7 +30,7 @@ pub struct Directory {
     /// Services that follow one, by name.
     services: BTreeMap<Arc<str>, Arc<Entry>>,
     pools: HashMap<u32, Arc<Entry>>,
-    listeners: HashMap<(Address, u16, u8), Arc<Entry>>,
+    listeners: Listening<Arc<Entry>>,
     /// Tables in which there may be records of these.
     uses: BTreeSet<(Kind, bool)>,
 }
@@ -74,7 +74,7 @@ pub struct Entry {
     /// The pool, by index.
     backends: Vec<Backend>,
     indices: BTreeMap<Arc<str>, u16>,
-    listeners: Vec<(Address, u16, u8)>,
+    listeners: Vec<Listener>,
     tcp: Timeouts,
     udp: Timeouts,
     /// For how long its clients are remembered, in nanoseconds; 0: they are not.
@@ -159,11 +159,11 @@ impl Directory {
         self.services.values().filter(move |entry| &*entry.realm == realm)
     }
 
-    /// The service that a flow goes to, as the packet path finds it: the listener of its port, else of every port.
+    /// The service that a flow goes to, as the packet path finds it.
     pub fn of_flow(&self, flow: &FlowKey6) -> Option<&Arc<Entry>> {
-        let port = destination_port_wire(flow.ports_wire);
-        let of = |port| self.listeners.get(&(flow.destination, port, flow.protocol as u8));
-        of(port).or_else(|| of(0))
+        let port = u16::from_be(destination_port_wire(flow.ports_wire));
+        let protocol = entries::protocol_of(flow.protocol)?;
+        self.listeners.find(protocol, flow.destination.into(), port).map(|(_, entry)| entry)
     }
 }
 
@@ -187,9 +187,6 @@ impl Entry {
             syn: seconds(config.syn_timeout),
             closed: seconds(config.closed_timeout),
         };
-        let listener = |it: &crate::config::Listener| {
-            (it.address.into(), it.port.map_or(0, u16::to_be), entries::number(it.protocol))
-        };
         Self {
             name: config.name.as_str().into(),
             realm: realm.into(),
@@ -197,7 +194,7 @@ impl Entry {
             first_load: placed.seat.map(|seat| seat.first_load),
             indices,
             backends,
-            listeners: config.listeners.iter().map(listener).collect(),
+            listeners: config.listeners.clone(),
             tcp: timeouts(Protocol::Tcp),
             udp: timeouts(Protocol::Udp),
             persistence: u64::from(persistence(config)) * SECOND,
@@ -209,7 +206,7 @@ impl Entry {
 
     /// The tables that its records are in.
     fn uses(&self) -> impl Iterator<Item = (Kind, bool)> {
-        let is_v4 = self.listeners.first().is_none_or(|(address, ..)| address.is_v4());
+        let is_v4 = self.listeners.first().is_none_or(|listener| listener.address.is_ipv4());
         let kinds = [(Kind::Tcp, !self.is_settled), (Kind::Udp, self.keeps_udp || !self.is_settled)];
         let kinds = kinds.into_iter().chain([(Kind::Connection, self.first_load.is_some())]);
         kinds.filter(|(_, used)| *used).map(move |(kind, _)| (kind, is_v4))
@@ -238,7 +235,8 @@ impl Entry {
 
     /// For how long a flow may be silent whose record is in a state, in nanoseconds. `stateful`: of a stateful service.
     pub fn timeout(&self, flow: &FlowKey6, state: u16, stateful: bool) -> u64 {
-        let timeouts = if flow.protocol == u32::from(protocol::TCP) { self.tcp } else { self.udp };
+        let is_connection = [protocol::TCP, protocol::SCTP].map(u32::from).contains(&flow.protocol);
+        let timeouts = if is_connection { self.tcp } else { self.udp };
         match (stateful, state) {
             (true, state) => u64::from(timeouts.of(state)) * SECOND,
             (false, record_state::OPENING) => OPENING_TIMEOUT,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 use lb_common::abi::{
     ALWAYS_LIVE, Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey6, FragmentEntry,
-    FragmentKey, Load, ProbeTarget, Record, Reverse, Root, Row, Service, Signs, Sources, Translation, Tunnel,
+    FragmentKey, Load, ProbeTarget, Ranges, Record, Reverse, Root, Row, Service, Signs, Sources, Translation, Tunnel,
     admission, root_flags,
 };
 use lb_common::access::Limit;
@@ -236,6 +236,10 @@ impl Tables for NativeTables {
 
     fn reverse(&self, index: u32) -> Option<&Reverse> {
         self.image.reverse.get(index as usize)
+    }
+
+    fn ranges(&self, index: u32) -> Option<&Ranges> {
+        self.image.ranges.get(index as usize)
     }
 
     fn is_live(&self, index: u32) -> bool {

@@ -15,7 +15,7 @@ use lb_common::path::tunnel::{FIRST_PORT, constant_sum, overhead};
 
 use crate::config::Service as ServiceConfig;
 use crate::config::{
-    Backend, Dataplane, Encapsulation, Forwarding, Listener, OnNoBackend, Protocol, SelectionKey, TunnelSources,
+    Backend, Dataplane, Encapsulation, Forwarding, Listener, OnNoBackend, Ports, Protocol, SelectionKey, TunnelSources,
     UdpMode, Wrapping,
 };
 use crate::nexthop::{Frame, NextHop, Unresolved, VlanTag};
@@ -40,15 +40,20 @@ pub fn number(protocol: Protocol) -> u8 {
     }
 }
 
+/// The protocol of a number, if services can have it.
+pub fn protocol_of(number: u32) -> Option<Protocol> {
+    use Protocol::{Ah, Esp, Sctp, Tcp, Udp};
+    [Tcp, Udp, Sctp, Esp, Ah].into_iter().find(|protocol| u32::from(self::number(*protocol)) == number)
+}
+
 /// The service table's entry of a listener.
 pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: &Seed) -> Service {
-    let port = listener.port.unwrap_or(0);
     let flag = |condition: bool, flag: u8| if condition { flag } else { 0 };
     let selection_key = config.selection_key();
     let (key, key_prefix) = hashed_part(selection_key, listener);
     Service {
         address: listener.address.into(),
-        port_wire: port.to_be(),
+        port_wire: listener.ports.first().to_be(),
         protocol: number(listener.protocol),
         flags: service_flags::USED
             | flag(config.udp == UdpMode::Flows && listener.protocol == Protocol::Udp, service_flags::UDP_FLOWS)
@@ -66,7 +71,16 @@ pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: 
         key_prefix,
         access: place.access.unwrap_or(0),
         chooser: place.chooser.unwrap_or(0),
-        reserved: [0; 4],
+        ranges: 0,
+        last_port: last_port(listener.ports),
+    }
+}
+
+/// How entries tell a range from one port.
+fn last_port(ports: Ports) -> u16 {
+    match ports {
+        Ports::Range(_, last) => last,
+        Ports::One(_) | Ports::Every => 0,
     }
 }
 
@@ -122,7 +136,7 @@ pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool, 
             Forwarding::FullNat => method::FULL_NAT,
             Forwarding::Tunnel => method::TUNNEL,
         },
-        port_wire: if nat { backend.target_port(listener).unwrap_or(0).to_be() } else { 0 },
+        port_wire: if nat { backend.target_ports(listener).one().unwrap_or(0).to_be() } else { 0 },
         encapsulation: if backend.forwarding == Forwarding::Tunnel { encapsulation_of(backend) } else { 0 },
         ..Row::default()
     };
@@ -250,13 +264,14 @@ pub fn reverse(
     Some(Reverse {
         backend: backend.address.into(),
         service: listener.address.into(),
-        backend_port_wire: backend.target_port(listener).unwrap_or(0).to_be(),
-        service_port_wire: listener.port.unwrap_or(0).to_be(),
+        backend_port_wire: backend.target_ports(listener).first().to_be(),
+        service_port_wire: listener.ports.one().unwrap_or(0).to_be(),
         protocol: number(listener.protocol),
         flags,
         exclude,
         live,
         row,
+        last_port: last_port(backend.target_ports(listener)),
         ..Reverse::default()
     })
 }

@@ -1,10 +1,13 @@
-//! One half of the service tables, from the entries it shall hold: address entries are added, the perfect hashes are
-//! built, and the root word's flags follow from what is in it.
+//! One half of the service tables, from the entries it shall hold: address entries and the directories of ranges are added, the perfect
+//! hashes are built, and the root word's flags follow from what is in it.
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{ALWAYS_LIVE, Displacements, Reverse, Root, Service, Sources, root_flags, service_flags};
+use lb_common::abi::{
+    ALWAYS_LIVE, Displacements, Ranges, Reverse, Root, Service, Sources, reverse_flags, root_flags, service_flags,
+};
 use lb_common::address::Address;
+use lb_common::limits::RANGE_LISTS;
 use lb_common::packet::protocol;
 
 use super::perfect_hash::{Key, PerfectHash, build};
@@ -14,25 +17,118 @@ use super::write::{Half, Write};
 /// packet uses the other half. Whether replies leave by VLAN interfaces, and whether there are probes, is not decided here and stays. `None` when two entries have the same key, or there are too many.
 pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse], sources: &Sources) -> Option<[Write; 3]> {
     let index = (live.word & root_flags::HALF) as u32 ^ 1;
-    let addresses = address_entries(services);
-    let entries: Vec<Service> = services.iter().chain(&addresses).copied().collect();
+    let mut lists = Lists::default();
+    let mut entries = with_directories(services, &mut lists)?;
+    let turned = with_directories(reverse, &mut lists)?;
+    let flags = flags(&entries, &turned);
+    entries.extend(address_entries(services));
     let service_hash = build(&entries.iter().map(service_key).collect::<Vec<_>>())?;
-    let reverse_hash = build(&reverse.iter().map(reverse_key).collect::<Vec<_>>())?;
+    let reverse_hash = build(&turned.iter().map(reverse_key).collect::<Vec<_>>())?;
 
     let mut root = *live;
-    root.word = u64::from(index)
-        | flags(services, reverse)
-        | live.word & (root_flags::VLAN | root_flags::PROBES | root_flags::EXCHANGE);
+    root.word = u64::from(index) | flags | live.word & (root_flags::VLAN | root_flags::PROBES | root_flags::EXCHANGE);
     root.service_seed[index as usize] = service_hash.seed;
     root.reverse_seed[index as usize] = reverse_hash.seed;
     let half = Half {
         index,
         displacements: Displacements { services: service_hash.displacements, reverse: reverse_hash.displacements },
         services: placed(&service_hash, &entries),
-        reverse: placed(&reverse_hash, reverse),
+        reverse: placed(&reverse_hash, &turned),
+        ranges: lists.0,
         sources: *sources,
     };
     Some([Write::Half(Box::new(half)), Write::Flip(root), Write::Grace])
+}
+
+/// Lists of ranges, each once.
+#[derive(Default)]
+struct Lists(Vec<Ranges>);
+
+impl Lists {
+    /// How entries name a list; `None` if it is too long, or there are too many.
+    fn number(&mut self, mut ranges: Vec<u32>) -> Option<u16> {
+        ranges.sort_unstable_by_key(|range| range & 0xffff);
+        let mut list = Ranges::EMPTY;
+        list.ranges.get_mut(..ranges.len())?.copy_from_slice(&ranges);
+        let index = self.0.iter().position(|known| *known == list).unwrap_or(self.0.len());
+        if index == self.0.len() {
+            self.0.push(list);
+        }
+        (index < RANGE_LISTS).then_some(index as u16 + 1)
+    }
+}
+
+/// An entry of either table, as far as ranges go.
+trait Entry: Copy {
+    /// The address and protocol that it is found by.
+    fn whose(&self) -> (Address, u8);
+    /// Its first port, 0 if it has every port, and its last, 0 if it is no range.
+    fn ports(&self) -> (u16, u16);
+    /// Names the ranges of its address and protocol.
+    fn name(&mut self, ranges: u16);
+    /// One that stands for ranges alone.
+    fn directory(whose: (Address, u8)) -> Self;
+}
+
+impl Entry for Service {
+    fn whose(&self) -> (Address, u8) {
+        (self.address, self.protocol)
+    }
+
+    fn ports(&self) -> (u16, u16) {
+        (u16::from_be(self.port_wire), self.last_port)
+    }
+
+    fn name(&mut self, ranges: u16) {
+        self.ranges = ranges;
+    }
+
+    fn directory((address, protocol): (Address, u8)) -> Self {
+        Self { address, protocol, flags: service_flags::DIRECTORY, ..Self::default() }
+    }
+}
+
+impl Entry for Reverse {
+    fn whose(&self) -> (Address, u8) {
+        (self.backend, self.protocol)
+    }
+
+    fn ports(&self) -> (u16, u16) {
+        (u16::from_be(self.backend_port_wire), self.last_port)
+    }
+
+    fn name(&mut self, ranges: u16) {
+        self.ranges = ranges;
+    }
+
+    fn directory((backend, protocol): (Address, u8)) -> Self {
+        Self { backend, protocol, flags: reverse_flags::DIRECTORY, ..Self::default() }
+    }
+}
+
+/// The entries, of which those of port 0 name the ranges of their address and protocol; where there is none, one is added. `None` where
+/// there are too many ranges.
+fn with_directories<E: Entry>(entries: &[E], lists: &mut Lists) -> Option<Vec<E>> {
+    let mut all = entries.to_vec();
+    let mut ranges: BTreeMap<(Address, u8), Vec<u32>> = BTreeMap::new();
+    for (entry, (first, last)) in entries.iter().map(|entry| (entry, entry.ports())).filter(|(_, (_, last))| *last != 0)
+    {
+        ranges.entry(entry.whose()).or_default().push(Ranges::pair(first, last));
+    }
+    if ranges.is_empty() {
+        return Some(all);
+    }
+    let is_every = |(_, entry): &(usize, &E)| entry.ports().0 == 0;
+    let every: BTreeMap<_, _> = entries.iter().enumerate().filter(is_every).map(|(at, it)| (it.whose(), at)).collect();
+    for (whose, ranges) in ranges {
+        let number = lists.number(ranges)?;
+        let at = *every.get(&whose).unwrap_or(&all.len());
+        if at == all.len() {
+            all.push(E::directory(whose));
+        }
+        all[at].name(number);
+    }
+    Some(all)
 }
 
 /// One entry for each address that some listener has: it tells a packet that cannot be read from a stranger's. Its live
@@ -108,6 +204,46 @@ mod tests {
         assert_ne!(image.root.word & root_flags::WILDCARD, 0);
         assert_eq!(image.listener(every.address, 80u16.to_be(), 6).map(|entry| entry.pool), Some(7));
         assert_eq!(image.listener(every.address, 81u16.to_be(), 6), Some(&every));
+    }
+
+    #[test]
+    fn a_range_takes_its_ports_and_leaves_the_others() {
+        let mut image = Image::new(16, 16);
+        let range = |number, first, last| Service { last_port: last, ..service(number, first) };
+        let (exact, every) = (Service { pool: 7, ..service(1, 50) }, Service { pool: 8, ..service(2, 0) });
+        let services = [range(1, 80, 89), range(1, 443, 65_535), exact, range(2, 80, 89), every];
+        publish_into(&mut image, &services);
+        assert_ne!(image.root.word & root_flags::WILDCARD, 0);
+        let found = |number, port: u16| image.listener(service(number, 0).address, port.to_be(), 6).map(|it| it.pool);
+        for (port, one, two) in [
+            (79, None, Some(8)),
+            (80, Some(2), Some(3)),
+            (85, Some(2), Some(3)),
+            (89, Some(2), Some(3)),
+            (90, None, Some(8)),
+            (50, Some(7), Some(8)),
+            (443, Some(2), Some(8)),
+            (65_535, Some(2), Some(8)),
+            (0, None, Some(8)),
+        ] {
+            assert_eq!((found(1, port), found(2, port)), (one, two), "port {port}");
+        }
+    }
+
+    #[test]
+    fn addresses_with_the_same_ranges_share_a_list_and_too_many_are_refused() {
+        let range = |number, first, last| Service { last_port: last, ..service(number, first) };
+        let fits = |services: &[Service]| publish(&Root::default(), services, &[], &Sources::default());
+        let alike: Vec<Service> = (0..2000).map(|number| range(number, 80, 89)).collect();
+        let Some([Write::Half(half), ..]) = fits(&alike) else { panic!("they fit") };
+        assert_eq!(half.ranges.len(), 1);
+        let different: Vec<Service> =
+            (0..=RANGE_LISTS as u32).map(|number| range(number, 80, 100 + number as u16)).collect();
+        assert!(fits(&different[1..]).is_some());
+        assert!(fits(&different).is_none());
+        let of_one: Vec<Service> = (1..=17).map(|n| range(1, n * 100, n * 100 + 9)).collect();
+        assert!(fits(&of_one[1..]).is_some());
+        assert!(fits(&of_one).is_none());
     }
 
     #[test]

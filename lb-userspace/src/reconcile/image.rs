@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use lb_common::abi::{
-    Access, Chooser, Displacements, HALF_ENTRIES, Load, Reverse, Root, Row, Service, Sources, Tunnel, root_flags,
-    service_flags,
+    Access, Chooser, Displacements, HALF_ENTRIES, Load, Ranges, Reverse, Root, Row, Service, Sources, Tunnel,
+    root_flags, service_flags,
 };
 use lb_common::address::Address;
 use lb_common::hash;
-use lb_common::limits::{ACCESS_RULES, CHOOSERS};
+use lb_common::limits::{ACCESS_RULES, CHOOSERS, RANGE_LISTS};
 use zerocopy::FromZeros;
 
 use super::write::{Half, Write};
@@ -26,6 +26,8 @@ pub struct Image {
     pub services: Vec<Service>,
     /// Reverse entries of both halves.
     pub reverse: Vec<Reverse>,
+    /// Ranges of ports of both halves.
+    pub ranges: Vec<Ranges>,
     /// Slot words.
     pub slots: Vec<u32>,
     /// Rows.
@@ -54,6 +56,7 @@ impl Image {
             displacements: vec![Displacements::new_zeroed(); 2],
             services: vec![Service::default(); 2 * HALF_ENTRIES],
             reverse: vec![Reverse::default(); 2 * HALF_ENTRIES],
+            ranges: vec![Ranges::EMPTY; 2 * RANGE_LISTS],
             slots: vec![0; slots],
             rows: vec![Row::default(); rows],
             tunnels: BTreeMap::new(),
@@ -108,6 +111,7 @@ impl Image {
         let first = half.index as usize * HALF_ENTRIES;
         self.services[first..first + HALF_ENTRIES].zero();
         self.reverse[first..first + HALF_ENTRIES].zero();
+        self.ranges[half.index as usize * RANGE_LISTS..][..half.ranges.len()].copy_from_slice(&half.ranges);
         for (index, service) in &half.services {
             self.services[first + *index as usize] = *service;
         }
@@ -118,9 +122,19 @@ impl Image {
 }
 
 impl Image {
-    /// The listener of an address, port and protocol, as the packet path finds it: of its port, else of every port.
+    /// The listener of an address, port and protocol, as the packet path finds it: of its port, else of a range, else of every port.
     pub fn listener(&self, address: Address, port_wire: u16, protocol: u8) -> Option<&Service> {
-        self.entry(address, port_wire, protocol).or_else(|| self.entry(address, 0, protocol))
+        use service_flags::{DIRECTORY, USED};
+        if let Some(exact) = self.entry(address, port_wire, protocol, USED) {
+            return Some(exact);
+        }
+        let every = self.entry(address, 0, protocol, USED | DIRECTORY)?;
+        let half = (self.root.word & root_flags::HALF) as usize;
+        let list = usize::from(every.ranges).checked_sub(1).map(|list| &self.ranges[half * RANGE_LISTS + list]);
+        match list.and_then(|ranges| ranges.first_of(port_wire)) {
+            Some(first) => self.entry(address, first, protocol, USED),
+            None => Some(every).filter(|it| it.flags & USED != 0),
+        }
     }
 
     /// A listener of a stateful service whose records name this pool.
@@ -142,12 +156,12 @@ impl Image {
             .collect()
     }
 
-    fn entry(&self, address: Address, port_wire: u16, protocol: u8) -> Option<&Service> {
+    fn entry(&self, address: Address, port_wire: u16, protocol: u8, flags: u8) -> Option<&Service> {
         let half = (self.root.word & root_flags::HALF) as usize;
         let hash = hash::endpoint(self.root.service_seed[half], address, port_wire, protocol);
         let displacement = self.displacements[half].services[hash::bucket(hash)];
         let service = &self.services[half * HALF_ENTRIES + hash::entry(hash, displacement)];
-        let matches = service.flags & service_flags::USED != 0
+        let matches = service.flags & flags != 0
             && service.address == address
             && service.port_wire == port_wire
             && service.protocol == protocol;

@@ -7,6 +7,7 @@ pub mod changes;
 pub mod entries;
 pub mod half;
 pub mod image;
+pub mod listening;
 pub mod live;
 pub mod perfect_hash;
 pub mod placed;

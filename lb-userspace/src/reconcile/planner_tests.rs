@@ -1,7 +1,7 @@
 //! What plans promise: who shares a table and when it is copied, what keeps its place, and in which order things are
 //! written.
 
-use lb_common::abi::{ALWAYS_LIVE, HALF_ENTRIES, method};
+use lb_common::abi::{ALWAYS_LIVE, HALF_ENTRIES, method, reverse_flags};
 use lb_common::address::Address;
 use lb_common::packet::protocol::TCP;
 use lb_common::slot::Slot;
@@ -92,7 +92,9 @@ impl Bench {
         let server: Address = server.parse::<IpAddr>().unwrap().into();
         let half = (self.image.root.word & 1) as usize;
         let live = &self.image.reverse[half * HALF_ENTRIES..][..HALF_ENTRIES];
-        let entry = live.iter().find(|entry| entry.flags != 0 && entry.backend == server && entry.protocol == TCP)?;
+        let entry = live
+            .iter()
+            .find(|entry| entry.flags & reverse_flags::USED != 0 && entry.backend == server && entry.protocol == TCP)?;
         Some((entry.service.into(), u16::from_be(entry.service_port_wire)))
     }
 
@@ -435,6 +437,32 @@ fn only_a_server_that_is_shared_has_its_flows_recorded() {
     bench.settle();
     bench.settle();
     assert_eq!(bench.methods("10.0.0.1"), [method::NAT]);
+}
+
+#[test]
+fn ranges_that_meet_on_a_server_have_their_flows_recorded_and_one_entry_if_they_begin_alike() {
+    let ports = |bench: &Bench| -> Vec<(u16, u16, bool)> {
+        let half = (bench.image.root.word & 1) as usize;
+        let live = bench.image.reverse[half * HALF_ENTRIES..][..HALF_ENTRIES].iter();
+        let of = |entry: &Reverse| {
+            (u16::from_be(entry.backend_port_wire), entry.last_port, entry.flags & reverse_flags::RECORDED != 0)
+        };
+        live.filter(|entry| entry.flags & reverse_flags::USED != 0)
+            .map(of)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    };
+    let red = ("red", "192.0.2.1:8000-8099", NAT, "10.0.0.1");
+    let mut bench = Bench::new(&file(&[red, ("green", "192.0.2.2:8100-8199", NAT, "10.0.0.1")]));
+    assert_eq!(ports(&bench), [(8000, 8099, false), (8100, 8199, false)]);
+    assert_eq!(bench.methods("10.0.0.1"), [method::NAT, method::NAT]);
+    bench.reload(&file(&[red, ("green", "192.0.2.2:8000-8199", NAT, "10.0.0.1")]));
+    assert_eq!(ports(&bench), [(8000, 8199, true)]);
+    assert_eq!(bench.reverse("10.0.0.1"), Some(("192.0.2.1".parse().unwrap(), 0)), "red had the server first");
+    assert_eq!(bench.methods("10.0.0.1"), [method::RECORDED_NAT, method::RECORDED_NAT]);
+    bench.reload(&file(&[red, ("green", "192.0.2.2:8050-8199", NAT, "10.0.0.1")]));
+    assert_eq!(ports(&bench), [(8000, 8099, true), (8050, 8199, true)]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Which translated backends cannot tell by a reply's source whose it is, because others reach the same server at the same port for
 //! another listener: translations of their flows are recorded. Of all others none is.
 //!
-//! A listener of every port reaches every port of its backends, so it meets each other listener with the same server.
+//! A listener of every port reaches every port of its backends, so it meets each other listener with the same server; one of a range
+//! meets those of its ports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,11 +11,11 @@ use std::time::Duration;
 use super::census::Census;
 use super::entries::number;
 use super::placed::Placed;
-use crate::config::{Backend, Forwarding, Listener};
+use crate::config::{Backend, Forwarding, Listener, Ports};
 use crate::scheduler::slots::WRITE_MARGIN;
 
-/// A server's address, the port that packets are translated to (`None`: the one they have), and the protocol's number.
-pub type Target = (IpAddr, Option<u16>, u8);
+/// A server's address, the ports that packets are translated to (of several each keeps its own), and the protocol's number.
+pub type Target = (IpAddr, Ports, u8);
 
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +32,8 @@ impl Sharing {
         for placed in services {
             for backend in placed.members().chain(placed.leaving.values()).filter(|it| it.forwarding.translates()) {
                 for listener in placed.rows.keys() {
-                    let (address, port, protocol) = target(backend, listener);
-                    let way = Way { port, listener: *listener, recorded: backend.forwarding == Forwarding::FullNat };
+                    let (address, ports, protocol) = target(backend, listener);
+                    let way = Way { ports, listener: *listener, recorded: backend.forwarding == Forwarding::FullNat };
                     servers.entry((address, protocol)).or_default().push(way);
                 }
             }
@@ -41,7 +42,7 @@ impl Sharing {
         let mut present = BTreeSet::new();
         for ((address, protocol), ways) in servers {
             for way in ways.iter().filter(|way| !way.recorded) {
-                let target = (address, way.port, protocol);
+                let target = (address, way.ports, protocol);
                 present.insert(target);
                 if !next.shared.contains(&target) && ways.iter().any(|other| way.is_confused_with(other)) {
                     next.shared.insert(target);
@@ -87,7 +88,7 @@ impl Sharing {
 
 /// One listener's way to a server.
 struct Way {
-    port: Option<u16>,
+    ports: Ports,
     listener: Listener,
     /// It is recorded anyway.
     recorded: bool,
@@ -96,23 +97,22 @@ struct Way {
 impl Way {
     /// Whether a reply could belong to this or to the other.
     fn is_confused_with(&self, other: &Self) -> bool {
+        if !self.ports.meets(other.ports) {
+            return false;
+        }
         if other.recorded {
             // Under one key of the reverse table the record is asked first anyway.
-            return self.port != other.port && (self.port.is_none() || other.port.is_none());
+            return self.ports != other.ports;
         }
-        let back = |listener: &Listener, from: Option<u16>| (listener.address, listener.port.or(from));
-        match (self.port, other.port) {
-            (Some(port), Some(other_port)) if port != other_port => false,
-            (port, other_port) => {
-                let from = port.or(other_port);
-                back(&self.listener, from) != back(&other.listener, from)
-            }
-        }
+        // What a packet from a port that both have would become: of several ports each is kept.
+        let port = self.ports.one().or(other.ports.one());
+        let back = |listener: &Listener| (listener.address, listener.ports.one().or(port));
+        back(&self.listener) != back(&other.listener)
     }
 }
 
 fn target(backend: &Backend, listener: &Listener) -> Target {
-    (backend.address, backend.target_port(listener), number(listener.protocol))
+    (backend.address, backend.target_ports(listener), number(listener.protocol))
 }
 
 #[cfg(test)]
@@ -120,22 +120,29 @@ mod tests {
     use super::*;
     use crate::config::Protocol;
 
-    fn way(port: Option<u16>, address: &str, listens: Option<u16>) -> Way {
+    fn way(ports: Ports, address: &str, listens: Ports) -> Way {
         let address = address.parse().expect("literal");
-        Way { port, listener: Listener { protocol: Protocol::Tcp, address, port: listens }, recorded: false }
+        Way { ports, listener: Listener { protocol: Protocol::Tcp, address, ports: listens }, recorded: false }
     }
 
     #[test]
     fn replies_are_confused_that_would_get_different_sources() {
+        use Ports::{Every, One, Range};
         let (a, b) = ("192.0.2.1", "192.0.2.2");
         for (one, other, confused) in [
-            (way(Some(80), a, Some(80)), way(Some(80), b, Some(80)), true),
-            (way(Some(80), a, Some(80)), way(Some(80), a, Some(81)), true),
-            (way(Some(80), a, Some(80)), way(Some(81), b, Some(80)), false),
-            (way(None, a, None), way(Some(80), a, Some(80)), false),
-            (way(None, a, None), way(Some(80), a, Some(8080)), true),
-            (way(None, a, None), way(Some(80), b, Some(80)), true),
-            (way(None, a, None), way(None, b, None), true),
+            (way(One(80), a, One(80)), way(One(80), b, One(80)), true),
+            (way(One(80), a, One(80)), way(One(80), a, One(81)), true),
+            (way(One(80), a, One(80)), way(One(81), b, One(80)), false),
+            (way(Every, a, Every), way(One(80), a, One(80)), false),
+            (way(Every, a, Every), way(One(80), a, One(8080)), true),
+            (way(Every, a, Every), way(One(80), b, One(80)), true),
+            (way(Every, a, Every), way(Every, b, Every), true),
+            (way(Range(80, 89), a, Range(80, 89)), way(Every, a, Every), false),
+            (way(Range(80, 89), a, Range(80, 89)), way(Every, b, Every), true),
+            (way(Range(80, 89), a, Range(80, 89)), way(Range(89, 99), b, Range(89, 99)), true),
+            (way(Range(80, 89), a, Range(80, 89)), way(Range(90, 99), b, Range(90, 99)), false),
+            (way(Range(80, 89), a, Range(80, 89)), way(One(85), a, One(185)), true),
+            (way(Range(80, 89), a, Range(80, 89)), way(One(90), a, One(190)), false),
         ] {
             assert_eq!(one.is_confused_with(&other), confused);
             assert_eq!(other.is_confused_with(&one), confused);
@@ -144,10 +151,15 @@ mod tests {
 
     #[test]
     fn what_is_recorded_confuses_only_where_another_key_is_found_first() {
+        use Ports::{Every, One, Range};
         let recorded = |way: Way| Way { recorded: true, ..way };
-        let (exact, every) = (way(Some(80), "192.0.2.1", Some(80)), way(None, "192.0.2.1", None));
-        assert!(!exact.is_confused_with(&recorded(way(Some(80), "192.0.2.2", Some(80)))));
-        assert!(exact.is_confused_with(&recorded(way(None, "192.0.2.2", None))));
-        assert!(every.is_confused_with(&recorded(way(Some(80), "192.0.2.2", Some(80)))));
+        let (exact, every) = (way(One(80), "192.0.2.1", One(80)), way(Every, "192.0.2.1", Every));
+        let range = way(Range(80, 89), "192.0.2.1", Range(80, 89));
+        assert!(!exact.is_confused_with(&recorded(way(One(80), "192.0.2.2", One(80)))));
+        assert!(exact.is_confused_with(&recorded(way(Every, "192.0.2.2", Every))));
+        assert!(every.is_confused_with(&recorded(way(One(80), "192.0.2.2", One(80)))));
+        assert!(range.is_confused_with(&recorded(way(One(80), "192.0.2.2", One(80)))));
+        assert!(!range.is_confused_with(&recorded(way(Range(80, 89), "192.0.2.2", Range(80, 89)))));
+        assert!(!range.is_confused_with(&recorded(way(One(90), "192.0.2.2", One(90)))));
     }
 }

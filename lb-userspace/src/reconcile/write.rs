@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use lb_common::abi::{Access, Chooser, Displacements, Load, Reverse, Root, Row, Service, Sources, Tunnel};
+use lb_common::abi::{Access, Chooser, Displacements, Load, Ranges, Reverse, Root, Row, Service, Sources, Tunnel};
 use lb_common::connection::Counted;
 
 /// One change to the tables.
@@ -81,6 +81,8 @@ pub struct Half {
     pub services: Vec<(u32, Service)>,
     /// Entries in use of the reverse table.
     pub reverse: Vec<(u32, Reverse)>,
+    /// The ranges that entries of both tables name, from the first of the half on.
+    pub ranges: Vec<Ranges>,
     /// The sources of full NAT.
     pub sources: Sources,
 }

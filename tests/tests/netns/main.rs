@@ -35,6 +35,7 @@ mod own_client;
 mod path_mtu;
 mod pool_changes;
 mod pools;
+mod port_ranges;
 mod reload;
 mod requests;
 mod restart;

@@ -17,6 +17,7 @@ mod options;
 mod probes;
 mod quotes;
 mod random;
+mod ranges;
 mod records;
 mod sctp;
 mod secured;
@@ -45,6 +46,7 @@ fn there_are_as_many_cases_as_there_should_be() {
         ("options", options::cases()),
         ("probes", probes::cases()),
         ("quotes", quotes::cases()),
+        ("ranges", ranges::cases()),
         ("records", records::cases()),
         ("sctp", sctp::cases()),
         ("secured", secured::cases()),

@@ -71,6 +71,11 @@ fn request(random: &mut Random, f: Flavour) -> Frame {
     if random.one_in(16) {
         return secured(random, f);
     }
+    if random.one_in(12) {
+        let address = random.of(&[f.ranged(), f.ranged_nat(), f.wild()]);
+        let sent = f.to(address, random.of(&[7999, 8000, 8001, 8099, 8100, 64_999, 65_000, 65_535, 0, port::EXACT]));
+        return sent.sourced(f.client(random.of(&CLIENTS)), 40_000).flags(random.of(&[16, 2]));
+    }
     let address = match random.below(14) {
         0 => f.wild(),
         1 => f.wild_nat(),
@@ -114,6 +119,8 @@ const CLIENTS: [u8; 4] = [client::NEAR, client::SAME_SIDE, client::UNRESOLVED, c
 
 fn reply(random: &mut Random, f: Flavour) -> Frame {
     let (service, from) = backend(random);
+    let (service, from) =
+        if random.one_in(8) { (port::RANGES, random.of(&[7999, 8000, 8050, 8099, 8100])) } else { (service, from) };
     let clients =
         [client::NEAR, client::SAME_SIDE, client::UNRESOLVED, client::SELF, client::BLACKHOLE, client::ON_VLAN];
     let reply = f.reply(f.row(service, random.below(4) as u16), from, random.of(&clients));

@@ -134,7 +134,12 @@ pub mod port {
     /// As `TURNS`.
     pub const SCTP_TURNS: u16 = 141;
     pub const SCTP_END: u16 = 142;
-    pub const END: u16 = 142;
+    /// Rows of ranges: of [`RANGE`] under `direct` and, the third, under translation that keeps the port; of [`UPPER_RANGE`]; and of
+    /// [`EXACT`] beside them.
+    pub const RANGES: u16 = 142;
+    pub const END: u16 = 143;
+    pub const RANGE: (u16, u16) = (8000, 8099);
+    pub const UPPER_RANGE: (u16, u16) = (65_000, 65_535);
     /// The one port that full NAT may give.
     pub const SOURCE: u16 = 5000;
     /// The exact port of an address that has a wildcard listener too.
@@ -214,6 +219,16 @@ impl Flavour {
     /// An address where ESP, AH and IKE go by their client: to sixteen backends, in the rows of [`port::BY_CLIENT`].
     pub fn secured(self) -> IpAddr {
         self.address([192, 0, 2, 60], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x60])
+    }
+
+    /// An address with two ranges of ports and one port besides. [`Flavour::wild`] has the first of the ranges too.
+    pub fn ranged(self) -> IpAddr {
+        self.address([192, 0, 2, 70], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x70])
+    }
+
+    /// An address with a range of ports that is translated, each to the same of one backend.
+    pub fn ranged_nat(self) -> IpAddr {
+        self.address([192, 0, 2, 71], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x71])
     }
 
     /// An address of no service.
@@ -430,6 +445,7 @@ impl Builder {
         self.service(flavour, flavour.wild(), 0, flavour.row(port::OTHERS, 1), &settled(0));
         self.service(flavour, flavour.wild_nat(), 0, flavour.row(port::OTHERS, 2), &settled(0));
         self.reverse_entry(flavour, flavour.row(port::OTHERS, 2), 0, flavour.wild_nat(), 0, 0);
+        self.ranges(flavour);
         let by_client: &[(u8, u16)] =
             if flavour.tcp { &[(protocol::ESP, 0), (protocol::AH, 0)] } else { &[(protocol::UDP, port::IKE)] };
         for &(protocol, port) in by_client {
@@ -438,6 +454,24 @@ impl Builder {
             (service.protocol, service.key_prefix) = (protocol, 128);
             service.flags |= service_flags::KEYED;
         }
+    }
+
+    fn ranges(&mut self, flavour: Flavour) {
+        self.rows(flavour, port::RANGES, 4);
+        let words = vec![Slot::settled(0); SLOTS_EACH as usize];
+        let [range, upper, translated, exact] = [0, 1, 2, 3].map(|backend| flavour.row(port::RANGES, backend));
+        for (address, (first, last), row) in [
+            (flavour.ranged(), port::RANGE, range),
+            (flavour.ranged(), port::UPPER_RANGE, upper),
+            (flavour.wild(), port::RANGE, range),
+            (flavour.ranged_nat(), port::RANGE, translated),
+        ] {
+            self.service(flavour, address, first, row, &words);
+            self.services.last_mut().expect("it was pushed just now").last_port = last;
+        }
+        self.service(flavour, flavour.ranged(), port::EXACT, exact, &words);
+        self.reverse_entry(flavour, translated, port::RANGE.0, flavour.ranged_nat(), 0, 0);
+        self.reverse.last_mut().expect("it was pushed just now").last_port = port::RANGE.1;
     }
 
     fn service(&mut self, flavour: Flavour, address: IpAddr, port: u16, first_row: u32, words: &[Slot]) {
@@ -530,7 +564,7 @@ impl Builder {
             let index = flavour.row(port, backend);
             let method = method_of(port, backend);
             self.writes.push(Write::Row(index, row(flavour, port, backend, method)));
-            if translates(method) && ![port::OTHERS, port::SHARED_TOO].contains(&port) {
+            if translates(method) && ![port::OTHERS, port::SHARED_TOO, port::RANGES].contains(&port) {
                 let exclude = u32::from(port == port::NAT_EXCLUDED);
                 self.reverse_entry(flavour, index, port::BACKEND, address_of(flavour, port), port, exclude);
             }
@@ -582,7 +616,9 @@ fn rule_of(port: u16) -> Option<Rule> {
 
 /// What is not one slot's word and four rows.
 fn is_special(port: u16) -> bool {
-    (port::OTHERS..port::DRAINED).contains(&port) || (port::BY_CLIENT..port::ALLOWS).contains(&port)
+    (port::OTHERS..port::DRAINED).contains(&port)
+        || (port::BY_CLIENT..port::ALLOWS).contains(&port)
+        || port == port::RANGES
 }
 
 /// Which services are SCTP's.
@@ -624,7 +660,7 @@ fn method_of(port: u16, backend: u16) -> u8 {
         | port::FOLLOWS_NAT
         | port::NAT_TURNS
         | port::DENIES => method::NAT,
-        port::OTHERS if backend == 2 => method::NAT,
+        port::OTHERS | port::RANGES if backend == 2 => method::NAT,
         port::FULL_NAT => method::FULL_NAT,
         port::SHARED | port::SHARED_TOO => method::RECORDED_NAT,
         port::LOCAL => method::LOCAL,
@@ -654,7 +690,11 @@ fn row(flavour: Flavour, port: u16, backend: u16, method: u8) -> Row {
             _ => [0; 2],
         },
         state: if keeps_records && backend == 2 { 0 } else { row_state::ALIVE },
-        port_wire: if translates(method) && port != port::OTHERS { port::BACKEND.to_be() } else { 0 },
+        port_wire: if translates(method) && ![port::OTHERS, port::RANGES].contains(&port) {
+            port::BACKEND.to_be()
+        } else {
+            0
+        },
         method,
         encapsulation: 0,
         reserved: [0; 16],

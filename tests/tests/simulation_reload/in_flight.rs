@@ -8,7 +8,7 @@ use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use lb_common::abi::{
     Access, BucketKey, Chooser, ClientKey, Destination, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load,
-    ProbeTarget, Record, Reverse, Root, Row, Service, Sources, Translation, Tunnel,
+    ProbeTarget, Ranges, Record, Reverse, Root, Row, Service, Sources, Translation, Tunnel,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;
@@ -212,6 +212,10 @@ impl Tables for InFlight<'_> {
 
     fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F) {
         self.tables.repeat(times, step);
+    }
+
+    fn ranges(&self, index: u32) -> Option<&Ranges> {
+        self.tables.ranges(index)
     }
 
     fn sources(&self) -> Option<&Sources> {

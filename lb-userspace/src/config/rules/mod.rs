@@ -12,10 +12,12 @@ mod vrrp;
 use super::code::Code;
 use super::diagnostic::{Diagnostic, Problems, Span};
 use super::draft::{At, Draft, DraftService};
-use lb_common::limits::{MAX_LISTENERS, MAX_ROWS};
-use std::collections::HashMap;
+use super::model::{Listener, Ports, Protocol};
+use lb_common::limits::{MAX_LISTENERS, MAX_RANGES, MAX_ROWS};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::hash::Hash;
+use std::net::IpAddr;
 
 /// Every rule.
 pub(super) fn check(draft: &Draft, problems: &mut Problems) {
@@ -54,9 +56,57 @@ fn interfaces(draft: &Draft, problems: &mut Problems) {
 }
 
 fn listeners(services: &[DraftService], problems: &mut Problems) {
-    let all = services.iter().flat_map(|service| service.listeners.iter());
+    let all = || services.iter().flat_map(|service| service.listeners.iter());
     let advice = "let one service have it, or change address, port or protocol of the other";
-    duplicates(all, Code::DuplicateListener, "listener", advice, problems);
+    duplicates(all(), Code::DuplicateListener, "listener", advice, problems);
+    ranges(all(), problems);
+}
+
+/// Ranges of an address and protocol, and ports beside them, have nothing in common; `*` takes what they leave.
+fn ranges<'a>(listeners: impl Iterator<Item = &'a At<Listener>>, problems: &mut Problems) {
+    let mut by_address: BTreeMap<(IpAddr, Protocol), Vec<&At<Listener>>> = BTreeMap::new();
+    for at in listeners.filter(|at| at.value.ports != Ports::Every) {
+        by_address.entry((at.value.address, at.value.protocol)).or_default().push(at);
+    }
+    for mut of_address in by_address.into_values() {
+        let ranges: Vec<Span> = of_address.iter().filter(|at| is_range(at)).map(|at| at.span).collect();
+        if let Some(beyond) = ranges.get(MAX_RANGES) {
+            let message = format!("an address has more than {MAX_RANGES} ranges of ports of one protocol");
+            let diagnostic = Diagnostic::new(Code::TooManyRanges, message, *beyond);
+            problems.push(diagnostic.help("join ranges, or take every port with `*`"));
+        }
+        of_address.sort_by_key(|at| at.value.ports.first());
+        // The one that reaches farthest of those before: it meets whatever any of them meets.
+        let mut farthest: Option<&At<Listener>> = None;
+        for at in of_address {
+            let met =
+                farthest.filter(|other| other.value.ports.meets(at.value.ports) && (is_range(other) || is_range(at)));
+            if let Some(other) = met {
+                let (first, second) = if other.span.start <= at.span.start { (other, at) } else { (at, other) };
+                let message = format!("listener `{}` has ports of `{}`", second.value, first.value);
+                problems.push(
+                    Diagnostic::new(Code::OverlappingPorts, message, second.span)
+                        .label("again here")
+                        .note(first.span, "first here")
+                        .help("let each port be of one listener"),
+                );
+            }
+            if farthest.is_none_or(|other| last(other) < last(at)) {
+                farthest = Some(at);
+            }
+        }
+    }
+}
+
+fn is_range(at: &At<Listener>) -> bool {
+    matches!(at.value.ports, Ports::Range(..))
+}
+
+fn last(at: &At<Listener>) -> u16 {
+    match at.value.ports {
+        Ports::One(port) | Ports::Range(_, port) => port,
+        Ports::Every => u16::MAX,
+    }
 }
 
 /// Reports every value that was there before, pointing at both places.
@@ -88,7 +138,8 @@ fn within_tables(services: &[DraftService], problems: &mut Problems) -> bool {
     let (mut listeners, mut rows) = (0, 0);
     let (mut listeners_fit, mut rows_fit) = (true, true);
     for service in services {
-        listeners += service.listeners.len();
+        // A range is found by an entry of its own, which an address may need besides.
+        listeners += service.listeners.iter().map(|at| if is_range(at) { 2 } else { 1 }).sum::<usize>();
         rows += service.listeners.len() * service.backends.len();
         if listeners > MAX_LISTENERS && std::mem::take(&mut listeners_fit) {
             problems.push(too_many(Code::TooManyListeners, "listeners", MAX_LISTENERS, service));

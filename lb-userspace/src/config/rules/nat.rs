@@ -4,9 +4,9 @@
 use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostic, Problems, Span};
 use crate::config::draft::{Draft, DraftService, Field};
-use crate::config::model::{Backend, Forwarding};
-use lb_common::limits::SOURCE_ADDRESSES;
-use std::collections::HashMap;
+use crate::config::model::{Backend, Forwarding, Ports, Protocol};
+use lb_common::limits::{MAX_RANGES, SOURCE_ADDRESSES};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 pub(super) fn check(draft: &Draft, problems: &mut Problems) {
@@ -15,6 +15,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems) {
     sources(draft, &listeners, problems);
     backends_without_source(draft, problems);
     draft.services.iter().for_each(|service| protocols(service, problems));
+    ranges(&draft.services, problems);
 }
 
 /// Every service's address, and one place where it is listened on.
@@ -102,4 +103,22 @@ fn protocols(service: &DraftService, problems: &mut Problems) {
             .note(method.span, "translates")
             .help("use `direct` or `tunnel`, or a service of its own for this listener"),
     );
+}
+
+/// The ranges of a server are searched when it replies, those of all services together.
+fn ranges(services: &[DraftService], problems: &mut Problems) {
+    let mut servers: BTreeMap<(IpAddr, Protocol), BTreeSet<Ports>> = BTreeMap::new();
+    for service in services {
+        for (backend, span) in translated_backends(service) {
+            let targets = service.listeners.iter().map(|at| (at.value.protocol, backend.target_ports(&at.value)));
+            for (protocol, ports) in targets.filter(|(_, ports)| matches!(ports, Ports::Range(..))) {
+                let known = servers.entry((backend.address, protocol)).or_default();
+                if known.insert(ports) && known.len() == MAX_RANGES + 1 {
+                    let message = format!("the server {} has more than {MAX_RANGES} ranges of ports", backend.address);
+                    let diagnostic = Diagnostic::new(Code::TooManyRanges, message, span);
+                    problems.push(diagnostic.help("join ranges, or take every port with `*`"));
+                }
+            }
+        }
+    }
 }

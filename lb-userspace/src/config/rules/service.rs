@@ -105,8 +105,8 @@ fn same_server_twice(service: &DraftService, problems: &mut Problems) -> HashSet
 
 fn same_target(a: &Backend, b: &Backend, listeners: &[At<Listener>]) -> bool {
     let port = |backend: &Backend, listener: &Listener| match backend.forwarding {
-        Forwarding::Direct | Forwarding::Tunnel => listener.port,
-        Forwarding::Nat | Forwarding::FullNat => backend.target_port(listener),
+        Forwarding::Direct | Forwarding::Tunnel => listener.ports,
+        Forwarding::Nat | Forwarding::FullNat => backend.target_ports(listener),
     };
     listeners.iter().any(|at| port(a, &at.value) == port(b, &at.value))
 }
@@ -122,15 +122,15 @@ fn port(service: &DraftService, backend: &DraftBackend, problems: &mut Problems)
             problems.push(diagnostic.help(help));
         }
         Forwarding::Nat | Forwarding::FullNat => {
-            if let Some(wildcard) = service.listeners.iter().find(|listener| takes_every_port(&listener.value)) {
+            if let Some(wildcard) = service.listeners.iter().find(|listener| takes_several_ports(&listener.value)) {
                 problems.push(
                     Diagnostic::new(
                         Code::PortUnderWildcard,
-                        "`port` cannot go with a listener of every port: their replies could not be told apart",
+                        "`port` cannot go with a listener of several ports: their replies could not be told apart",
                         port.span,
                     )
                     .label("every port would become this one")
-                    .note(wildcard.span, "takes every port")
+                    .note(wildcard.span, "takes several ports")
                     .help("take `port` out, or list the ports of the service one by one"),
                 );
             }
@@ -138,8 +138,8 @@ fn port(service: &DraftService, backend: &DraftBackend, problems: &mut Problems)
     }
 }
 
-fn takes_every_port(listener: &Listener) -> bool {
-    listener.port.is_none() && listener.protocol.has_ports()
+fn takes_several_ports(listener: &Listener) -> bool {
+    listener.ports.one().is_none() && listener.protocol.has_ports()
 }
 
 fn pool_size(service: &DraftService, problems: &mut Problems) {

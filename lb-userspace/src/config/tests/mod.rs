@@ -60,7 +60,7 @@ fn the_example_means_what_it_says() {
     assert_eq!(config.dataplane, default_dataplane());
     assert_eq!(config.admin, default_admin());
     let address = IpAddr::from([203, 0, 113, 10]);
-    let listener = |port| Listener { protocol: Protocol::Tcp, address, port: Some(port) };
+    let listener = |port| Listener { protocol: Protocol::Tcp, address, ports: Ports::One(port) };
     let backend = Backend {
         name: "web1".into(),
         address: IpAddr::from([10, 0, 0, 11]),
@@ -141,7 +141,7 @@ fn values_have_the_forms_of_the_reference() {
     assert_eq!(config.admin.listen, None);
     let service = &config.services[0];
     assert_eq!(service.listeners[0].to_string(), "tcp://[2001:db8::1]:80");
-    assert_eq!(service.listeners[1].port, None);
+    assert_eq!(service.listeners[1].ports, Ports::Every);
     assert_eq!(service.nat_exclude, ["fd00::/8".parse().unwrap(), "2001:db8::9/128".parse().unwrap()]);
     assert_eq!(service.idle_timeout, Some(Duration::from_secs(5400)));
     assert_eq!(service.lookup_table_size, 1024);

@@ -144,6 +144,14 @@ fn a_listener_is_refused_for_what_is_wrong_with_it() {
         ("tcp://[::ffff:192.0.2.1]:80", "FW0010"),
         ("sctp://203.0.113.10", "FW0005"),
         ("dccp://203.0.113.10:80", "FW0005"),
+        ("tcp://203.0.113.10:80-", "FW0005"),
+        ("tcp://203.0.113.10:-80", "FW0005"),
+        ("tcp://203.0.113.10:80-80", "FW0005"),
+        ("tcp://203.0.113.10:90-80", "FW0005"),
+        ("tcp://203.0.113.10:0-80", "FW0005"),
+        ("tcp://203.0.113.10:80-65536", "FW0005"),
+        ("tcp://203.0.113.10:80-90-100", "FW0005"),
+        ("tcp://203.0.113.10:80-*", "FW0005"),
         ("esp://203.0.113.10:500", "FW0005"),
         ("esp://203.0.113.10:*", "FW0005"),
         ("ah://2001:db8::1", "FW0005"),
@@ -241,9 +249,49 @@ fn values_that_do_not_go_together_are_told_with_both_places() {
         ),
     ]);
     by_address();
+    ranges();
     check(&format!("{WEB}{ONE}"), "FW0101 1:1");
     check(&format!("[dataplane]\ninterfaces = []\n{WEB}{ONE}"), "FW0101 2:14");
     check(&format!("[dataplane]\nmode = \"auto\"\n{WEB}{ONE}"), "FW0101 1:1");
+}
+
+/// Ports belong to one listener each, but for `*`.
+fn ranges() {
+    let service = |listen: &[&str], rest: &str| {
+        let listen: Vec<String> = listen.iter().map(|listener| format!("\"{listener}\"")).collect();
+        format!("{HEAD}[[service]]\nname = \"a\"\nlisten = [{}]\n{rest}{ONE}", listen.join(", "))
+    };
+    for (listen, expected) in [
+        (["tcp://203.0.113.10:8000-8099", "tcp://203.0.113.10:8100-8199"], ""),
+        (["tcp://203.0.113.10:8000-8099", "tcp://203.0.113.10:*"], ""),
+        (["tcp://203.0.113.10:8000-8099", "udp://203.0.113.10:8000-8099"], ""),
+        (["tcp://203.0.113.10:8000-8099", "tcp://203.0.113.11:8050-8060"], ""),
+        (["tcp://203.0.113.10:8000-8099", "tcp://203.0.113.10:8099-8100"], "FW0147 4:43"),
+        (["tcp://203.0.113.10:8050", "tcp://203.0.113.10:8000-8099"], "FW0147 4:38"),
+        (["tcp://203.0.113.10:1-65535", "tcp://203.0.113.10:443"], "FW0147 4:41"),
+        (["sctp://203.0.113.10:10-20", "sctp://203.0.113.10:20-30"], "FW0147 4:40"),
+    ] {
+        check(&service(&listen, ""), expected);
+    }
+    let three = ["tcp://203.0.113.10:1-1000", "tcp://203.0.113.10:10-20", "tcp://203.0.113.10:900"];
+    check(&service(&three, ""), "FW0147 4:40 FW0147 4:68");
+    let many =
+        |count: u16| (1..=count).map(|n| format!("tcp://203.0.113.10:{}-{}", n * 10, n * 10 + 5)).collect::<Vec<_>>();
+    let of = |count: u16, rest: &str| {
+        let many = many(count);
+        service(&many.iter().map(String::as_str).collect::<Vec<_>>(), rest)
+    };
+    check(&of(16, ""), "");
+    check(&of(17, ""), "FW0148 4:473");
+    check(&of(16, "forwarding = \"nat\"\n"), "");
+    let another = service(&["tcp://203.0.113.11:5000-5005"], "forwarding = \"nat\"\n")
+        .replace(HEAD, "")
+        .replace("\"a\"", "\"b\"");
+    check(&format!("{}{another}", of(16, "forwarding = \"nat\"\n")), "FW0148 13:11");
+    let port = format!("{}port = 80\n", service(&["tcp://203.0.113.10:8000-8099"], "forwarding = \"nat\"\n"));
+    check(&port, "FW0108 8:8");
+    let check_of = service(&["tcp://203.0.113.10:8000-8099"], "[service.check]\ntype = \"tcp\"\n");
+    check(&check_of, "");
 }
 
 /// ESP needs a scheduler that keeps a client's packets together.

@@ -9,14 +9,14 @@ use lb_common::abi::{ClientKey, FlowKey6, Record, Translation, connection_state,
 use lb_common::address::Address;
 use lb_common::connection::Timeouts;
 use lb_common::flow::{CLOSING_TIMEOUT, OPENING_TIMEOUT, SECOND};
-use lb_common::packet::protocol;
 use lb_common::packet::transport::{destination_port_wire, source_port_wire};
 use lb_common::path::translation::{Ends, turned};
 
 use super::roster::is_called;
 use super::{FlowQuery, FlowStatus, FlowsReport, Roster, USUAL_LIMIT};
-use crate::config::{Backend, Protocol};
+use crate::config::{Backend, Ports, Protocol};
 use crate::controller::view::API_VERSION;
+use crate::reconcile::entries;
 use crate::reconcile::placed::Placed;
 use crate::reconcile::stateful::persistence;
 
@@ -53,7 +53,7 @@ impl Listing {
             match record.state {
                 record_state::OPENING => ("opening", OPENING_TIMEOUT),
                 record_state::CLOSING => ("closing", CLOSING_TIMEOUT),
-                _ if protocol == Protocol::Udp => ("datagrams", idle),
+                _ if !matches!(protocol, Protocol::Tcp | Protocol::Sctp) => ("datagrams", idle),
                 _ => ("established", idle),
             }
         });
@@ -87,12 +87,12 @@ impl Listing {
         other: impl FnOnce(&FlowKey6) -> Option<Translation>,
     ) {
         // Of a pair the client's record stands for both.
-        let Some(protocol) = protocol_of(key).filter(|_| it.state != 0) else { return };
+        let Some(protocol) = entries::protocol_of(key.protocol).filter(|_| it.state != 0) else { return };
         let port = ports(key.ports_wire).1;
         let Some((listener, placed)) = self.roster.listener(key.destination.into(), port, protocol) else { return };
         let (source_port, backend_port) = ports(it.ports_wire);
         let servers = self.servers.get(&(placed.pool, it.destination.into())).map_or(&[][..], Vec::as_slice);
-        let listens = |backend: &&Backend| backend.target_port(&listener).is_none_or(|port| port == backend_port);
+        let listens = |backend: &&Backend| backend.target_ports(&listener).meets(Ports::One(backend_port));
         let backend = servers.iter().find(listens);
         if !takes(&self.query, placed, backend, key.source) || !counts(&mut self.matching, &self.flows, &self.query) {
             return;
@@ -125,7 +125,7 @@ impl Listing {
         record: &Record,
         state: impl FnOnce(&Placed, Protocol) -> (&'static str, u64),
     ) {
-        let Some(protocol) = protocol_of(key) else { return };
+        let Some(protocol) = entries::protocol_of(key.protocol) else { return };
         let listener = self.roster.listener(key.destination.into(), ports(key.ports_wire).1, protocol);
         let Some((_, placed)) = listener.filter(|(_, placed)| placed.pool == record.pool) else { return };
         let (state, timeout) = state(placed, protocol);
@@ -214,14 +214,6 @@ fn connection_state_of(placed: &Placed, protocol: Protocol, state: u16) -> (&'st
         _ => "datagrams",
     };
     (name, u64::from(timeouts.of(state)) * SECOND)
-}
-
-fn protocol_of(key: &FlowKey6) -> Option<Protocol> {
-    match u8::try_from(key.protocol).ok()? {
-        protocol::TCP => Some(Protocol::Tcp),
-        protocol::UDP => Some(Protocol::Udp),
-        _ => None,
-    }
 }
 
 /// Source and destination port.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::FlowQuery;
 use crate::config::{Backend, Listener, Protocol};
 use crate::controller::view::Problem;
+use crate::reconcile::listening::Listening;
 use crate::reconcile::placed::Placed;
 use crate::reconcile::planner::Planner;
 use crate::reconcile::rows::RowIndex;
@@ -18,7 +19,7 @@ pub struct Roster {
     /// Services in force, by pool.
     pools: BTreeMap<u32, Placed>,
     /// The pool of each listener.
-    listeners: HashMap<Listener, u32>,
+    listeners: Listening<u32>,
     rows: Arc<RowIndex>,
 }
 
@@ -67,13 +68,10 @@ impl Roster {
         placed.backend(&owner.identity)
     }
 
-    /// The service that listens there, and the listener: the one of the port, or of every port.
+    /// The service that a flow goes to, and the listener.
     pub(super) fn listener(&self, address: IpAddr, port: u16, protocol: Protocol) -> Option<(Listener, &Placed)> {
-        let of = |port| {
-            let listener = Listener { protocol, address, port };
-            Some((listener, self.pools.get(self.listeners.get(&listener)?)?))
-        };
-        of(Some(port)).or_else(|| of(None))
+        let (listener, pool) = self.listeners.find(protocol, address, port)?;
+        Some((listener, self.pools.get(pool)?))
     }
 
     /// The backends of all services that get translated packets, by pool and address.

@@ -9,13 +9,13 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use ipnet::IpNet;
 use lb_common::abi::{
-    Access, BucketKey, Counters, Displacements, HALF_ENTRIES, PrefixKey, ProbeTarget, Reverse, Root, Row, Service,
-    Signs, Sources, Tunnel, admission,
+    Access, BucketKey, Counters, Displacements, HALF_ENTRIES, PrefixKey, ProbeTarget, Ranges, Reverse, Root, Row,
+    Service, Signs, Sources, Tunnel, admission,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;
 use lb_common::counters::{REFUSALS, Reason, UNRECORDED};
-use lb_common::limits::{COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
+use lb_common::limits::{COUNTERS_PER_ELEMENT, RANGE_LISTS, SLOTS_PER_ELEMENT};
 
 use super::census::Tally;
 use super::choosers::Choosers;
@@ -31,6 +31,7 @@ pub struct Maps {
     displacements: MappedArray<Displacements>,
     services: MappedArray<Service>,
     reverse: MappedArray<Reverse>,
+    ranges: MappedArray<Ranges>,
     slots: MappedArray<[u32; SLOTS_PER_ELEMENT]>,
     refusals: MappedArray<u64>,
     rows: MappedArray<Row>,
@@ -91,6 +92,7 @@ impl Maps {
             displacements: mapped(ebpf, "DISPLACEMENTS")?,
             services: mapped(ebpf, "SERVICES")?,
             reverse: mapped(ebpf, "REVERSE")?,
+            ranges: mapped(ebpf, "RANGES")?,
             slots: mapped(ebpf, "SLOTS")?,
             refusals: mapped(ebpf, "REFUSALS")?,
             rows: mapped(ebpf, "ROWS")?,
@@ -297,6 +299,8 @@ impl Maps {
         let first = half.index as usize * HALF_ENTRIES;
         self.displacements.write(half.index as usize, half.displacements)?;
         self.sources.write(half.index as usize, half.sources)?;
+        let first_list = half.index as usize * RANGE_LISTS;
+        (first_list..).zip(&half.ranges).try_for_each(|(index, ranges)| self.ranges.write(index, *ranges))?;
         for index in first..first + HALF_ENTRIES {
             self.services.write(index, Service::default())?;
             self.reverse.write(index, Reverse::default())?;

@@ -4,7 +4,7 @@ use super::decide::Quorum;
 use super::state::State;
 use super::*;
 use crate::config::check::{Check, Initial, OnDown, Probe, Sorry, Timing, Via};
-use crate::config::{Forwarding, Service, parse};
+use crate::config::{Forwarding, Ports, Service, parse};
 use crate::health::verdict::{AgentWish, FailureKind};
 use crate::reconcile::placed::{Placed, WEIGHT_SCALE};
 
@@ -309,7 +309,7 @@ fn an_address_is_drained_in_services_to_come_too() {
     assert_eq!(told.lines, ["backend b2 of web: drain, its address is drained everywhere by an operator"]);
     bench.reload(|config| {
         let mut other = config.services[0].clone();
-        (other.name, other.listeners[0].port, other.checks) = ("other".into(), Some(81), vec![]);
+        (other.name, other.listeners[0].ports, other.checks) = ("other".into(), Ports::One(81), vec![]);
         config.services.push(other);
     });
     let states: Vec<State> =
@@ -484,7 +484,7 @@ fn a_shared_check_speaks_for_all_who_share_it() {
     let mut bench = Bench::new(2, |_| {});
     bench.reload(|config| {
         let mut other = config.services[0].clone();
-        (other.name, other.listeners[0].port) = ("other".into(), Some(81));
+        (other.name, other.listeners[0].ports) = ("other".into(), Ports::One(81));
         other.checks[0].port = Some(80);
         config.services[0].checks[0].port = Some(80);
         config.services.push(other);

@@ -151,10 +151,17 @@ impl Planner {
         let recorded_only = |entry: &Reverse| entry.flags & reverse_flags::RECORDED_ONLY != 0;
         let recorded: BTreeSet<_> =
             all.iter().filter(|entry| entry.flags & reverse_flags::RECORDED != 0).map(key).collect();
-        all.sort_by_key(|entry| (recorded_only(entry), !is_present(entry)));
+        // Ranges that begin with the same port share an entry: it has the ports of all of them.
+        let mut last_ports = BTreeMap::new();
+        for entry in &all {
+            let last = last_ports.entry(key(entry)).or_insert(0);
+            *last = entry.last_port.max(*last);
+        }
+        all.sort_by_key(|entry| (recorded_only(entry), !is_present(entry), u16::MAX - entry.last_port));
         let mut taken = BTreeSet::new();
         all.retain(|entry| taken.insert(key(entry)));
         for entry in &mut all {
+            entry.last_port = last_ports[&key(entry)];
             if recorded.contains(&key(entry)) {
                 entry.flags |= reverse_flags::RECORDED;
             }

@@ -188,7 +188,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::{Listener, Protocol};
+    use crate::config::{Listener, Ports, Protocol};
     use crate::reconcile::rows::RowOwner;
 
     #[test]
@@ -241,7 +241,7 @@ mod tests {
         let owner = RowOwner {
             service: Arc::from("web"),
             identity: Arc::from("two"),
-            listener: Listener { protocol: Protocol::Tcp, address, port: Some(80) },
+            listener: Listener { protocol: Protocol::Tcp, address, ports: Ports::One(80) },
         };
         names.insert(17, owner, "10.0.0.12".parse().expect("an address"));
         let mut words = Words::new(names, |index| format!("eth{index}"));
