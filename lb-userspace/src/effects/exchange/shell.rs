@@ -1,32 +1,31 @@
 //! The thread's loop: events to the exchange, its effects to the connections and the tables.
 
-use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod follower;
+mod links;
+mod shown;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{error, info, warn};
 
-use super::connection::{self, Connection, Failure, Greeted, News};
-use super::tables::{Client, Foreigner, Tables};
+use super::connection::{Connection, Failure, Greeted, News};
+use super::tables::Tables;
 use super::walk::Walker;
 use super::{Followed, Link, Start, TICK};
 use crate::effects::dataplane::Records;
 use crate::exchange::agreement::Agreement;
-use crate::exchange::directory::{Directory, Entry};
+use crate::exchange::directory::Directory;
 use crate::exchange::foreign::Foreign;
-use crate::exchange::item::{BACKENDS_PER_BLOCK, Backend};
 use crate::exchange::machine::Limits;
-use crate::exchange::message::Item;
 use crate::exchange::readiness::Readiness;
-use crate::exchange::seal::Who;
-use crate::exchange::view::{CountersView, RealmView, SessionView, View};
+use crate::exchange::view::View;
 use crate::exchange::{Direction, Effect, Event, Exchange, Key, Value};
 use crate::vrrp::view::State;
 
@@ -34,16 +33,6 @@ use crate::vrrp::view::State;
 const MOST_RECORDED: usize = 16_384;
 /// Messages of the peer's that wait.
 const NEWS: usize = 32;
-/// Who has connected and not shown the key yet, at most; more are closed at once.
-const STRANGERS: usize = 8;
-/// After a connection failed or ended, the next is tried so much later.
-const AGAIN: Duration = Duration::from_millis(250);
-/// After the port could not be listened on, it is tried again so much later.
-const LISTEN_AGAIN: Duration = Duration::from_secs(1);
-/// Time between two views.
-const VIEW: Duration = Duration::from_millis(100);
-/// The same refusal is logged so often at most.
-const QUIET: Duration = Duration::from_secs(10);
 /// Limits of the protocol: changes that wait, of 100 octets or so; and records of one virtual router, four times as many as the tables
 /// have room for by default.
 const LIMITS: Limits = Limits { waiting: 1 << 18, items: 1 << 22 };
@@ -150,7 +139,7 @@ impl Shell {
                     // None is aborted but all together, and none panics.
                     Err(_) => continue,
                 },
-                (stream, address) = accepted(&self.listener) => Woken::Accepted(stream, address),
+                (stream, address) = links::accepted(&self.listener) => Woken::Accepted(stream, address),
                 changed = self.wires.linked.changed() => changed.map_or(Woken::Alone, |()| Woken::Linked),
                 Some(records) = self.wires.recorded.recv() => Woken::Recorded(Box::new(records)),
             };
@@ -307,103 +296,6 @@ impl Shell {
         Ok(items)
     }
 
-    fn store(&mut self, realm: &Arc<str>, items: Vec<Item>, teller_now: u64, late: bool) {
-        let mut is_reweighed = false;
-        for (key, value) in items {
-            match (key, value) {
-                (Key::Backends(service, block), value) if !late => {
-                    is_reweighed |= self.note_backends(realm, &service, block, value);
-                }
-                (Key::Table(service), Some(Value::Table(hash))) if !late => {
-                    self.foreign.note_table(realm, &service, Some(hash));
-                }
-                (Key::Flow(flow, stateful), Some(Value::Flow(record))) => {
-                    let age = teller_now.saturating_sub(record.last_seen);
-                    let it = Foreigner { realm, flow: flow.key(), stateful, record, age };
-                    let now = self.now();
-                    let Some(tables) = &mut self.tables else { continue };
-                    let stored = tables.store(&self.directory, &self.foreign, &it, now, late);
-                    self.stored(stored);
-                }
-                (Key::Flow(flow, stateful), None) if !late => {
-                    let Some(tables) = &mut self.tables else { continue };
-                    let removed = tables.remove(&self.directory, realm, &flow.key(), stateful);
-                    self.stored(removed);
-                }
-                (Key::Client(service, address), value) => {
-                    let (backend, age) = match value {
-                        Some(Value::Client(backend, last)) => (backend, teller_now.saturating_sub(last)),
-                        None if !late => (u16::MAX, 0),
-                        _ => continue,
-                    };
-                    let address = IpAddr::from(address).into();
-                    let it = Client { realm, service: &service, address, backend, age };
-                    let now = self.now();
-                    let Some(tables) = &mut self.tables else { continue };
-                    let stored = if value.is_some() {
-                        tables.store_client(&self.directory, &self.foreign, &it, now, late)
-                    } else {
-                        tables.remove_client(&self.directory, &it)
-                    };
-                    self.stored(stored);
-                }
-                // Last words about backends are old, and values of another kind than their key are nonsense.
-                _ => {}
-            }
-        }
-        if is_reweighed {
-            self.follow();
-        }
-    }
-
-    fn note_backends(&mut self, realm: &Arc<str>, service: &Arc<str>, block: u32, value: Option<Value>) -> bool {
-        if self.directory.service(service).is_none_or(|entry| entry.realm != *realm) {
-            return false;
-        }
-        let of_block = |it: &Backend| u32::from(it.index / BACKENDS_PER_BLOCK) == block;
-        let backends = match value {
-            Some(Value::Backends(backends)) if backends.iter().all(of_block) => Some(backends),
-            Some(_) => return false,
-            None => None,
-        };
-        self.foreign.note(realm, service, block, backends);
-        true
-    }
-
-    fn keep(&mut self, realm: &Arc<str>, keys: &HashSet<Key>) {
-        let is_kept = |service: &Arc<str>, block| keys.contains(&Key::Backends(Arc::clone(service), block));
-        self.foreign.keep(realm, is_kept);
-        if let Some(tables) = &mut self.tables {
-            let kept = tables.keep(&self.directory, realm, keys);
-            self.stored(kept);
-        }
-        self.follow();
-        info!(vrrp = %realm, "all of the master's state is here");
-    }
-
-    fn stored(&mut self, result: anyhow::Result<()>) {
-        match result {
-            Ok(()) => drop(self.problems.remove("store")),
-            Err(error) => self.problem("store", format!("a record of the peer's cannot be kept: {error:#}")),
-        }
-    }
-
-    /// Says what masters make their tables from, of what this node is not master of.
-    fn follow(&mut self) {
-        let mut followed = Followed::new();
-        for realm in self.directory.realms.iter().filter(|realm| !self.exchange.is_master(realm)) {
-            for entry in self.directory.of_realm(realm) {
-                let Some(standings) = self.foreign.standings(realm, &entry.name) else { continue };
-                followed.insert(Arc::clone(&entry.name), Arc::new(standings));
-            }
-        }
-        self.wires.follow.send_if_modified(|before| {
-            let is_other = *before != followed;
-            *before = followed;
-            is_other
-        });
-    }
-
     fn hear(&mut self, news: News) {
         // Who is master may have changed since the last tick; whoever is takes nothing.
         self.look_up();
@@ -426,229 +318,4 @@ impl Shell {
             News::Told(..) | News::Answered(..) => {}
         }
     }
-
-    /// A connection is over, whoever ended it.
-    fn close(&mut self, direction: Direction, why: &str) {
-        let connection = match direction {
-            Direction::Telling => self.telling.take(),
-            Direction::Following => self.following.take(),
-        };
-        let Some(connection) = connection else { return };
-        let name = if direction == Direction::Telling { "telling" } else { "following" };
-        warn!(peer = %connection.who.node, why, "{name} the peer ended");
-        self.connect_at = self.connect_at.max(self.now() + AGAIN);
-        drop(connection);
-        self.happened(Event::Lost(direction));
-    }
-
-    fn relink(&mut self) {
-        let link = self.wires.linked.borrow_and_update().clone();
-        self.close(Direction::Telling, "the peer is configured differently");
-        self.close(Direction::Following, "the peer is configured differently");
-        self.greeting.abort_all();
-        (self.greeting, self.is_connecting) = (JoinSet::new(), false);
-        (self.listener, self.listen_at, self.connect_at) = (None, Duration::ZERO, Duration::ZERO);
-        self.problems.clear();
-        self.readiness = Readiness::new(self.now());
-        self.link = link;
-    }
-
-    /// Whether it was published what the tables mean: before that nothing can be told or taken.
-    fn knows_tables(&self) -> bool {
-        !self.directory.config.is_empty()
-    }
-
-    fn listen(&mut self) {
-        let (Some(link), None, true) = (&self.link, &self.listener, self.knows_tables()) else { return };
-        let now = self.now();
-        if now < self.listen_at {
-            return;
-        }
-        match listener(link.port) {
-            Ok(listener) => {
-                self.problems.remove("listen");
-                self.listener = Some(listener);
-            }
-            Err(error) => {
-                self.listen_at = now + LISTEN_AGAIN;
-                let why = format!("the peer cannot connect: TCP port {} cannot be listened on: {error}", link.port);
-                self.problem("listen", why);
-            }
-        }
-    }
-
-    fn accept(&mut self, stream: TcpStream, address: IpAddr) {
-        let Some(link) = &self.link else { return };
-        if !link.addresses.contains(&address) {
-            return self.refuse("address", Some(address));
-        }
-        if self.greeting.len() >= STRANGERS {
-            return self.refuse("too-many", Some(address));
-        }
-        let (link, who) = (Arc::clone(link), self.who());
-        self.greeting.spawn(async move {
-            (Direction::Following, address, connection::accept(link, who, stream, address).await)
-        });
-    }
-
-    fn connect(&mut self) {
-        let (Some(link), true) = (&self.link, self.knows_tables()) else { return };
-        if self.telling.is_some() || self.is_connecting || self.now() < self.connect_at {
-            return;
-        }
-        let (link, who) = (Arc::clone(link), self.who());
-        let address = link.addresses[self.next_address % link.addresses.len()];
-        self.is_connecting = true;
-        self.greeting.spawn(async move { (Direction::Telling, address, connection::open(link, who, address).await) });
-    }
-
-    fn greeted(&mut self, direction: Direction, address: IpAddr, greeted: Result<Box<Greeted>, Failure>) {
-        if direction == Direction::Telling {
-            self.is_connecting = false;
-            self.connect_at = self.now() + AGAIN;
-        }
-        match greeted {
-            Ok(greeted) => self.begin(direction, greeted),
-            Err(failure) => {
-                if let Failure::Refused(refusal) = &failure {
-                    self.refuse(refusal.name(), Some(address));
-                }
-                if direction == Direction::Telling {
-                    self.next_address += 1;
-                    self.problems.insert("connect", format!("the peer at {address} is not reached: {failure}"));
-                }
-            }
-        }
-    }
-
-    fn begin(&mut self, direction: Direction, greeted: Box<Greeted>) {
-        self.close(direction, "the peer has connected anew");
-        self.connections += 1;
-        self.sessions += 1;
-        let connection = Connection::start(greeted, self.connections, direction, self.now(), self.tell.clone());
-        let (boot, peer, address) = (connection.who.boot, Arc::clone(&connection.who.node), connection.address);
-        match direction {
-            Direction::Telling => {
-                self.problems.remove("connect");
-                info!(%peer, %address, "telling the peer what this node is master of");
-                self.telling = Some(connection);
-            }
-            Direction::Following => {
-                info!(%peer, %address, "the peer tells what it is master of");
-                self.following = Some(connection);
-            }
-        }
-        self.happened(Event::Connected(direction, boot));
-    }
-
-    fn who(&self) -> Who {
-        Who { boot: self.start.boot, node: Arc::clone(&self.start.node) }
-    }
-
-    fn refuse(&mut self, reason: &str, address: Option<IpAddr>) {
-        *self.refused.entry(reason.to_owned()).or_default() += 1;
-        let now = self.now();
-        if self.logged.get(reason).is_none_or(|at| now >= *at + QUIET) {
-            self.logged.insert(reason.to_owned(), now);
-            warn!(reason, ?address, "refused: it does not show to be the peer");
-        }
-    }
-
-    fn problem(&mut self, what: &'static str, why: String) {
-        if self.problems.get(what) != Some(&why) {
-            error!("{why}");
-            self.problems.insert(what, why);
-        }
-    }
-
-    fn show(&mut self) {
-        let now = self.now();
-        if now < self.view_at {
-            return;
-        }
-        self.view_at = now + VIEW;
-        let disagreements = self.disagreements();
-        self.wires.view.store(Arc::new(self.look(disagreements)));
-    }
-
-    /// What differs between the two nodes, in words.
-    fn disagreements(&mut self) -> Vec<String> {
-        let mut differing = Vec::new();
-        if self.exchange.peer_config().is_some_and(|peer| *peer != self.directory.config) {
-            differing.push("the configuration".to_owned());
-        }
-        for realm in self.directory.realms.iter().filter(|realm| self.exchange.follows(realm)) {
-            let differs =
-                |entry: &&Arc<Entry>| self.foreign.table(realm, &entry.name).is_some_and(|table| table != entry.table);
-            let services = self.directory.of_realm(realm).filter(differs);
-            differing.extend(services.map(|entry| format!("the lookup table of service {}", entry.name)));
-        }
-        self.agreement.judge(self.now(), differing)
-    }
-
-    fn look(&self, disagreements: Vec<String>) -> View {
-        let session = |connection: &Connection| SessionView {
-            peer: connection.who.node.to_string(),
-            address: connection.address.to_string(),
-            since: connection.since.as_secs_f64(),
-        };
-        let realm = |name: &Arc<str>| {
-            let master = self.exchange.is_master(name);
-            let in_sync = if master { self.exchange.is_followed_by_peer(name) } else { self.exchange.follows(name) };
-            RealmView { vrrp: name.to_string(), master, in_sync }
-        };
-        let counters = self.exchange.counters();
-        let unplaced = self.tables.iter().flat_map(|tables| tables.unplaced());
-        View {
-            telling: self.telling.as_ref().map(session),
-            following: self.following.as_ref().map(session),
-            realms: self.directory.realms.iter().map(realm).collect(),
-            not_caught_up: self.exchange.caught_up().err(),
-            unconfirmed: self.exchange.at_risk() as u64,
-            peer_config: self.exchange.peer_config().map(ToString::to_string),
-            counters: CountersView {
-                told: counters.told,
-                taken: counters.taken,
-                late: counters.late,
-                bulks: counters.bulks,
-                overflows: counters.overflows,
-                refused: counters.refused,
-                gaps: counters.gaps,
-                unknown: counters.unknown,
-                sessions: self.sessions,
-                walks: self.walker.count(),
-                recorded: self.recorded,
-            },
-            refused: self.refused.clone(),
-            unplaced: unplaced.map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
-            disagreements,
-            problems: self.problems.values().cloned().collect(),
-            walk_seconds: self.walker.took().map(|took| took.as_secs_f64()),
-            told_records: self.tables.as_ref().map_or(0, |tables| tables.told.len() as u64),
-        }
-    }
-}
-
-/// Who connects next; never, while nobody can. What cannot be accepted (for want of descriptors) is tried again at the next tick.
-async fn accepted(listener: &Option<TcpListener>) -> (TcpStream, IpAddr) {
-    let Some(listener) = listener else { return std::future::pending().await };
-    match listener.accept().await {
-        Ok((stream, address)) => (stream, address.ip().to_canonical()),
-        Err(_) => std::future::pending().await,
-    }
-}
-
-fn listener(port: u16) -> std::io::Result<TcpListener> {
-    const BACKLOG: u32 = 16;
-    let of_both = |socket: TcpSocket| {
-        SockRef::from(&socket).set_only_v6(false)?;
-        Ok((socket, IpAddr::from(Ipv6Addr::UNSPECIFIED)))
-    };
-    // A host without IPv6 has no such sockets.
-    let (socket, any) = TcpSocket::new_v6()
-        .and_then(of_both)
-        .or_else(|_: std::io::Error| TcpSocket::new_v4().map(|socket| (socket, IpAddr::from(Ipv4Addr::UNSPECIFIED))))?;
-    socket.set_reuseaddr(true)?;
-    socket.bind((any, port).into())?;
-    socket.listen(BACKLOG)
 }

@@ -1,0 +1,120 @@
+//! What the peer tells, put where it belongs: records into our tables, what its indices stand for, the weights that it makes its tables
+//! from.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tracing::info;
+
+use super::super::Followed;
+use super::super::tables::{Client, Foreigner};
+use super::Shell;
+use crate::exchange::item::{BACKENDS_PER_BLOCK, Backend};
+use crate::exchange::message::Item;
+use crate::exchange::{Key, Value};
+
+impl Shell {
+    pub(super) fn store(&mut self, realm: &Arc<str>, items: Vec<Item>, teller_now: u64, late: bool) {
+        let mut is_reweighed = false;
+        for (key, value) in items {
+            match (key, value) {
+                (Key::Backends(service, block), value) if !late => {
+                    is_reweighed |= self.note_backends(realm, &service, block, value);
+                }
+                (Key::Table(service), Some(Value::Table(hash))) if !late => {
+                    self.foreign.note_table(realm, &service, Some(hash));
+                }
+                (Key::Flow(flow, stateful), Some(Value::Flow(record))) => {
+                    let age = teller_now.saturating_sub(record.last_seen);
+                    let it = Foreigner { realm, flow: flow.key(), stateful, record, age };
+                    let now = self.now();
+                    let Some(tables) = &mut self.tables else { continue };
+                    let stored = tables.store(&self.directory, &self.foreign, &it, now, late);
+                    self.stored(stored);
+                }
+                (Key::Flow(flow, stateful), None) if !late => {
+                    let Some(tables) = &mut self.tables else { continue };
+                    let removed = tables.remove(&self.directory, realm, &flow.key(), stateful);
+                    self.stored(removed);
+                }
+                (Key::Client(service, address), value) => {
+                    let (backend, age) = match value {
+                        Some(Value::Client(backend, last)) => (backend, teller_now.saturating_sub(last)),
+                        None if !late => (u16::MAX, 0),
+                        _ => continue,
+                    };
+                    let address = IpAddr::from(address).into();
+                    let it = Client { realm, service: &service, address, backend, age };
+                    let now = self.now();
+                    let Some(tables) = &mut self.tables else { continue };
+                    let stored = if value.is_some() {
+                        tables.store_client(&self.directory, &self.foreign, &it, now, late)
+                    } else {
+                        tables.remove_client(&self.directory, &it)
+                    };
+                    self.stored(stored);
+                }
+                // Last words about backends are old, and values of another kind than their key are nonsense.
+                _ => {}
+            }
+        }
+        if is_reweighed {
+            self.follow();
+        }
+    }
+
+    pub(super) fn note_backends(
+        &mut self,
+        realm: &Arc<str>,
+        service: &Arc<str>,
+        block: u32,
+        value: Option<Value>,
+    ) -> bool {
+        if self.directory.service(service).is_none_or(|entry| entry.realm != *realm) {
+            return false;
+        }
+        let of_block = |it: &Backend| u32::from(it.index / BACKENDS_PER_BLOCK) == block;
+        let backends = match value {
+            Some(Value::Backends(backends)) if backends.iter().all(of_block) => Some(backends),
+            Some(_) => return false,
+            None => None,
+        };
+        self.foreign.note(realm, service, block, backends);
+        true
+    }
+
+    pub(super) fn keep(&mut self, realm: &Arc<str>, keys: &HashSet<Key>) {
+        let is_kept = |service: &Arc<str>, block| keys.contains(&Key::Backends(Arc::clone(service), block));
+        self.foreign.keep(realm, is_kept);
+        if let Some(tables) = &mut self.tables {
+            let kept = tables.keep(&self.directory, realm, keys);
+            self.stored(kept);
+        }
+        self.follow();
+        info!(vrrp = %realm, "all of the master's state is here");
+    }
+
+    pub(super) fn stored(&mut self, result: anyhow::Result<()>) {
+        match result {
+            Ok(()) => drop(self.problems.remove("store")),
+            Err(error) => self.problem("store", format!("a record of the peer's cannot be kept: {error:#}")),
+        }
+    }
+
+    /// Says what masters make their tables from, of what this node is not master of.
+    pub(super) fn follow(&mut self) {
+        let mut followed = Followed::new();
+        for realm in self.directory.realms.iter().filter(|realm| !self.exchange.is_master(realm)) {
+            for entry in self.directory.of_realm(realm) {
+                let Some(standings) = self.foreign.standings(realm, &entry.name) else { continue };
+                followed.insert(Arc::clone(&entry.name), Arc::new(standings));
+            }
+        }
+        self.wires.follow.send_if_modified(|before| {
+            let is_other = *before != followed;
+            *before = followed;
+            is_other
+        });
+    }
+}
