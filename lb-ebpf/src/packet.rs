@@ -69,6 +69,12 @@ impl Packet for Frame<'_> {
         // mask in front of an exclusive or.
         (offset <= FARTHEST).then_some(offset.wrapping_add(zero) & FARTHEST)
     }
+
+    #[inline(always)]
+    fn nothing(&self) -> u32 {
+        // SAFETY: nothing ever writes the word.
+        unsafe { ptr::read_volatile((&raw const ZERO).cast::<u32>()) }
+    }
 }
 
 /// Zero, which the verifier does not know.

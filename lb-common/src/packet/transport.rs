@@ -117,10 +117,9 @@ fn sctp<P: Packet>(packet: &P, offset: usize) -> Option<Flags> {
     let [_, tag, _, chunk]: [u32; SCTP_HEADERS / 4] = packet.load(offset)?;
     let kind = chunk & 0xff;
     // Only an INIT has no tag; what has one and calls itself an INIT is none.
-    if kind > 15 || kind == INIT && tag != 0 {
-        return Some(Flags(0));
-    }
-    Some(Flags((MEANINGS >> (4 * kind)) as u8 & 15))
+    let mask = if kind > 15 || kind == INIT && tag != 0 { 0 } else { 15 };
+    // To the kernel's verifier they are any octet, as TCP's are: so what follows is walked once.
+    Some(Flags((MEANINGS >> (4 * (kind & 15))) as u8 & (mask | packet.nothing() as u8)))
 }
 
 /// Where the checksum of the header at `offset` lies.

@@ -162,8 +162,8 @@ fn quote<P: Packet, T: Tables>(packet: &P, tables: &T, datagram: &Datagram) -> O
     if about.part == Part::Later || about.protocol == protocol::UNREADABLE {
         return None;
     }
-    let first = packet.load(about.transport)?;
-    let ports_wire = if protocol::is_portless(about.protocol) { 0 } else { first };
+    let first: u32 = packet.load(about.transport)?;
+    let ports_wire = if protocol::is_portless(about.protocol) { packet.nothing() } else { first };
     Some(Quote { datagram: about, ports_wire })
 }
 

@@ -320,14 +320,18 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
     if datagram.part == Part::Later {
         return fragment::later(packet, tables, &frame, &datagram);
     }
-    let result = match datagram.protocol {
-        protocol::TCP | protocol::UDP | protocol::SCTP | protocol::ESP | protocol::AH => {
-            of_flow(packet, tables, &frame, &datagram)
-        }
-        protocol::ICMP if datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
-        protocol::ICMPV6 if !datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
-        protocol::UNREADABLE => Err(classify::not_understood(tables, datagram.destination, Reason::Unreadable)),
-        _ => Err(Reason::NotService),
+    // Of protocols that are balanced: the bits of the first word that are ports.
+    let ports = match datagram.protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => Some(u32::MAX),
+        protocol::ESP | protocol::AH => Some(packet.nothing()),
+        _ => None,
+    };
+    let result = match (ports, datagram.protocol) {
+        (Some(ports), _) => of_flow(packet, tables, &frame, &datagram, ports),
+        (None, protocol::ICMP) if datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
+        (None, protocol::ICMPV6) if !datagram.v4 => icmp::steer(packet, tables, &frame, &datagram),
+        (None, protocol::UNREADABLE) => Err(classify::not_understood(tables, datagram.destination, Reason::Unreadable)),
+        (None, _) => Err(Reason::NotService),
     };
     if datagram.part == Part::First
         && let Err(Reason::NotService | Reason::NoBackendPassed | Reason::NotMaster) = result
@@ -337,18 +341,20 @@ fn steer<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<u32, Reason
     result
 }
 
-/// A packet of a protocol that is balanced. Ports come first in those that have any, and something else in the others.
+/// A packet of a protocol that is balanced. Ports come first in those that have any, and something else in the others: `ports` are the
+/// bits that are ports.
 #[inline(always)]
 fn of_flow<P: Packet, T: Tables>(
     packet: &mut P,
     tables: &T,
     frame: &Frame,
     datagram: &Datagram,
+    ports: u32,
 ) -> Result<u32, Reason> {
     let Some(first) = packet.load::<u32>(datagram.transport) else {
         return Err(classify::not_understood(tables, datagram.destination, Reason::Truncated));
     };
-    let ports_wire = if protocol::is_portless(datagram.protocol) { 0 } else { first };
+    let ports_wire = first & ports;
     if !protocol::is_portless(datagram.protocol) {
         tables.trace(Step::Ports(ports_wire));
     }
