@@ -5,5 +5,14 @@ mod packet;
 mod tables;
 mod words;
 
+use lb_common::path::{self, Verdict};
+
 pub use packet::NativePacket;
 pub use tables::{FlowId, NativeTables, TraceLine};
+
+/// Decides a frame's fate, and rewrites it if it is forwarded. The path is compiled here once: it is long, and wherever it is called by its
+/// own name it is compiled again.
+#[inline(never)]
+pub fn process(packet: &mut NativePacket, tables: &NativeTables) -> Verdict {
+    path::process(packet, tables)
+}

@@ -8,13 +8,13 @@ use lb_common::connection::Counted;
 use lb_common::limits::LIVE_WORDS;
 use lb_common::packet::protocol;
 use lb_common::packet::transport::ports_wire;
-use lb_common::path::{Verdict, process};
+use lb_common::path::Verdict;
 
 use super::request::ExplainQuery;
 use crate::controller::Controller;
 use crate::controller::view::{API_VERSION, Explanation, Problem};
 use crate::effects::dataplane::Dataplane;
-use crate::native::{NativePacket, NativeTables};
+use crate::native::{NativePacket, NativeTables, process};
 
 /// What happens to a packet of the flow.
 pub fn explain(

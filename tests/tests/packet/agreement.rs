@@ -1,11 +1,11 @@
 //! Native path and kernel path agree on random packets: verdict, octets, counters, records.
 
-use fairway::native::NativePacket;
+use fairway::native::{NativePacket, process};
 use fairway::reconcile::image::Image;
 use fairway_tests::packet::verify::wrong_checksum;
 use lb_common::abi::Record;
 use lb_common::counters::Reason;
-use lb_common::path::{Verdict, process};
+use lb_common::path::Verdict;
 
 use super::check::action_of;
 use super::kernel::{self, Kernel};

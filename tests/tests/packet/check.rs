@@ -1,6 +1,6 @@
 //! A case and the one function that holds it against both homes of the packet path.
 
-use fairway::native::{NativePacket, NativeTables};
+use fairway::native::{NativePacket, NativeTables, process};
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use fairway_tests::packet::Frame;
@@ -9,7 +9,7 @@ use lb_common::abi::{ClientKey, Counters, FlowKey6, Record, Translation, connect
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
 use lb_common::path::signs::Sign;
-use lb_common::path::{Route, Verdict, process};
+use lb_common::path::{Route, Verdict};
 
 use super::kernel::{self, FLOWS, Kernel, action};
 use super::state::{

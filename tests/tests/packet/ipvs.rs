@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-use fairway::native::{NativePacket, NativeTables};
+use fairway::native::{NativePacket, NativeTables, process};
 use fairway::reconcile::census::{Census, ConnectionFate};
 use fairway::reconcile::half::publish;
 use fairway::reconcile::image::Image;
@@ -21,7 +21,7 @@ use lb_common::abi::{Chooser, FlowKey6, Load, Record, Root, Row, Service, Source
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 use lb_common::packet::transport::ports_wire;
-use lb_common::path::{Verdict, process};
+use lb_common::path::Verdict;
 use lb_common::scheduler::Rule;
 use lb_common::scheduler::turns::Passes;
 use lb_common::slot::{NONE, Slot};

@@ -1,13 +1,12 @@
 //! Services that follow a virtual router: while this node is not live for it, all that is theirs is the host's.
 
 use fairway::effects::dataplane::LiveWords;
-use fairway::native::NativePacket;
+use fairway::native::{NativePacket, process};
 use fairway::reconcile::image::Image;
 use fairway_tests::packet::{Frame, Ip, flag};
 use lb_common::abi::ALWAYS_LIVE;
 use lb_common::counters::Reason;
 use lb_common::limits::LIVE_WORDS;
-use lb_common::path::process;
 
 use super::build::{CLIENT_PORT, Change as _, to_client};
 use super::check::{Case, case, check};

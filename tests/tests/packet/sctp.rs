@@ -4,14 +4,13 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use fairway::native::NativePacket;
+use fairway::native::{NativePacket, process};
 use fairway::reconcile::image::Image;
 use fairway_tests::packet::{Frame, Ip, Payload, chunk};
 use lb_common::abi::FlowKey6;
 use lb_common::abi::connection_state::{CLOSED, ESTABLISHED, FIN_WAIT, SYN_RECEIVED};
 use lb_common::abi::record_state::{CLOSING, OPEN, OPENING};
 use lb_common::counters::Reason;
-use lb_common::path::process;
 
 use super::build::{CLIENT_PORT, Change as _, frame};
 use super::check::{Case, case, check};

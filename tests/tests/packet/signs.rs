@@ -3,13 +3,12 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use fairway::native::NativePacket;
+use fairway::native::{NativePacket, process};
 use fairway::reconcile::image::Image;
 use fairway_tests::packet::{Frame, Ip, flag};
 use lb_common::abi::Signs;
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
-use lb_common::path::process;
 use lb_common::path::signs::Sign;
 
 use super::build::{CLIENT_PORT, Change as _, to_client};

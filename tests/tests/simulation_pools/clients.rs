@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fairway::native::NativePacket;
+use fairway::native::{NativePacket, process};
 use lb_common::hash;
-use lb_common::path::{Verdict, process};
+use lb_common::path::Verdict;
 use lb_common::slot::{Slot, SlotState};
 
 use crate::frames::{self, ACK, End, FIN_ACK, SYN};

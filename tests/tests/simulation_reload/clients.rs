@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fairway::native::NativePacket;
+use fairway::native::{NativePacket, process};
 use lb_common::abi::Service;
 use lb_common::address::Address;
 use lb_common::counters::Reason;
 use lb_common::hash;
 use lb_common::limits::SLOTS_PER_ELEMENT;
-use lb_common::path::{Verdict, process};
+use lb_common::path::{self, Verdict};
 use lb_common::slot::{Slot, SlotState};
 
 use super::{CLIENT_SIDE, RECORDS, SHORT_IDLE, World, interface};
@@ -259,7 +259,7 @@ impl World {
             self.coverage.judged_in_flight += 1;
             let (old_root, old_slot) = (self.rng.one_in(2), self.rng.one_in(2));
             let view = InFlight { tables: &self.tables, replaced: &self.replaced, old_root, old_slot };
-            process(&mut packet, &view)
+            path::process(&mut packet, &view)
         };
         (verdict, packet.frame().to_vec())
     }

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use fairway::config;
-use fairway::native::{NativePacket, NativeTables};
+use fairway::native::{NativePacket, NativeTables, process};
 use fairway::nexthop::{Frame, Mac, NextHop};
 use fairway::reconcile::image::Image;
 use fairway::reconcile::planner::Planner;
 use fairway::scheduler::seed::Seed;
-use lb_common::path::{Verdict, process};
+use lb_common::path::Verdict;
 
 use crate::frames::{self, ACK, End, SYN};
 
