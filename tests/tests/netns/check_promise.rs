@@ -124,7 +124,9 @@ fn judge(lab: &Lab, requests: &[Request], failed: f64, avoided: f64) {
     let (from, until) = (failed - 2.0 * asking().patience.as_secs_f64(), failed + avoided + 0.1);
     let unexplained: Vec<&&Request> = lost.iter().filter(|one| one.at < from || one.at > until).collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
-    assert!(!lost.is_empty(), "a tenth of the requests should have met a dead backend");
+    // Who waits for so long has its SYN sent again, to another backend by then.
+    let is_resent = asking().patience > Duration::from_secs(2);
+    assert!(is_resent || !lost.is_empty(), "a tenth of the requests should have met a dead backend");
     let ports: BTreeSet<u16> = lost.iter().map(|one| one.port).collect();
     let whose = |port: &u16| ask(*port, service_v4(HTTP), Duration::from_secs(5)).map_err(|error| error.to_string());
     let owners = lab.client().run(|| ports.iter().map(whose).collect::<Vec<_>>()).expect("the namespace is there");
