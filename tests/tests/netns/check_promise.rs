@@ -41,12 +41,12 @@ struct Asking {
 }
 
 /// With `FAIRWAY_FULL=1`, which wants the machine to itself, 5,000 requests a second; beside other tests clients have to
-/// wait for a processor, and a packet that a starved machine drops is sent again after a second: neither is a request lost.
+/// wait for a processor, and lose nothing by that.
 fn asking() -> Asking {
     if std::env::var_os("FAIRWAY_FULL").is_some() {
         Asking { rate: 5_000, patience: Duration::from_millis(300) }
     } else {
-        Asking { rate: 500, patience: Duration::from_millis(2500) }
+        Asking { rate: 500, patience: Duration::from_secs(1) }
     }
 }
 
@@ -124,9 +124,7 @@ fn judge(lab: &Lab, requests: &[Request], failed: f64, avoided: f64) {
     let (from, until) = (failed - 2.0 * asking().patience.as_secs_f64(), failed + avoided + 0.1);
     let unexplained: Vec<&&Request> = lost.iter().filter(|one| one.at < from || one.at > until).collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
-    // Who waits for so long has its SYN sent again, to another backend by then.
-    let is_resent = asking().patience > Duration::from_secs(2);
-    assert!(is_resent || !lost.is_empty(), "a tenth of the requests should have met a dead backend");
+    assert!(!lost.is_empty(), "a tenth of the requests should have met a dead backend");
     let ports: BTreeSet<u16> = lost.iter().map(|one| one.port).collect();
     let whose = |port: &u16| ask(*port, service_v4(HTTP), Duration::from_secs(5)).map_err(|error| error.to_string());
     let owners = lab.client().run(|| ports.iter().map(whose).collect::<Vec<_>>()).expect("the namespace is there");
