@@ -139,7 +139,7 @@ impl Group {
                 &["simulation", "simulation_exchange", "simulation_pools", "simulation_reload", "simulation_vrrp"]
             }
             Self::Packet => &[LIBRARY, "packet", "trace"],
-            Self::Netns => &["nexthop", "netns"],
+            Self::Netns => &["nexthop", "netns", "check_promise"],
             Self::Interop => &["interop"],
         }
     }

@@ -8,7 +8,6 @@ use fairway_tests::harness;
 
 mod access;
 mod attachment;
-mod check_promise;
 mod checks;
 mod checks_scale;
 mod claims;

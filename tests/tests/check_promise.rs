@@ -2,7 +2,10 @@
 //! timeout and 50 ms; not one request to the others fails; and when it comes back, no flow moves.
 //!
 //! Whose a failed request was is asked afterwards, when the table is the old one again: from the same port. What was measured
-//! is printed. Time is asserted loosely, since others may use the machine.
+//! is printed. Time is asserted loosely, since others may use the machine. A program of its own, which runs when other tests do not: beside
+//! them one packet that the machine dropped, sent again after a second, was a request lost.
+//!
+//! Needs root and what the tests in `netns` need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -14,8 +17,10 @@ use fairway::playground::topology::{Replies, Role, Spec, router_port};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::paced::{Load, Request, ask, wall};
-use crate::harness::{Fairway, HTTP, History, KeptConnections, Nginx, await_that, ip, lab, service_v4, usual_config};
+use fairway_tests::harness::paced::{Load, Request, ask, wall};
+use fairway_tests::harness::{
+    Fairway, HTTP, History, KeptConnections, Nginx, await_that, ip, lab, service_v4, usual_config,
+};
 
 const BACKENDS: usize = 10;
 /// The one that fails.
