@@ -178,11 +178,12 @@ impl Shell {
         }
         let routers = (self.start.routers)();
         let is_master = |name: &str| routers.routers.iter().any(|it| it.name == name && it.state == State::Master);
-        for realm in self.directory.realms.clone() {
-            let master = is_master(&realm);
-            if master != self.exchange.is_master(&realm) {
+        let directory = Arc::clone(&self.directory);
+        for realm in &directory.realms {
+            let master = is_master(realm);
+            if master != self.exchange.is_master(realm) {
                 self.view_at = Duration::ZERO;
-                self.happened(Event::Mastership(realm, master));
+                self.happened(Event::Mastership(Arc::clone(realm), master));
                 self.follow();
             }
         }
