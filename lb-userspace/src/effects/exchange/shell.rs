@@ -216,7 +216,15 @@ impl Shell {
     fn judge_readiness(&mut self) {
         let caught_up = self.following.is_some().then(|| self.exchange.caught_up());
         let patience = self.link.as_ref().map(|link| link.patience);
-        let ready = self.readiness.judge(self.now(), patience, caught_up);
+        let (now, missing) = (self.now(), caught_up.clone().and_then(Result::err));
+        let ready = self.readiness.judge(now, patience, caught_up);
+        match missing.filter(|_| patience.is_some_and(|patience| self.readiness.has_given_up(now, patience))) {
+            Some(why) => {
+                let consequence = "this node counts as ready all the same, since dataplane.ready_timeout is over";
+                self.problem("readiness", format!("{why}; {consequence}: a takeover now loses connections"));
+            }
+            None => drop(self.problems.remove("readiness")),
+        }
         self.wires.catch_up.send_if_modified(|before| {
             let is_other = *before != ready;
             *before = ready;
