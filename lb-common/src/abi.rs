@@ -108,6 +108,16 @@ pub struct Service {
 /// The live word that is 1 and stays 1: what follows no virtual router has it.
 pub const ALWAYS_LIVE: u32 = 0;
 
+/// What packets of the services that follow a virtual router need to know of it. Each word is one thread's to write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LiveWord {
+    /// 1 while this node is live for it.
+    pub live: u32,
+    /// 1 while records of connections that began at the node that was its master may be on their way; also before this node is live.
+    pub awaits_records: u32,
+}
+
 /// Bits of [`Service::flags`].
 pub mod service_flags {
     /// The entry is in use.
@@ -715,6 +725,7 @@ pub const UNRESOLVED_FRAME_MAX: usize = 2048;
 
 const _: () = {
     assert!(size_of::<Root>() == 64);
+    assert!(size_of::<LiveWord>() == 8);
     assert!(size_of::<Service>() == 64);
     assert!(size_of::<Row>() == 64);
     assert!(size_of::<Tunnel>() == 32);

@@ -113,6 +113,9 @@ reasons! {
     ClientRate => Drop, "client-rate";
     /// A new connection to a service to which as many have begun as its `rate_limit` lets in.
     ServiceRate => Drop, "service-rate";
+    /// A packet of a connection that began before this node became master, of which the record may still be on its way from the node
+    /// that was: without it, it would go to a backend that does not know it. TCP sends it again.
+    RecordAwaited => Drop, "record-awaited";
 }
 
 #[cfg(test)]

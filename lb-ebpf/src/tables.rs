@@ -13,8 +13,8 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
     Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey4, FlowKey6, FragmentEntry,
-    FragmentKey, HALF_ENTRIES, Load, PrefixKey, ProbeTarget, Ranges, Record, Recorded, Reverse, Root, Row, Service,
-    Signs, Sources, Translation, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame, root_flags,
+    FragmentKey, HALF_ENTRIES, LiveWord, Load, PrefixKey, ProbeTarget, Ranges, Record, Recorded, Reverse, Root, Row,
+    Service, Signs, Sources, Translation, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame, root_flags,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;
@@ -68,7 +68,7 @@ static REVERSE: Array<Reverse> = Array::with_max_entries(2 * HALF_ENTRIES as u32
 #[map]
 static RANGES: Array<Ranges> = Array::with_max_entries(2 * RANGE_LISTS as u32, BPF_F_MMAPABLE);
 #[map]
-static LIVE_WORDS: Array<u64> = Array::with_max_entries(LIVE_WORD_COUNT, BPF_F_MMAPABLE);
+static LIVE_WORDS: Array<LiveWord> = Array::with_max_entries(LIVE_WORD_COUNT, BPF_F_MMAPABLE);
 #[map]
 static SLOTS: Array<SlotElement> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 #[map]
@@ -179,7 +179,13 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     #[inline(always)]
     fn is_live(&self, index: u32) -> bool {
         // SAFETY: a reference is valid for reads. Volatile because user space stores the word while packets flow.
-        LIVE_WORDS.get(index).is_some_and(|word| unsafe { core::ptr::read_volatile(word) } != 0)
+        LIVE_WORDS.get(index).is_some_and(|word| unsafe { core::ptr::read_volatile(&word.live) } != 0)
+    }
+
+    #[inline(always)]
+    fn awaits_records(&self, index: u32) -> bool {
+        // SAFETY: a reference is valid for reads. Volatile because user space stores the word while packets flow.
+        LIVE_WORDS.get(index).is_some_and(|word| unsafe { core::ptr::read_volatile(&word.awaits_records) } != 0)
     }
 
     #[inline(always)]

@@ -58,6 +58,9 @@ pub trait Tables {
     }
     /// Whether this node is live for a virtual router, by the index of its live word: one load. Out of range: not live.
     fn is_live(&self, index: u32) -> bool;
+    /// Whether records of connections that began at the node that was master may still be on their way, by the index of the live word:
+    /// one load.
+    fn awaits_records(&self, index: u32) -> bool;
     /// The word of a slot: one load.
     fn slot(&self, index: u32) -> Option<Slot>;
     /// Whether a listener takes AH to an address: what [`classify::takes_ah`] says. Asked through here so that the kernel may find out

@@ -7,7 +7,8 @@
 //! | exceptions | → its record | → current | → current |
 //!
 //! A steady flow costs one hash and one load; no helper is called. If a record cannot be made, the packet goes to the
-//! *previous* owner and the refusal is noted, which keeps the slot unsettled for longer.
+//! *previous* owner and the refusal is noted, which keeps the slot unsettled for longer. While records may be on their way from the
+//! node that was master until just now ([`Tables::awaits_records`]), what goes on in an unsettled slot without one is dropped.
 
 use super::{Inserted, Step, Tables, is_alive, stateful};
 use crate::abi::{Record, Service, service_flags};
@@ -25,7 +26,7 @@ pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Flags) 
         Some(backend) => backend,
         None => by_slot(tables, service, flow, flags)?,
     };
-    row_of(service, owner)
+    row_of(tables, service, owner)
 }
 
 /// The row of the flow that an ICMP error quotes: looked up, never recorded.
@@ -39,7 +40,7 @@ pub fn row_of_quoted<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> R
             None => quoted_by_slot(tables, service, flow)?,
         },
     };
-    row_of(service, owner)
+    row_of(tables, service, owner)
 }
 
 /// What [`stateful`] says, of a service that it is asked about.
@@ -94,9 +95,12 @@ fn keeps_records(service: &Service, flow: &Flow) -> bool {
 }
 
 #[inline(always)]
-fn row_of(service: &Service, owner: u16) -> Result<u32, Reason> {
+fn row_of<T: Tables>(tables: &T, service: &Service, owner: u16) -> Result<u32, Reason> {
     if owner != NONE {
         return Ok(service.first_row.wrapping_add(owner as u32));
+    }
+    if tables.awaits_records(service.live) {
+        return Err(Reason::RecordAwaited);
     }
     Err(match service.flags & service_flags::DROP_WITHOUT_BACKEND {
         0 => Reason::NoBackendPassed,
@@ -123,6 +127,9 @@ fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signa
     if slot.state() != SlotState::Unsettled || owner == NONE {
         return owner;
     }
+    if is_awaited(tables, service, flow, signal) {
+        return NONE;
+    }
     let record = Record::new(service.pool, owner, signal, now);
     if known.is_some() && tables.with_record(flow, |old| *old = record).is_some() {
         tables.trace(Step::NewRecord(owner));
@@ -141,6 +148,13 @@ fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signa
             owner_without_record(tables, service, slot, Signal::Continues)
         }
     }
+}
+
+/// Whether the record of a flow may be on its way: it began at the node that was master, perhaps after the slot changed hands.
+#[inline(always)]
+fn is_awaited<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) -> bool {
+    let continues = protocol::has_openings(flow.protocol) && !matches!(signal, Signal::Opens);
+    continues && tables.awaits_records(service.live)
 }
 
 /// Who has a flow that no record names. A previous owner that is dead has none: until user space has taken it out of the

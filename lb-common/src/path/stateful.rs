@@ -3,7 +3,7 @@
 //! These services have a flow table, and the counts of their connections, apart from all others: however many flows they have, no
 //! exception of another service is refused a record for it.
 //!
-//! What has no record and does not begin a connection, and what could not be recorded for want of room, is left to the
+//! What has no record and does not begin a connection is dropped while records may be on their way from the node that was master; else it, and what could not be recorded for want of room, is left to the
 //! lookup table, as if the service were a stateless one: it stays with what the table says, unrecorded. Datagrams always begin
 //! one; of those that found no room the next may find some, and another backend with it.
 //!
@@ -191,9 +191,11 @@ fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) 
             return backend as u32;
         }
     }
-    let begins = !protocol::has_openings(flow.protocol) || matches!(signal, Signal::Opens);
-    if !begins || chooser.rule == 0 {
+    if chooser.rule == 0 {
         return BY_TABLE;
+    }
+    if protocol::has_openings(flow.protocol) && !matches!(signal, Signal::Opens) {
+        return if tables.awaits_records(service.live) { NONE as u32 } else { BY_TABLE };
     }
     let of_client = if chooser.persistence != 0 { OF_CLIENT } else { 0 };
     BY_RULE + (chooser.rule & 0xff) + of_client

@@ -27,6 +27,8 @@ pub struct Directory {
     pub config: Arc<str>,
     /// The virtual routers that services follow.
     pub realms: BTreeSet<Arc<str>>,
+    /// Their live words.
+    pub live: BTreeMap<Arc<str>, u32>,
     /// Services that follow one, by name.
     services: BTreeMap<Arc<str>, Arc<Entry>>,
     pools: HashMap<u32, Arc<Entry>>,
@@ -96,6 +98,7 @@ impl Directory {
             let entry = Entry::new(placed, planner.tables().get(placed.table), realm);
             let as_before = before.services.get(service.name.as_str()).filter(|it| ***it == entry).cloned();
             next.add(as_before.unwrap_or_else(|| Arc::new(entry)));
+            next.live.extend(planner.live().get(realm).map(|index| (realm.as_str().into(), index)));
         }
         next
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::item::{Key, Value};
 use super::message::{Answer, Body, ITEM_OCTETS, Item, MOST_REALMS, Message, Stand};
-use super::realm::{Bulk, Following, Realm, Telling};
+use super::realm::{Bulk, Following, LAST_WORDS, Realm, Telling};
 
 /// A session on which nothing was heard for so long is given up.
 pub const DEADLINE: Duration = Duration::from_secs(3);
@@ -235,6 +235,12 @@ impl Exchange {
         self.realms.get(realm).is_some_and(Realm::is_followed)
     }
 
+    /// Whether a packet of a client's may come here before the record of its flow does, of a realm that this node is master of or may be
+    /// at any moment.
+    pub fn awaits_records(&self, realm: &str, now: Duration) -> bool {
+        self.follower.is_some() && self.realms.get(realm).is_some_and(|realm| realm.awaits_records(now))
+    }
+
     /// Of a realm that this node is master of: whether the peer has all of it but for what [`Self::at_risk`] counts.
     pub fn is_followed_by_peer(&self, realm: &str) -> bool {
         let live = |it: &Realm| it.master && matches!(it.telling, Telling::Live);
@@ -366,7 +372,7 @@ impl Exchange {
             match realm.telling {
                 Telling::Refused { again } if again <= now => realm.claim(now, self.boot),
                 Telling::No if realm.master => realm.tell_anew(Telling::Due),
-                Telling::LastWords { until } if until <= now => realm.tell_anew(Telling::No),
+                Telling::LastWords { since, .. } if since + LAST_WORDS <= now => realm.tell_anew(Telling::No),
                 _ => {}
             }
             if matches!(realm.telling, Telling::Due) {
@@ -378,6 +384,16 @@ impl Exchange {
             }
         }
         self.tell_items(now, out);
+        self.conclude(now, out);
+    }
+
+    /// Says of realms that this node has given up that all of them was told.
+    fn conclude(&mut self, now: Duration, out: &mut Vec<Effect>) {
+        let concluded = |(name, realm): (&Arc<str>, &mut Realm)| {
+            realm.concludes(now).then(|| Body::End { realm: Arc::clone(name), epoch: realm.epoch })
+        };
+        let ends: Vec<Body> = self.realms.iter_mut().filter_map(concluded).collect();
+        ends.into_iter().for_each(|end| self.say(now, end, 0, out));
     }
 
     /// As much as may be under way.
@@ -509,7 +525,7 @@ impl Exchange {
         };
         (realm.epoch, realm.owner) = (epoch, peer);
         realm.highest = realm.highest.max(epoch);
-        realm.following = Some(Following { mentioned: Some(HashSet::new()) });
+        realm.following = Some(Following { mentioned: Some(HashSet::new()), concluded: false });
         realm.tell_anew(Telling::No);
         None
     }
@@ -523,8 +539,9 @@ impl Exchange {
         teller_now: u64,
         out: &mut Vec<Effect>,
     ) -> Option<Stand> {
-        let are_last_words =
-            |realm: &Realm| realm.master && realm.before.is_some_and(|(before, until)| before == epoch && now <= until);
+        let are_last_words = |realm: &Realm| {
+            realm.master && realm.before.is_some_and(|before| before.epoch == epoch && before.takes(now))
+        };
         if self.realms.get(&name).is_some_and(are_last_words) {
             self.counters.late += items.len() as u64;
             out.push(Effect::Store { realm: name, items, now: teller_now, late: true });
@@ -553,15 +570,22 @@ impl Exchange {
         None
     }
 
+    /// All of a realm was told; or, of one that was followed, all that its master of before had to say.
     fn end(&mut self, name: Arc<str>, epoch: u64, out: &mut Vec<Effect>) -> Option<Stand> {
-        let realm = self.realms.get_mut(&name).filter(|realm| realm.epoch == epoch && !realm.master);
-        match realm.and_then(|realm| realm.following.as_mut()?.mentioned.take()) {
-            Some(mentioned) => {
-                out.push(Effect::Keep(name, mentioned));
-                None
-            }
-            None => self.refuse(name, epoch),
+        let realm = self.realms.get_mut(&name);
+        if let Some(before) = realm.and_then(|realm| realm.before.as_mut()).filter(|before| before.epoch == epoch) {
+            before.concluded = true;
+            return None;
         }
+        let realm = self.realms.get_mut(&name).filter(|realm| realm.epoch == epoch && !realm.master);
+        let Some(following) = realm.and_then(|realm| realm.following.as_mut()) else {
+            return self.refuse(name, epoch);
+        };
+        match following.mentioned.take() {
+            Some(mentioned) => out.push(Effect::Keep(name, mentioned)),
+            None => following.concluded = true,
+        }
+        None
     }
 
     /// Refuses what was told of a realm under a claim: how we stand, so that a new claim can be made if that is due.

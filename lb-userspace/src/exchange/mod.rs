@@ -15,7 +15,9 @@
 //!
 //! **Last words.** Who hands over in good order has said its last items a moment after the other became master. For
 //! a second these are taken as *late*: what is not there yet is added, nothing is replaced or removed. So the old master can
-//! complete what the new one has, and nothing more.
+//! complete what the new one has, and nothing more. When clients' packets do not come to it any more it says that this was all. Until then
+//! the packet path of the new master drops what only a record could tell the backend of, rather than guess
+//! ([`machine::Exchange::awaits_records`]): TCP sends it again. From a node that is dead nothing is waited for.
 //!
 //! **Order.** Connections are TCP, which orders and repeats; what it cannot do is done here. Messages have numbers: one that was
 //! there is ignored, one too far ahead ends the session, and the next session begins with a bulk. Both ends give up a session

@@ -9,6 +9,9 @@ use super::message::Item;
 /// Who is no longer master says what waited to be told for so long, unless another claims the realm before; and whoever takes over
 /// takes that for as long.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
+/// After so long it says that this was all: by then clients' packets go to the other node, so that nothing begins here any more.
+/// What begins here all the same is still told.
+const LAST_BEGINNING: Duration = Duration::from_millis(25);
 
 /// A realm, on this node.
 #[derive(Debug, Default)]
@@ -21,8 +24,8 @@ pub(super) struct Realm {
     pub highest: u64,
     /// This node is its master.
     pub master: bool,
-    /// While it is: the claim that it followed until then, whose last words may still be under way, and for how long they are taken.
-    pub before: Option<(u64, Duration)>,
+    /// While it is: what it followed until then.
+    pub before: Option<Before>,
     /// How far it is told.
     pub telling: Telling,
     /// What has changed and is not told yet.
@@ -47,14 +50,34 @@ pub(super) enum Telling {
     Live,
     /// We are not its master any more, and say what we had still to say, until this moment or until another claims it.
     LastWords {
-        /// When that ends.
-        until: Duration,
+        /// Since when.
+        since: Duration,
+        /// That this was all has been said.
+        concluded: bool,
     },
     /// The other node does not follow, before this moment at least.
     Refused {
         /// When to try again.
         again: Duration,
     },
+}
+
+/// A claim of the peer's that this node followed until it became master itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    /// The claim.
+    pub epoch: u64,
+    /// Since when this node is master.
+    since: Duration,
+    /// The peer has said that it has no more to say.
+    pub concluded: bool,
+}
+
+impl Before {
+    /// Whether what its master had still to say is taken.
+    pub fn takes(&self, now: Duration) -> bool {
+        now <= self.since + LAST_WORDS
+    }
 }
 
 /// All of a realm, while it is told.
@@ -95,13 +118,16 @@ impl Bulk {
 pub(super) struct Following {
     /// While all of it is being told: what was mentioned.
     pub mentioned: Option<HashSet<Key>>,
+    /// Its master is none any more, and has said that this was all.
+    pub concluded: bool,
 }
 
 impl Realm {
     /// This node becomes its master: a claim above all others.
     pub fn claim(&mut self, now: Duration, boot: u64) {
         if !self.master {
-            self.before = self.is_followed().then_some((self.epoch, now + LAST_WORDS));
+            let following = self.following.take().filter(|it| it.mentioned.is_none());
+            self.before = following.map(|it| Before { epoch: self.epoch, since: now, concluded: it.concluded });
         }
         self.epoch = self.epoch.max(self.highest).saturating_add(1);
         (self.highest, self.owner) = (self.epoch, boot);
@@ -115,7 +141,7 @@ impl Realm {
     pub fn leave(&mut self, now: Duration) {
         (self.master, self.before) = (false, None);
         match self.telling {
-            Telling::Live => self.telling = Telling::LastWords { until: now + LAST_WORDS },
+            Telling::Live => self.telling = Telling::LastWords { since: now, concluded: false },
             // Half of it is of no use to anybody.
             Telling::No
             | Telling::Due
@@ -138,6 +164,25 @@ impl Realm {
             Telling::Bulk(_) | Telling::Live | Telling::LastWords { .. } => true,
             Telling::No | Telling::Due | Telling::Asked | Telling::Refused { .. } => false,
         }
+    }
+
+    /// Whether records of the peer's may be under way that a packet of a client's could come before: of a realm that this node
+    /// follows, should it take over now; of one that it is master of, until the other has said that this was all.
+    pub fn awaits_records(&self, now: Duration) -> bool {
+        match (self.master, self.before, &self.following) {
+            (true, Some(before), _) => !before.concluded && before.takes(now),
+            (false, _, Some(following)) => following.mentioned.is_none() && !following.concluded,
+            (true, None, _) | (false, _, None) => false,
+        }
+    }
+
+    /// We are not its master any more, and it is time to say that this was all that we had to say.
+    pub fn concludes(&mut self, now: Duration) -> bool {
+        let is_empty = self.dirty.is_empty();
+        let Telling::LastWords { since, concluded } = &mut self.telling else { return false };
+        let is_time = !*concluded && is_empty && now >= *since + LAST_BEGINNING;
+        *concluded |= is_time;
+        is_time
     }
 
     /// Items that are to be told still.

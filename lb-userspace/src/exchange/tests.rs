@@ -285,6 +285,59 @@ fn who_hands_over_has_still_said_what_waited() {
 }
 
 #[test]
+fn who_hands_over_says_once_that_this_was_all() {
+    let mut node = master();
+    node.handle(Duration::ZERO, Event::Gathered(realm(), vec![]));
+    node.handle(Duration::ZERO, Event::Mastership(realm(), false));
+    let mut ends = Vec::new();
+    for millisecond in 0..100 {
+        let effects = node.handle(Duration::from_millis(millisecond), Event::Tick);
+        let is_end = |it: &Effect| matches!(it, Effect::Tell(Message { body: Body::End { epoch: 1, .. }, .. }));
+        ends.extend(effects.iter().filter(|it| is_end(it)).map(|_| millisecond));
+    }
+    assert_eq!(ends, [25]);
+    changed(&mut node, 1);
+    assert_eq!(told_items(&node.handle(Duration::from_millis(100), Event::Tick)), [flow(1)], "begun late, and told");
+}
+
+#[test]
+fn records_are_awaited_from_before_the_takeover_until_the_other_has_said_all() {
+    let end = |epoch| Body::End { realm: realm(), epoch };
+    let followed = || {
+        let mut node = follower();
+        tell(&mut node, 1, Body::Begin { realm: realm(), epoch: 3 });
+        assert!(!node.awaits_records(&realm(), Duration::ZERO), "it has nothing yet");
+        tell(&mut node, 2, Body::End { realm: realm(), epoch: 3 });
+        node
+    };
+    let mut node = followed();
+    let awaits = |node: &Exchange, millisecond| node.awaits_records(&realm(), Duration::from_millis(millisecond));
+    assert!(awaits(&node, 1_000_000));
+    node.handle(Duration::from_millis(1_000), Event::Mastership(realm(), true));
+    assert!(awaits(&node, 2_000) && !awaits(&node, 2_001), "not for long");
+    tell(&mut node, 3, end(2));
+    assert!(awaits(&node, 1_001), "another claim");
+    tell(&mut node, 4, end(3));
+    assert!(!awaits(&node, 1_001));
+
+    let mut early = followed();
+    tell(&mut early, 3, end(3));
+    assert!(!awaits(&early, 0));
+    early.handle(Duration::ZERO, Event::Mastership(realm(), true));
+    assert!(!awaits(&early, 1), "it was said before the takeover");
+
+    let mut cut = followed();
+    cut.handle(Duration::ZERO, Event::Mastership(realm(), true));
+    cut.handle(Duration::ZERO, Event::Lost(Direction::Following));
+    assert!(!awaits(&cut, 1), "nobody is left to say anything");
+
+    let mut half = follower();
+    tell(&mut half, 1, Body::Begin { realm: realm(), epoch: 3 });
+    half.handle(Duration::ZERO, Event::Mastership(realm(), true));
+    assert!(!awaits(&half, 1), "what is not all here is not waited for");
+}
+
+#[test]
 fn last_words_reach_whoever_has_taken_over_as_additions_only_and_only_for_a_while() {
     let followed = || {
         let mut node = follower();

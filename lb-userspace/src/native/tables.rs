@@ -42,6 +42,8 @@ pub struct NativeTables {
     pub image: Image,
     /// Indices of the live words that are 1.
     pub live: BTreeSet<u32>,
+    /// Those of which records may still be on their way.
+    pub awaiting: BTreeSet<u32>,
     /// Names of virtual routers by the index of their live word, for `steps`.
     pub routers: BTreeMap<u32, String>,
     /// Records of flows, of all protocols together, since their keys differ.
@@ -114,6 +116,7 @@ impl NativeTables {
         Self {
             image,
             live: BTreeSet::from([ALWAYS_LIVE]),
+            awaiting: BTreeSet::new(),
             routers: BTreeMap::new(),
             flows: RefCell::default(),
             flow_capacity,
@@ -244,6 +247,10 @@ impl Tables for NativeTables {
 
     fn is_live(&self, index: u32) -> bool {
         index < LIVE_WORDS && self.live.contains(&index)
+    }
+
+    fn awaits_records(&self, index: u32) -> bool {
+        index < LIVE_WORDS && self.awaiting.contains(&index)
     }
 
     fn slot(&self, index: u32) -> Option<Slot> {

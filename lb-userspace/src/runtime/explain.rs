@@ -32,6 +32,8 @@ pub fn explain(
     tables.traced = true;
     tables.routers = controller.planner().live().iter().map(|(name, index)| (index, name.to_owned())).collect();
     tables.live = (0..LIVE_WORDS).filter(|&index| dataplane.is_none_or(|dataplane| dataplane.is_live(index))).collect();
+    let awaits = |index: &u32| dataplane.is_some_and(|dataplane| dataplane.awaits_records(*index));
+    tables.awaiting = (0..LIVE_WORDS).filter(awaits).collect();
     let portless = protocol::is_portless(query.protocol);
     let key = FlowKey6 {
         source: query.from.ip().into(),

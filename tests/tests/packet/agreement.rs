@@ -12,7 +12,7 @@ use super::kernel::{self, Kernel};
 use super::random::{self, Random};
 use super::state::{
     SLOTS, Seed, Totals, coarse_now, forget, kept, kernel_connections, kernel_loads, kernel_records,
-    kernel_translations, native_loads, native_tables, reset, seed_record, set_live, timeless,
+    kernel_translations, native_loads, native_tables, reset, seed_record, set_awaiting, set_live, timeless,
 };
 use super::world::{self, FLAVOURS, LAN, STEERING, WAN, port};
 
@@ -58,6 +58,7 @@ fn both_homes_agree_on_random_packets() {
         for n in 0..BATCH {
             if random.one_in(4) {
                 set_live(&kernel, &mut native, random.one_in(2));
+                set_awaiting(&kernel, &mut native, random.one_in(3));
             }
             let (packet, whole) = random::packet(&mut random);
             let interface = if random.one_in(8) { WAN } else { LAN };

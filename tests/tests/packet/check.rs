@@ -15,7 +15,7 @@ use super::kernel::{self, FLOWS, Kernel, action};
 use super::state::{
     Kept, Loads, SLOTS, Seed, Totals, coarse_now, crowd, kept, kernel_clients, kernel_connections, kernel_loads,
     kernel_records, kernel_translations, latest_refusal, native_loads, native_tables, reset, seed_client,
-    seed_connection, seed_record, seed_translation, set_live, timeless,
+    seed_connection, seed_record, seed_translation, set_awaiting, set_live, timeless,
 };
 use super::world::{self, DEAF, Flavour, LAN, STEERING};
 
@@ -39,6 +39,7 @@ pub struct Case {
     remembered: Option<Vec<(ClientKey, u16)>>,
     steps: Vec<(Vec<u8>, Want)>,
     turns: Vec<(usize, bool)>,
+    awaits: Vec<(usize, bool)>,
     signs: Vec<(usize, (u32, Sign))>,
     records: Option<Vec<Kept>>,
     refused: bool,
@@ -99,6 +100,7 @@ pub fn case(name: impl Into<String>) -> Case {
         remembered: None,
         steps: vec![],
         turns: vec![],
+        awaits: vec![],
         signs: vec![],
         records: None,
         refused: false,
@@ -126,6 +128,12 @@ impl Case {
     /// From here on this node is live for the virtual router that some services follow, or not.
     pub fn live(mut self, live: bool) -> Self {
         self.turns.push((self.steps.len(), live));
+        self
+    }
+
+    /// From here on records of flows of services that follow that virtual router may be on their way, or not.
+    pub fn awaits(mut self, awaits: bool) -> Self {
+        self.awaits.push((self.steps.len(), awaits));
         self
     }
 
@@ -360,6 +368,7 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
     let mut before = Totals::read(kernel);
     for (i, (packet, want)) in case.steps.iter().enumerate() {
         case.turns.iter().filter(|(at, _)| *at == i).for_each(|&(_, live)| set_live(kernel, &mut native, live));
+        case.awaits.iter().filter(|(at, _)| *at == i).for_each(|&(_, on)| set_awaiting(kernel, &mut native, on));
         let mut say = |what: String| failures.push(format!("· {} (packet {}): {what}", case.name, i + 1));
         let mut frame = NativePacket::new(packet, case.interface);
         native.counters.borrow_mut().clear();

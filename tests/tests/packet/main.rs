@@ -2,6 +2,7 @@
 
 mod access;
 mod agreement;
+mod awaited;
 mod build;
 mod check;
 mod clients;
@@ -37,6 +38,7 @@ const CASES: usize = 1300;
 fn there_are_as_many_cases_as_there_should_be() {
     let subjects = [
         ("access", access::cases()),
+        ("awaited", awaited::cases()),
         ("clients", clients::cases()),
         ("cuts", cuts::cases()),
         ("direct", direct::cases()),

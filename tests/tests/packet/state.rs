@@ -63,6 +63,15 @@ pub fn set_live(kernel: &Kernel, native: &mut NativeTables, live: bool) {
     };
 }
 
+/// Says in both homes whether records of flows of services that follow [`world::ROUTER`] may be on their way.
+pub fn set_awaiting(kernel: &Kernel, native: &mut NativeTables, awaits: bool) {
+    kernel.maps.live_words.await_records(world::ROUTER, awaits).expect("a live word");
+    match awaits {
+        true => native.awaiting.insert(world::ROUTER),
+        false => native.awaiting.remove(&world::ROUTER),
+    };
+}
+
 /// The clock that the kernel's program reads.
 pub fn coarse_now() -> u64 {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).expect("a clock every Linux has");
@@ -245,6 +254,7 @@ pub fn reset(kernel: &mut Kernel) {
         kernel.maps.apply(&write).expect("a write");
     }
     kernel.maps.live_words.set(world::ROUTER, true).expect("a live word");
+    kernel.maps.live_words.await_records(world::ROUTER, false).expect("a live word");
     kernel.handed_over();
     // A refusal is told from one of an earlier case by its time.
     while latest_refusal(kernel) >= coarse_now() {

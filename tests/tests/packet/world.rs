@@ -646,6 +646,9 @@ fn address_of(flavour: Flavour, port: u16) -> IpAddr {
 fn live_word(port: u16) -> u32 {
     match port {
         port::FOLLOWS_DIRECT | port::FOLLOWS_NAT | port::FOLLOWS_MIXED => ROUTER,
+        // Records of their flows may be awaited.
+        port::UNSETTLED | port::KEPT | port::EXCEPTIONS | port::DRAINED => ROUTER,
+        port::TURNS | port::NO_RULE => ROUTER,
         port::FOLLOWS_BEYOND => LIVE_WORDS,
         _ => ALWAYS_LIVE,
     }

@@ -86,6 +86,10 @@ impl Tables for InFlight<'_> {
         self.tables.is_live(index)
     }
 
+    fn awaits_records(&self, index: u32) -> bool {
+        self.tables.awaits_records(index)
+    }
+
     fn displacements(&self, half: u32) -> Option<&Displacements> {
         self.tables.displacements(half)
     }

@@ -114,6 +114,11 @@ impl Dataplane {
         self.maps.live_words.is_live(index)
     }
 
+    /// Whether records may be on their way from the node that was its master, of the virtual router of a live word.
+    pub fn awaits_records(&self, index: u32) -> bool {
+        self.maps.live_words.awaits_records(index)
+    }
+
     /// Takes note of who has which row, for the counters.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use super::batch::Walk;
 use super::census::{as_is, widen};
 use super::choosers::Choosers;
 use super::flow_table::FlowTable;
+use super::live_words::LiveWords;
 use super::{Maps, narrow};
 use crate::exchange::directory::Kind;
 
@@ -28,6 +29,7 @@ pub struct Records {
     connections: Pair,
     clients: FlowTable<24>,
     choosers: Choosers,
+    live_words: LiveWords,
     recorded: Option<RingBuf<MapData>>,
 }
 
@@ -49,6 +51,7 @@ impl Records {
             connections: pair(&maps.connections_v4, &maps.connections_v6)?,
             clients: maps.clients.duplicate()?,
             choosers: maps.choosers.duplicate()?,
+            live_words: LiveWords::from_fd(maps.live_words.descriptor()?)?,
             recorded,
         })
     }
@@ -57,6 +60,14 @@ impl Records {
     pub fn recorded(&mut self) -> Option<Recorded> {
         let item = self.recorded.as_mut()?.next()?;
         Recorded::read_from_bytes(&item).ok()
+    }
+
+    /// Says whether records of services that follow the virtual router of a live word may be on their way.
+    ///
+    /// # Errors
+    /// When there is no such virtual router.
+    pub fn await_records(&self, index: u32, awaits: bool) -> anyhow::Result<()> {
+        self.live_words.await_records(index, awaits)
     }
 
     /// The record of a flow.

@@ -1,10 +1,11 @@
 //! The thread's loop: events to the exchange, its effects to the connections and the tables.
 
+mod awaited;
 mod follower;
 mod links;
 mod shown;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +79,8 @@ pub(super) struct Shell {
     view_at: Duration,
     readiness: Readiness,
     agreement: Agreement,
+    /// Live words of which the packet path knows that records may be on their way.
+    awaited: BTreeSet<u32>,
 }
 
 /// Why the loop goes on.
@@ -120,6 +123,7 @@ impl Shell {
             view_at: Duration::ZERO,
             readiness: Readiness::new((start.clock)()),
             agreement: Agreement::default(),
+            awaited: BTreeSet::new(),
             start,
             wires,
         }
@@ -166,6 +170,7 @@ impl Shell {
         self.tell_recorded();
         self.walk();
         self.happened(Event::Tick);
+        self.await_records();
         self.judge_readiness();
         self.show();
     }
@@ -192,6 +197,7 @@ impl Shell {
     /// There are tables now. What was told or taken before was nothing.
     fn take_tables(&mut self, records: Records) {
         self.tables = Some(Tables::new(records));
+        self.awaited.clear();
         self.close(Direction::Telling, "the flow tables are there only now");
         self.close(Direction::Following, "the flow tables are there only now");
     }

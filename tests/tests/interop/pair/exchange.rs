@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
 use fairway::playground::topology::{Replies, SERVICE_V4, Spec};
 use fairway::playground::{KEY_FILE, node_configuration};
 use fairway_tests::harness::{Connection, Fairway, HTTP, Nginx, admin_socket, await_that, lab, service_v4};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::{FIRST, Pair, SECOND};
@@ -16,6 +22,8 @@ const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
 const OTHER_KEY: &str = "HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=\n";
 const BACKENDS: [usize; 4] = [0, 1, 2, 3];
 const CONNECTIONS: usize = 10;
+/// Threads that keep a processor busy.
+const BUSY: usize = 4;
 
 /// The pair and its servers. Fields are in the order in which they have to end.
 struct Shared {
@@ -95,6 +103,20 @@ impl Shared {
         self.pair.nodes[node] = None;
     }
 
+    /// The thread of a node's exchange waits for a processor for a tenth of a second or two whenever others want it.
+    fn slow_down(&mut self, node: usize) {
+        let tasks = format!("/proc/{}/task", self.pair.node(node).pid());
+        let tasks = fs::read_dir(tasks).expect("it runs").map(|task| task.expect("it runs").path());
+        let is_it =
+            |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("fairway-exch"));
+        let task = tasks.into_iter().find(is_it).expect("a pair's node has one");
+        let id = task.file_name().expect("a number").to_owned();
+        let output = Command::new("renice").args(["-n", "13", "-p"]).arg(&id).output().expect("part of every Debian");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let id = id.to_str().and_then(|id| id.parse().ok()).expect("a number");
+        stay_on_the_last_processor(Pid::from_raw(id));
+    }
+
     /// Established connections of a node's service, by backend.
     fn active(&mut self, node: usize) -> BTreeMap<String, f64> {
         let mut active = |index: &usize| {
@@ -104,6 +126,15 @@ impl Shared {
         };
         BACKENDS.iter().map(&mut active).collect()
     }
+}
+
+/// The thread runs on the last processor of this machine, and on no other.
+fn stay_on_the_last_processor(thread: Pid) {
+    let all = sched_getaffinity(Pid::from_raw(0)).expect("our own");
+    let last = (0..CpuSet::count()).rfind(|&cpu| all.is_set(cpu) == Ok(true)).expect("we run on one");
+    let mut cpus = CpuSet::new();
+    cpus.set(last).expect("a CPU there is");
+    sched_setaffinity(thread, &cpus).expect("it runs");
 }
 
 fn metric(pair: &mut Pair, node: usize, series: &str) -> f64 {
@@ -201,6 +232,31 @@ fn connections_that_are_opened_while_the_master_hands_over_live_on() {
         assert_eq!(answers(&mut connections), before, "from {gives} to {takes}");
         shared.await_sync(takes);
     }
+}
+
+#[test]
+fn what_a_slow_exchange_has_still_to_say_is_waited_for() {
+    let mut shared = Shared::start("round-robin");
+    shared.slow_down(FIRST);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Less than the second that a takeover waits for records, and much more than the 5 ms that all take otherwise.
+        for _ in 0..BUSY {
+            scope.spawn(|| {
+                stay_on_the_last_processor(Pid::from_raw(0));
+                while !is_over.load(Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let mut connections = shared.open(CONNECTIONS);
+        shared.pair.node(FIRST).command(&["vrrp", "resign", "--all"]);
+        shared.await_master(SECOND);
+        let answered = answers(&mut connections);
+        is_over.store(true, Relaxed);
+        assert!(answered.iter().all(|answer| !answer.starts_with("broken")), "{answered:?}");
+        assert!(counts(&answered).len() > 1, "{answered:?}");
+    });
 }
 
 #[test]
