@@ -9,10 +9,18 @@ use fairway_tests::failover::cluster::Cluster;
 use fairway_tests::failover::idle;
 use fairway_tests::failover::plan::{Fault, Plan, Setup};
 use fairway_tests::failover::report::{self, Row};
-use fairway_tests::failover::round;
+use fairway_tests::failover::{round, servers};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 fn main() -> Result<ExitCode> {
-    let plan = Plan::parse(std::env::args().skip(1))?;
+    let mut words = std::env::args().skip(1).peekable();
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).context("asking how many descriptors there may be")?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("asking for descriptors")?;
+    if words.next_if(|word| word == servers::SERVE).is_some() {
+        servers::serve_here(words)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let plan = Plan::parse(words)?;
     ensure!(nix::unistd::geteuid().is_root(), "the failover bench needs root: `cargo xtask bench failover` sees to it");
     fairway::playground::clean().context("removing what an earlier run left")?;
     println!("{}", report::header());
@@ -81,7 +89,7 @@ impl Contest {
         };
         let round = round::run(&mut cluster, fault)?;
         // What a change of the pool has unsettled would show in later rounds.
-        self.clusters[index] = (fault != Fault::Replaced).then_some(cluster);
+        self.clusters[index] = (!matches!(fault, Fault::Replaced | Fault::Changed)).then_some(cluster);
         Ok(round)
     }
 }

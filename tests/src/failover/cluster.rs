@@ -11,24 +11,30 @@ use anyhow::{Context as _, Result, bail};
 use fairway::playground::Lab;
 use fairway::playground::topology::{Replies, SERVICE_V4, Spec, backend_v4};
 
+use super::churn::{Broken, Churn};
 use super::clock::now;
 use super::connections::Connections;
 use super::daemon::Daemon;
+use super::offer::{Offer, PORT, offers};
 use super::plan::{Fault, Peer, Setup};
 use super::servers::Server;
 use crate::harness::ip;
 use crate::vrrp::{Cable, has_address};
 
-/// The port of the service.
-const PORT: u16 = 7000;
 /// Connections held through the balancer.
 const CONNECTIONS: usize = 1000;
+/// The same, of all services together where there are several.
+const MIXED_CONNECTIONS: usize = 10_000;
+/// New connections a second to each service, where there are several.
+const CHURN: u32 = 50;
 /// Connections opened besides after a backend was replaced.
 const LATER_CONNECTIONS: usize = 500;
 /// Of a service; one more is there to replace the first.
 pub const BACKENDS: usize = 3;
 /// From the replacement to the fault.
 const CHANGED_BEFORE: Duration = Duration::from_secs(10);
+/// From a drain to the fault.
+const DRAINED_BEFORE: Duration = Duration::from_millis(500);
 /// The better node, and the other.
 const FIRST: usize = 0;
 const SECOND: usize = 1;
@@ -39,6 +45,7 @@ const POLL: Duration = Duration::from_millis(5);
 /// A pair under test. Fields are in the order in which they have to end.
 pub struct Cluster {
     connections: Vec<Connections>,
+    churn: Vec<Churn>,
     _servers: Vec<Server>,
     nodes: [Option<Daemon>; 2],
     setup: Setup,
@@ -54,14 +61,24 @@ impl Cluster {
         if !setup.variant.nat {
             stop_forwarding(&lab)?;
         }
-        let mut cluster =
-            Self { connections: Vec::new(), _servers: servers(&lab, setup)?, nodes: [None, None], setup, lab };
+        let mut cluster = Self {
+            connections: vec![],
+            churn: vec![],
+            _servers: servers(&lab, setup)?,
+            nodes: [None, None],
+            setup,
+            lab,
+        };
         for index in [FIRST, SECOND] {
             cluster.start_node(index);
         }
         cluster.wait_for_master(FIRST)?;
         if setup.peer == Peer::Fairway {
-            cluster.connect(CONNECTIONS)?;
+            cluster.connect(if setup.variant.mix { MIXED_CONNECTIONS } else { CONNECTIONS })?;
+        }
+        if setup.variant.mix {
+            let begin = |offer: Offer| Churn::start(&cluster.lab.client(), offer.address(), CHURN);
+            cluster.churn = offers(setup).into_iter().map(begin).collect();
         }
         Ok(cluster)
     }
@@ -81,6 +98,11 @@ impl Cluster {
         self.connections.iter().map(Connections::broken).reduce(|sum, more| sum + more)
     }
 
+    /// Connections of those that come and go that have broken since a time on [`now`]'s clock, where there are any.
+    pub fn broken_churn(&self, since: u64) -> Option<Broken> {
+        self.churn.iter().map(|churn| churn.broken(since)).reduce(|sum, more| sum + more)
+    }
+
     /// Waits until every connection has had an answer, or has been found broken.
     pub fn wait_for_answers(&self) {
         let begun = now();
@@ -90,7 +112,10 @@ impl Cluster {
     }
 
     fn connect(&mut self, count: usize) -> Result<()> {
-        self.connections.push(Connections::open(&self.lab.client(), service(), count)?);
+        let offers = offers(self.setup);
+        for offer in &offers {
+            self.connections.push(Connections::open(&self.lab.client(), offer.address(), count / offers.len())?);
+        }
         Ok(())
     }
 
@@ -113,6 +138,11 @@ impl Cluster {
             self.connect(LATER_CONNECTIONS)?;
             thread::sleep(CHANGED_BEFORE);
         }
+        if fault == Fault::Changed {
+            let offers = offers(self.setup);
+            self.node(FIRST)?.drain(&offers)?;
+            thread::sleep(DRAINED_BEFORE);
+        }
         Ok(())
     }
 
@@ -129,7 +159,7 @@ impl Cluster {
                 self.node(FIRST)?.power_off();
             }
             Fault::LinkDown => cable.pull(),
-            Fault::Sigkill => self.node(FIRST)?.kill(),
+            Fault::Sigkill | Fault::Changed => self.node(FIRST)?.kill(),
             Fault::Sigstop => self.node(FIRST)?.freeze(),
             Fault::Stop => self.node(FIRST)?.stop(),
             Fault::Resign => self.node(FIRST)?.resign()?,
@@ -162,7 +192,7 @@ impl Cluster {
                 self.start_node(FIRST);
             }
             Fault::LinkDown => cable.plug(),
-            Fault::Sigkill | Fault::Stop => self.start_node(FIRST),
+            Fault::Sigkill | Fault::Changed | Fault::Stop => self.start_node(FIRST),
             Fault::Sigstop => {
                 if !self.node(FIRST)?.thaw() {
                     self.start_node(FIRST);
@@ -218,7 +248,7 @@ fn stop_forwarding(lab: &Lab) -> Result<()> {
     [FIRST, SECOND].iter().try_for_each(|index| lab.balancer(*index).set_sysctls(&[("net/ipv4/ip_forward", "0")]))
 }
 
-/// What clients talk to.
+/// What the probes talk to.
 pub fn service() -> SocketAddr {
     SocketAddr::new(SERVICE_V4.into(), PORT)
 }
@@ -230,9 +260,9 @@ fn servers(lab: &Lab, setup: Setup) -> Result<Vec<Server>> {
             .map(|index| Server::of_probes(&lab.balancer(index), service(), number(index)))
             .collect(),
         Peer::Fairway => (0..=BACKENDS)
-            .map(|index| {
-                let own = SocketAddr::new(backend_v4(index).into(), PORT);
-                let address = if setup.variant.nat { own } else { service() };
+            .flat_map(|index| offers(setup).into_iter().map(move |offer| (index, offer)))
+            .map(|(index, offer)| {
+                let address = offer.address_at(backend_v4(index));
                 Server::of_probes_and_connections(&lab.backend(index), address, number(index))
             })
             .collect(),

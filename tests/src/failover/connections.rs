@@ -17,9 +17,11 @@ use tokio::time::{sleep, timeout};
 use super::clock::now;
 
 /// What is not answered by then is broken, not late: the fifth retransmission has gone out.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two exchanges on a connection.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Exchanges a second over all connections that were opened together: more, and the clients are what is measured.
+const MOST_EXCHANGES: f64 = 1000.0;
 /// Before another try where none could be opened.
 const RETRY: Duration = Duration::from_millis(200);
 const CHECK_POLL: Duration = Duration::from_millis(20);
@@ -64,7 +66,7 @@ impl Connections {
     /// Waits until every connection has had an answer to something sent after that time, or has been given time enough
     /// to be found broken. Returns how many had.
     pub fn wait_for_answers_since(&self, time: u64) -> usize {
-        let deadline = now() + (PATIENCE + 2 * PAUSE).as_nanos() as u64;
+        let deadline = now() + (PATIENCE + 2 * pause_of(self.each.len())).as_nanos() as u64;
         loop {
             let answered = self.each.iter().filter(|one| one.answered.load(Ordering::Relaxed) > time).count();
             if answered == self.each.len() || now() > deadline {
@@ -86,11 +88,12 @@ impl Drop for Connections {
 
 fn hold(to: SocketAddr, all: &[Arc<Connection>], enough: &AtomicBool) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("the system has room for a runtime");
+    let pause = pause_of(all.len());
     runtime.block_on(async {
         for (number, connection) in all.iter().enumerate() {
             // Spread over the pause, so that they do not all speak at once.
-            let offset = PAUSE.mul_f64(number as f64 / all.len() as f64);
-            tokio::spawn(live(to, Arc::clone(connection), offset));
+            let offset = pause.mul_f64(number as f64 / all.len() as f64);
+            tokio::spawn(live(to, Arc::clone(connection), offset, pause));
         }
         while !enough.load(Ordering::Relaxed) {
             sleep(CHECK_POLL).await;
@@ -99,33 +102,43 @@ fn hold(to: SocketAddr, all: &[Arc<Connection>], enough: &AtomicBool) {
 }
 
 /// Opens the connection, and another one whenever it breaks.
-async fn live(to: SocketAddr, connection: Arc<Connection>, offset: Duration) {
+async fn live(to: SocketAddr, connection: Arc<Connection>, offset: Duration, pause: Duration) {
     sleep(offset).await;
     loop {
         if let Ok(Ok(stream)) = timeout(PATIENCE, TcpStream::connect(to)).await {
             // It ends only by breaking.
-            let _ = converse(stream, &connection).await;
+            let _ = converse(stream, &connection, pause).await;
             connection.broken.fetch_add(1, Ordering::Relaxed);
         }
         sleep(RETRY).await;
     }
 }
 
-async fn converse(mut stream: TcpStream, connection: &Connection) -> io::Result<()> {
+async fn converse(mut stream: TcpStream, connection: &Connection, pause: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     loop {
-        let begun = now();
-        let exchange = async {
-            stream.write_all(&begun.to_be_bytes()).await?;
-            let mut answer = [0; 8];
-            stream.read_exact(&mut answer).await?;
-            Ok::<_, io::Error>(answer)
-        };
-        let answer = timeout(PATIENCE, exchange).await.map_err(|_| io::Error::from(ErrorKind::TimedOut))??;
-        if answer != begun.to_be_bytes() {
-            return Err(ErrorKind::InvalidData.into());
-        }
+        let begun = exchange(&mut stream).await?;
         connection.answered.store(begun, Ordering::Relaxed);
-        sleep(PAUSE).await;
+        sleep(pause).await;
     }
+}
+
+/// Sends the time and waits for it to come back. When that began.
+pub async fn exchange(stream: &mut TcpStream) -> io::Result<u64> {
+    let begun = now();
+    let exchange = async {
+        stream.write_all(&begun.to_be_bytes()).await?;
+        let mut answer = [0; 8];
+        stream.read_exact(&mut answer).await?;
+        Ok::<_, io::Error>(answer)
+    };
+    let answer = timeout(PATIENCE, exchange).await.map_err(|_| io::Error::from(ErrorKind::TimedOut))??;
+    if answer != begun.to_be_bytes() {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    Ok(begun)
+}
+
+fn pause_of(count: usize) -> Duration {
+    PAUSE.max(Duration::from_secs_f64(count as f64 / MOST_EXCHANGES))
 }

@@ -11,7 +11,8 @@ use fairway::playground::Lab;
 use fairway::playground::topology::{GATEWAY_V4, SERVICE_V4, backend_v4, balancer_v4};
 use nix::sys::signal::Signal;
 
-use super::cluster::{BACKENDS, service};
+use super::cluster::BACKENDS;
+use super::offer::{Offer, offers};
 use super::plan::{Peer, Setup};
 use crate::harness::Fairway;
 use crate::vrrp::{Family, Keepalived, Node as _, Router, preamble};
@@ -52,6 +53,18 @@ impl Daemon {
         let output = fairway.reload(&configuration(lab, setup, index, 1..BACKENDS + 1));
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "fairway reload ({}): {errors}", output.status);
+        Ok(())
+    }
+
+    /// Takes a backend of each service out of the choice for new flows.
+    pub fn drain(&self, offers: &[Offer]) -> Result<()> {
+        let Self::Fairway(fairway) = self else { bail!("keepalived has no backends here") };
+        for offer in offers {
+            let backend = backend_v4(0).to_string();
+            let output = fairway.command(&["backend", "drain", offer.name, &backend]);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "fairway backend drain ({}): {errors}", output.status);
+        }
         Ok(())
     }
 
@@ -161,7 +174,8 @@ fn configuration(lab: &Lab, setup: Setup, index: usize, backends: Range<usize>) 
     if let Some(heartbeat) = setup.variant.heartbeat {
         text += &peer(lab, heartbeat, index);
     }
-    text + &services(setup, &router.name(), backends)
+    offers(setup).iter().for_each(|offer| text += &offer.configuration(&router.name(), backends.clone()));
+    text
 }
 
 fn peer(lab: &Lab, heartbeat: Duration, index: usize) -> String {
@@ -185,20 +199,4 @@ fn key_file(lab: &Lab) -> PathBuf {
     let file = lab.directory().join("peer.key");
     fs::write(&file, "6b".repeat(32)).expect("the lab's directory is writable");
     file
-}
-
-fn services(setup: Setup, router: &str, backends: Range<usize>) -> String {
-    let forwarding = if setup.variant.nat { "nat" } else { "direct" };
-    let backends: String =
-        backends.map(|index| format!("\n[[service.backend]]\naddress = \"{}\"\n", backend_v4(index))).collect();
-    format!(
-        "
-[[service]]
-name = \"bench\"
-listen = [\"tcp://{service}\", \"udp://{service}\"]
-forwarding = \"{forwarding}\"
-vrrp = \"{router}\"
-{backends}",
-        service = service(),
-    )
 }

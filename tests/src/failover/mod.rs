@@ -4,11 +4,13 @@
 //! [`plan`] says what is measured, [`round`] does one round in a [`cluster`], [`prober`] and [`connections`] are its
 //! clients and [`servers`] what answers them, [`report`] writes it down. The program is `src/bin/failover.rs`.
 
+pub mod churn;
 pub mod clock;
 pub mod cluster;
 pub mod connections;
 pub mod daemon;
 pub mod idle;
+pub mod offer;
 pub mod outage;
 pub mod plan;
 pub mod prober;

@@ -41,6 +41,8 @@ pub enum Fault {
     Return,
     /// As [`Fault::PowerOff`], ten seconds after a backend was replaced, with connections opened before and after.
     Replaced,
+    /// As [`Fault::Sigkill`], half a second after a backend was drained.
+    Changed,
 }
 
 /// How a pair finds out that a node is gone, and how packets are forwarded.
@@ -52,6 +54,8 @@ pub struct Variant {
     pub heartbeat: Option<Duration>,
     /// Whether backends' answers pass the balancer, translated.
     pub nat: bool,
+    /// Whether there are services of every kind that keeps records, with ten times the connections and new ones all the time.
+    pub mix: bool,
 }
 
 /// A cluster that rounds are done in.
@@ -141,12 +145,13 @@ fn chosen<T: Copy>(asked: &[T], all: &[T]) -> Vec<T> {
 
 const INTERVALS: [Duration; 3] = [Duration::from_secs(1), Duration::from_millis(100), Duration::from_millis(10)];
 
-const VARIANTS: [Variant; 5] = [
-    Variant { name: "vrrp", heartbeat: None, nat: false },
-    Variant { name: "peer-50ms", heartbeat: Some(Duration::from_millis(50)), nat: false },
-    Variant { name: "peer-10ms", heartbeat: Some(Duration::from_millis(10)), nat: false },
-    Variant { name: "vrrp-nat", heartbeat: None, nat: true },
-    Variant { name: "peer-50ms-nat", heartbeat: Some(Duration::from_millis(50)), nat: true },
+const VARIANTS: [Variant; 6] = [
+    Variant { name: "vrrp", heartbeat: None, nat: false, mix: false },
+    Variant { name: "peer-50ms", heartbeat: Some(Duration::from_millis(50)), nat: false, mix: false },
+    Variant { name: "peer-10ms", heartbeat: Some(Duration::from_millis(10)), nat: false, mix: false },
+    Variant { name: "vrrp-nat", heartbeat: None, nat: true, mix: false },
+    Variant { name: "peer-50ms-nat", heartbeat: Some(Duration::from_millis(50)), nat: true, mix: false },
+    Variant { name: "mix", heartbeat: Some(Duration::from_millis(10)), nat: false, mix: true },
 ];
 
 impl Setup {
@@ -155,14 +160,16 @@ impl Setup {
         self.peer == Peer::Fairway || self.variant.name == "vrrp"
     }
 
-    /// Whether it is measured without being asked for: a peer link is for those who leave the interval alone.
+    /// Whether it is measured without being asked for: a peer link is for those who leave the interval alone, and many connections
+    /// are another question than short gaps.
     fn is_usual(&self) -> bool {
-        self.variant.heartbeat.is_none() && !self.variant.nat || self.interval == INTERVALS[0]
+        let is_short = self.variant.heartbeat.is_none() && !self.variant.nat || self.interval == INTERVALS[0];
+        is_short && !self.variant.mix
     }
 
     /// Whether it can be put to that fault.
     pub fn allows(&self, fault: Fault) -> bool {
-        self.peer == Peer::Fairway || !matches!(fault, Fault::Resign | Fault::Replaced)
+        self.peer == Peer::Fairway || !matches!(fault, Fault::Resign | Fault::Replaced | Fault::Changed)
     }
 }
 
@@ -171,7 +178,7 @@ impl Peer {
 }
 
 impl Fault {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::None,
         Self::PowerOff,
         Self::LinkDown,
@@ -181,6 +188,7 @@ impl Fault {
         Self::Resign,
         Self::Return,
         Self::Replaced,
+        Self::Changed,
     ];
 
     /// Whether both nodes can be reached after it: then only one of them may have the address.
@@ -210,6 +218,7 @@ impl fmt::Display for Fault {
             Self::Resign => "resign",
             Self::Return => "return",
             Self::Replaced => "replaced",
+            Self::Changed => "changed",
         })
     }
 }
@@ -240,7 +249,7 @@ mod tests {
         let plan = plan("");
         let count = |milliseconds| plan.setups(Duration::from_millis(milliseconds)).len();
         assert_eq!((count(1000), count(100), count(10)), (6, 2, 2));
-        assert_eq!(plan.faults().len(), 9);
+        assert_eq!(plan.faults().len(), 10);
     }
 
     #[test]

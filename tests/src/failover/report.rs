@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::churn::Broken;
 use super::plan::{Fault, Setup};
 use super::round::Round;
 use crate::bench::report::machine;
@@ -35,14 +36,14 @@ impl Row {
     pub fn line(&self) -> String {
         let [min, p50, p90, max] = quantiles(self.rounds.iter().map(|round| round.outage.gap_ms));
         format!(
-            "{:<10} {:<14} {:<9} {:>5} {:>3} {min:>8.1} {p50:>8.1} {p90:>8.1} {max:>8.1} {:>7} {:>7} {:>5} {:>6.1}{}",
+            "{:<10} {:<14} {:<9} {:>5} {:>3} {min:>8.1} {p50:>8.1} {p90:>8.1} {max:>8.1} {:>7} {:>11} {:>5} {:>6.1}{}",
             self.setup.peer,
             self.setup.variant,
             self.fault,
             self.setup.interval.as_millis(),
             self.rounds.len(),
             self.lost(),
-            self.broken().map_or("-".to_owned(), |broken| broken.to_string()),
+            self.broken_in_words(),
             self.addresses_left(),
             self.stolen(),
             if self.failures.is_empty() { String::new() } else { format!("  {} FAILED", self.failures.len()) },
@@ -60,6 +61,7 @@ impl Row {
             "gap_ms": { "min": min, "p50": p50, "p90": p90, "max": max },
             "lost_probes": self.lost(),
             "broken_connections": self.broken(),
+            "broken_coming_and_going": self.churn().map(|it| json!({ "old": it.old, "young": it.young })),
             "addresses_left": self.addresses_left(),
             "stolen_percent": (self.stolen() * 10.0).round() / 10.0,
             "failures": self.failures,
@@ -74,6 +76,15 @@ impl Row {
         self.rounds.iter().map(|round| round.broken).sum()
     }
 
+    fn churn(&self) -> Option<Broken> {
+        self.rounds.iter().map(|round| round.churn).try_fold(Broken::default(), |sum, more| Some(sum + more?))
+    }
+
+    fn broken_in_words(&self) -> String {
+        let Some(broken) = self.broken() else { return "-".to_owned() };
+        self.churn().map_or(broken.to_string(), |churn| format!("{broken}+{}/{}", churn.old, churn.young))
+    }
+
     fn addresses_left(&self) -> usize {
         self.rounds.iter().filter(|round| round.address_left).count()
     }
@@ -86,7 +97,7 @@ impl Row {
 /// What stands above the lines.
 pub fn header() -> String {
     format!(
-        "{:<10} {:<14} {:<9} {:>5} {:>3} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7} {:>5} {:>6}\n{}",
+        "{:<10} {:<14} {:<9} {:>5} {:>3} {:>8} {:>8} {:>8} {:>8} {:>7} {:>11} {:>5} {:>6}\n{}",
         "peer",
         "variant",
         "fault",
@@ -100,7 +111,8 @@ pub fn header() -> String {
         "broken",
         "left",
         "steal",
-        "gap: longest time without an answer, ms; lost: probes of all rounds; broken: connections of all rounds;\n\
+        "gap: longest time without an answer, ms; lost: probes of all rounds; broken: connections of all rounds, + of those\n\
+         that come and go: older than 20 ms / younger;\n\
          left: rounds in which the node out of service kept the address; steal: most of CPU time stolen in a round, %"
     )
 }

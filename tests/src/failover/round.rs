@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::churn::Broken;
 use super::clock::now;
 use super::cluster::{Cluster, service};
 use super::outage::{self, Outage};
@@ -30,6 +31,8 @@ pub struct Round {
     pub outage: Outage,
     /// Connections that broke; unknown where there are none.
     pub broken: Option<u64>,
+    /// The same of those that come and go.
+    pub churn: Option<Broken>,
     /// Whether the node that is out of service kept the address.
     pub address_left: bool,
     /// Share of CPU time that the hypervisor gave to others meanwhile, in per cent.
@@ -57,8 +60,9 @@ pub fn run(cluster: &mut Cluster, fault: Fault) -> Result<Round> {
     let struck = struck?;
     let unanswered = outage::lost_before(&probes, struck);
     ensure!(unanswered <= TOLERATED, "{unanswered} probes were lost before {fault}: the service was not there");
-    let round =
-        Round { outage: Outage::of(&probes, struck), broken, address_left, stolen: Ticks::now().stolen_since(ticks) };
+    let churn = cluster.broken_churn(struck);
+    let (outage, stolen) = (Outage::of(&probes, struck), Ticks::now().stolen_since(ticks));
+    let round = Round { outage, broken, churn, address_left, stolen };
     cluster.heal(fault)?;
     Ok(round)
 }
