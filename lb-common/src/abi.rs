@@ -325,20 +325,44 @@ pub struct Translation {
 
 /// The addresses and ports that full NAT gives flows as their source. Two elements: one for each half of the service tables.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Sources {
-    /// Addresses in use of `v4`.
-    pub v4_count: u32,
-    /// Addresses in use of `v6`.
-    pub v6_count: u32,
     /// The first port that may be given, in host order.
     pub first_port: u32,
     /// How many there are.
     pub ports: u32,
+    /// Which of the addresses the flows of a service get, by its live word: those that move with it.
+    pub shares: [SourceShare; LIVE_WORDS as usize],
     /// IPv4 addresses.
     pub v4: [Address; SOURCE_ADDRESSES],
     /// IPv6 addresses.
     pub v6: [Address; SOURCE_ADDRESSES],
+}
+
+/// Some of the addresses of [`Sources`], of each family those that lie side by side.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SourceShare {
+    /// Where those of `v4` begin.
+    pub v4_first: u8,
+    /// How many they are.
+    pub v4_count: u8,
+    /// Where those of `v6` begin.
+    pub v6_first: u8,
+    /// How many they are.
+    pub v6_count: u8,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self {
+            first_port: 0,
+            ports: 0,
+            shares: [SourceShare::default(); LIVE_WORDS as usize],
+            v4: [Address::default(); SOURCE_ADDRESSES],
+            v6: [Address::default(); SOURCE_ADDRESSES],
+        }
+    }
 }
 
 /// What one CPU has counted for one row.

@@ -339,7 +339,7 @@ fn begin<T: Tables>(tables: &T, work: &mut Work, row: &Row, port_wire: u16, now:
     let mut attempt = 0;
     while attempt < SOURCE_TRIES {
         let (source, source_port_wire) = match sources {
-            Some(sources) => sources.pick(client.is_v4(), spread).ok_or(Reason::NoSourcePort)?,
+            Some(sources) => sources.pick(client.is_v4(), work.live, spread).ok_or(Reason::NoSourcePort)?,
             None if attempt == 0 => (client, client_port_wire),
             None => (client, port_among(FIRST_FREE_PORT, PORTS_ABOVE, spread)),
         };
@@ -503,11 +503,13 @@ fn checked<P: Packet>(packet: &P, datagram: &Datagram) -> Option<Datagram> {
 }
 
 impl Sources {
-    /// A source address of a family, and a port as it lies in a packet; `None` if there are none.
+    /// A source address of a family for a service of a live word, and a port as it lies in a packet; `None` if there are none.
     #[inline(always)]
-    fn pick(&self, v4: bool, spread: u64) -> Option<(Address, u16)> {
-        let (count, addresses) = if v4 { (self.v4_count, &self.v4) } else { (self.v6_count, &self.v6) };
-        let index = ((spread >> 48) * count as u64) >> 16;
+    fn pick(&self, v4: bool, live: u32, spread: u64) -> Option<(Address, u16)> {
+        let share = self.shares.get(live as usize)?;
+        let (first, count, addresses) =
+            if v4 { (share.v4_first, share.v4_count, &self.v4) } else { (share.v6_first, share.v6_count, &self.v6) };
+        let index = first as u64 + (((spread >> 48) * count as u64) >> 16);
         if count == 0 || self.ports == 0 {
             return None;
         }

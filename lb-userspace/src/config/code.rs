@@ -105,6 +105,7 @@ codes! {
     SuspectAddresses = "FW0215", "An IPv6 virtual router whose addresses other implementations may refuse.";
     TimeoutOverInterval = "FW0216", "A probe may take longer than the time until the next one.";
     Superseded = "FW0217", "A service was added at run time, and the file has one of its name.";
+    SourceDoesNotFollow = "FW0218", "A full-nat service follows a virtual router, and its source addresses do not.";
 }
 
 impl Serialize for Code {

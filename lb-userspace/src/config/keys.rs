@@ -246,7 +246,7 @@ static DATAPLANE: Table = Table {
             "source_nat_addresses",
             Kind::Addresses,
             Default("[]"),
-            "Addresses of this node that `full-nat` gives flows as their source, at most 16 of each family. Backends must reach them: they are configured on this node's interface, and another node has others.",
+            "Addresses that `full-nat` gives flows as their source, at most 16 of each family. Backends must reach them. A service that follows a virtual router gets those that the router holds (or another of its group), so that its flows live on when it moves; other services get those that no router holds, which this node has on its interface and another node has others.",
         ),
         key(
             "source_nat_first_port",

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use lb_common::abi::{
-    ProbeTarget, Reverse, Row, Service, Sources, Tunnel, encapsulation, method, reverse_flags, row_state,
-    selection_key, service_flags,
+    ProbeTarget, Reverse, Row, Service, Tunnel, encapsulation, method, reverse_flags, row_state, selection_key,
+    service_flags,
 };
 use lb_common::address::Address;
 use lb_common::outer::Outer;
@@ -15,8 +15,8 @@ use lb_common::path::tunnel::{FIRST_PORT, constant_sum, overhead};
 
 use crate::config::Service as ServiceConfig;
 use crate::config::{
-    Backend, Dataplane, Encapsulation, Forwarding, Listener, OnNoBackend, Ports, Protocol, SelectionKey, TunnelSources,
-    UdpMode, Wrapping,
+    Backend, Encapsulation, Forwarding, Listener, OnNoBackend, Ports, Protocol, SelectionKey, TunnelSources, UdpMode,
+    Wrapping,
 };
 use crate::nexthop::{Frame, NextHop, Unresolved, VlanTag};
 use crate::scheduler::seed::Seed;
@@ -224,24 +224,6 @@ fn exit(frame: &Frame) -> Exit {
 pub fn tag_wire(tag: &VlanTag) -> u32 {
     let ([t0, t1], [c0, c1]) = (tag.tpid.to_be_bytes(), tag.tci.to_be_bytes());
     u32::from_ne_bytes([t0, t1, c0, c1])
-}
-
-/// The sources of full NAT.
-pub fn sources(dataplane: &Dataplane) -> Sources {
-    let (first, last) = dataplane.source_nat_ports;
-    let mut sources =
-        Sources { first_port: first.into(), ports: u32::from(last.saturating_sub(first)) + 1, ..Sources::default() };
-    for address in &dataplane.source_nat_addresses {
-        let (addresses, count) = match address {
-            IpAddr::V4(_) => (&mut sources.v4, &mut sources.v4_count),
-            IpAddr::V6(_) => (&mut sources.v6, &mut sources.v6_count),
-        };
-        if let Some(free) = addresses.get_mut(*count as usize) {
-            *free = (*address).into();
-            *count += 1;
-        }
-    }
-    sources
 }
 
 /// The reverse table's entry of a translated backend of a listener, whose row is this; `None` when the backend is not translated.

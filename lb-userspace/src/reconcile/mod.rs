@@ -17,6 +17,7 @@ pub mod ranges;
 pub mod recount;
 pub mod rows;
 pub mod sharing;
+pub mod sources;
 pub mod stateful;
 pub mod tables;
 pub mod write;

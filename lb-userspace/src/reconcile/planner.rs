@@ -27,7 +27,7 @@ use lb_common::limits::{ACCESS_RULES, CHOOSERS};
 
 use super::census::Census;
 use super::changes::{self, Unchanged};
-use super::entries::{self, Hop};
+use super::entries::Hop;
 use super::image::Image;
 use super::live::LiveIndices;
 use super::placed::{Placed, Standings, excluded};
@@ -35,6 +35,7 @@ use super::plan::{Plan, PlanError};
 use super::ranges::Ranges;
 use super::rows::RowIndex;
 use super::sharing::Sharing;
+use super::sources;
 use super::tables::{Moved, TableError, TableSet, Wish};
 use super::write::Write;
 use crate::config::{Backend, Config, Forwarding, Service as ServiceConfig, TunnelSources};
@@ -278,7 +279,7 @@ impl Planner {
         self.live.assign(routers(config))?;
         let wanted = Wanted { config, standings, unchanged };
         let Assigned { tables, mut live, died } = self.assign_tables(now, &before, &wanted, &mut plan)?;
-        self.sources = entries::sources(&config.dataplane);
+        self.sources = sources::of(config, &self.live);
         let mut stay = BTreeSet::new();
         for (service, table) in config.services.iter().zip(tables) {
             let as_before = before.get(&service.name).filter(|it| it.table == table && wanted.stays(service));

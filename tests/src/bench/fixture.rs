@@ -228,7 +228,8 @@ impl Tables {
 
 /// What full NAT gives.
 fn sources() -> Sources {
-    let mut sources = Sources { v4_count: 1, first_port: 1024, ports: 31_744, ..Sources::default() };
+    let mut sources = Sources { first_port: 1024, ports: 31_744, ..Sources::default() };
+    sources.shares[0].v4_count = 1;
     sources.v4[0] = Ipv4Addr::new(10, 0, 1, 1).into();
     sources
 }

@@ -9,8 +9,8 @@ use fairway::reconcile::half::publish;
 use fairway::reconcile::write::Write;
 use ipnet::IpNet;
 use lb_common::abi::{
-    ALWAYS_LIVE, Access, Chooser, Load, ProbeTarget, Reverse, Root, Row, Service, Sources, method, reverse_flags,
-    root_flags, row_state, selection_key, service_flags,
+    ALWAYS_LIVE, Access, Chooser, Load, ProbeTarget, Reverse, Root, Row, Service, SourceShare, Sources, method,
+    reverse_flags, root_flags, row_state, selection_key, service_flags,
 };
 use lb_common::access::Limit;
 use lb_common::flow::SECOND;
@@ -373,12 +373,12 @@ pub fn writes() -> Vec<Write> {
     writes
 }
 
-/// The sources of full NAT: one of each family, so that it needs no guess which a flow gets.
+/// The sources of full NAT: one of each family, so that it needs no guess which a flow gets. Others lie before them.
 pub fn sources() -> Sources {
-    let mut sources =
-        Sources { v4_count: 1, v6_count: 1, first_port: port::SOURCE.into(), ports: 1, ..Sources::default() };
-    sources.v4[0] = FLAVOURS[0].source().into();
-    sources.v6[0] = FLAVOURS[2].source().into();
+    let mut sources = Sources { first_port: port::SOURCE.into(), ports: 1, ..Sources::default() };
+    sources.shares = [SourceShare { v4_first: 1, v4_count: 1, v6_first: 2, v6_count: 1 }; LIVE_WORDS as usize];
+    sources.v4[1] = FLAVOURS[0].source().into();
+    sources.v6[2] = FLAVOURS[2].source().into();
     sources
 }
 

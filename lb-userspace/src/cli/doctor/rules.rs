@@ -133,7 +133,8 @@ fn sources(host: &Host, config: &Config) -> Vec<Finding> {
     let dataplane = &config.dataplane;
     let mut all = Vec::new();
     if let Some(local) = &host.addresses {
-        for address in dataplane.source_nat_addresses.iter().filter(|address| !local.contains(address)) {
+        let missing = |address: &&IpAddr| !local.contains(address) && !is_held(config, address);
+        for address in dataplane.source_nat_addresses.iter().filter(missing) {
             let what =
                 format!("{address}, a source of full NAT, is not an address of this host: nobody answers for it");
             let device = dataplane.interfaces.first().map_or("eth0", String::as_str);
@@ -158,17 +159,19 @@ fn sources(host: &Host, config: &Config) -> Vec<Finding> {
     all
 }
 
+/// Whether a virtual router holds an address, here or on another node.
+fn is_held(config: &Config, address: &IpAddr) -> bool {
+    let routers = config.virtual_routers.iter();
+    let mut all = routers.flat_map(|router| router.addresses.iter().chain(&router.excluded_addresses));
+    all.any(|net| net.addr() == *address)
+}
+
 fn service_addresses(host: &Host, config: &Config) -> Vec<Finding> {
     let Some(local) = &host.addresses else { return Vec::new() };
     let passing = config.services.iter().filter(|service| service.on_no_backend == OnNoBackend::Pass);
     let addresses: BTreeSet<IpAddr> =
         passing.flat_map(|service| service.listeners.iter().map(|listener| listener.address)).collect();
-    let routers = &config.virtual_routers;
-    let held = |address: &IpAddr| {
-        let mut all = routers.iter().flat_map(|router| router.addresses.iter().chain(&router.excluded_addresses));
-        all.any(|net| net.addr() == *address)
-    };
-    let missing = addresses.into_iter().filter(|address| !local.contains(address) && !held(address));
+    let missing = addresses.into_iter().filter(|address| !local.contains(address) && !is_held(config, address));
     missing
         .map(|address| {
             let what = format!(
@@ -224,6 +227,9 @@ mod tests {
             findings(host, Some(&with(keys))).into_iter().map(|it| (it.check, it.fix)).collect::<Vec<_>>()
         };
         assert_eq!(whats(&healthy(), ""), []);
+        let router = "[[vrrp]]\nname = \"public\"\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"203.0.113.10\"]\n";
+        let backup = Host { addresses: Some(vec![]), ..healthy() };
+        assert!(whats(&backup, router).iter().all(|(check, _)| *check != "source"), "it comes with mastership");
         let elsewhere = Host { addresses: Some(vec!["203.0.113.11".parse().unwrap()]), ..healthy() };
         assert_eq!(whats(&elsewhere, ""), [("source", "ip addr add 203.0.113.10/32 dev eth0".to_owned())]);
         let wide = "dataplane.source_nat_last_port = 40000";

@@ -3,7 +3,7 @@
 
 use crate::config::code::Code;
 use crate::config::diagnostic::{Diagnostic, Problems, Span};
-use crate::config::draft::{Draft, DraftService, Field};
+use crate::config::draft::{Draft, DraftRouter, DraftService, Field};
 use crate::config::model::{Backend, Forwarding, Ports, Protocol};
 use lb_common::limits::{MAX_RANGES, SOURCE_ADDRESSES};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,6 +14,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems) {
     backends_that_are_listeners(&draft.services, &listeners, problems);
     sources(draft, &listeners, problems);
     backends_without_source(draft, problems);
+    draft.services.iter().for_each(|service| sources_that_stay(service, draft, problems));
     draft.services.iter().for_each(|service| protocols(service, problems));
     ranges(&draft.services, problems);
 }
@@ -87,6 +88,38 @@ fn backends_without_source(draft: &Draft, problems: &mut Problems) {
             "name addresses of this node that the backends reach: `source_nat_addresses = [...]` in `[dataplane]`",
         ));
     }
+}
+
+/// Replies come to the source address: where that stays behind when the service moves, its flows end.
+fn sources_that_stay(service: &DraftService, draft: &Draft, problems: &mut Problems) {
+    let followed = service.vrrp.given().and_then(|at| at.value.as_ref().map(|name| (name, at.span)));
+    let Some((name, span)) = followed else { return };
+    let Some(router) = draft.routers.iter().find(|it| it.name.get() == Some(name)) else { return };
+    let full = |(backend, _): &(Backend, Span)| backend.forwarding == Forwarding::FullNat;
+    let Some((backend, backend_span)) = translated_backends(service).find(full) else { return };
+    let group = router.group.get().and_then(Option::as_ref);
+    let moves_along = |it: &&DraftRouter| {
+        std::ptr::eq(*it, router) || group.is_some() && it.group.get().and_then(Option::as_ref) == group
+    };
+    let movers: Vec<&DraftRouter> = draft.routers.iter().filter(moves_along).collect();
+    let is_readable = movers.iter().all(|it| it.addresses.complete && it.excluded_addresses.complete);
+    let sources = draft.sources.items.iter().map(|source| source.value);
+    let of_family: Vec<IpAddr> = sources.filter(|it| it.is_ipv4() == backend.address.is_ipv4()).collect();
+    let is_held = |source: &IpAddr| movers.iter().any(|router| router.held().any(|held| held.value.addr() == *source));
+    if !draft.sources.complete || !is_readable || of_family.is_empty() || of_family.iter().any(is_held) {
+        return;
+    }
+    let message = format!(
+        "{} follows {}, and none of the addresses that `full-nat` gives its flows does: they end when it moves",
+        service.title(),
+        router.title()
+    );
+    problems.push(
+        Diagnostic::new(Code::SourceDoesNotFollow, message, span)
+            .note(backend_span, "reached by `full-nat`")
+            .note(router.place(), "does not hold any of `source_nat_addresses`")
+            .help("add an address that the backends reach to `excluded_addresses` of the router, and to `source_nat_addresses`"),
+    );
 }
 
 /// One report for each service: of its first listener that no backend under nat can serve.

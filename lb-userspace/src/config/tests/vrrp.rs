@@ -492,6 +492,30 @@ fn a_service_follows_a_virtual_router_that_holds_its_addresses() {
 }
 
 #[test]
+fn full_nat_of_a_service_that_moves_wants_sources_that_move_with_it() {
+    let case = |sources: &str, router: &str, follows: &str| {
+        let head =
+            format!("[dataplane]\ninterfaces = [\"eth0\"]\nhash_seed = \"ours\"\nsource_nat_addresses = [{sources}]\n");
+        format!("{head}{ROUTER}{router}{WEB}{follows}forwarding = \"full-nat\"\n{ONE}")
+    };
+    let (inside, follows) = ("excluded_addresses = [\"10.0.1.1\"]\n", "vrrp = \"public\"\n");
+    let another = |group: &str| {
+        format!(
+            "{group}[[vrrp]]\nname = \"inside\"\ninterface = \"eth1\"\nvrid = 52\naddresses = [\"10.0.1.1\"]\n{group}"
+        )
+    };
+    check(&case("\"10.0.1.1\"", inside, follows), "");
+    check(&case("\"10.0.1.9\", \"10.0.1.1\"", inside, follows), "");
+    check(&case("\"10.0.1.9\"", inside, follows), "FW0218 14:8");
+    check(&case("\"10.0.1.9\"", "", follows), "FW0218 13:8");
+    check(&case("\"10.0.1.1\"", &another(""), follows), "FW0218 18:8");
+    check(&case("\"10.0.1.1\"", &another("group = \"both\"\n"), follows), "");
+    check(&case("\"10.0.1.9\"", inside, follows).replace("\"full-nat\"", "\"nat\""), "");
+    // An address that cannot be read may be the one.
+    check(&case("\"10.0.1.9\"", "excluded_addresses = [\"10.0.1.900\"]\n", follows), "FW0005 10:23");
+}
+
+#[test]
 fn every_problem_of_a_virtual_router_comes_with_advice() {
     let text = format!(
         "{ROUTER}priority = 255\nadvertisement_interval = \"15ms\"\nauthentication = \"x\"\nunicast_peers = [\"fe80::1\"]\n\
