@@ -4,6 +4,7 @@
 //! little-endian (the object is built for `bpfel`).
 
 mod probe;
+mod quic;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -12,6 +13,7 @@ use crate::address::Address;
 use crate::limits::{LIVE_WORDS, MAX_RANGES, SOURCE_ADDRESSES};
 
 pub use self::probe::ProbeTarget;
+pub use self::quic::{ConnectionIds, QuicCounters, ServerKey};
 
 /// Where a look-up starts: which half of the service tables is live, and what it holds. One element.
 #[repr(C)]
@@ -97,12 +99,23 @@ pub struct Service {
     pub key_prefix: u8,
     /// Which clients may come, and how often: the index of an [`Access`]; 0: all, always.
     pub access: u16,
-    /// Who chooses backends for new flows, which are recorded: the index of a [`Chooser`]; 0: the lookup table says.
+    /// Who chooses backends for new flows, which are recorded: the index of a [`Chooser`]; 0: the lookup table says. Or that packets
+    /// go by their connection ID: [`ConnectionIds`].
     pub chooser: u32,
     /// In an entry of port 0: the ranges that its address and protocol have, by their [`Ranges`], plus one; 0: none.
     pub ranges: u16,
     /// The last port of a range, in host order; 0 in other entries.
     pub last_port: u16,
+}
+
+impl Service {
+    /// The index of its chooser, if it is a stateful service.
+    pub const fn stateful(&self) -> Option<u32> {
+        match ConnectionIds::of(self.chooser) {
+            None if self.chooser != 0 => Some(self.chooser),
+            _ => None,
+        }
+    }
 }
 
 /// The live word that is 1 and stays 1: what follows no virtual router has it.

@@ -12,6 +12,10 @@ pub const MAX_BACKENDS_PER_SERVICE: usize = 8192;
 pub const MAX_ROWS: usize = 262_144;
 /// Choosers of stateful services: one each, and the first for all others.
 pub const CHOOSERS: usize = MAX_LISTENERS + 1;
+/// Services whose packets go by QUIC's connection IDs, and one place for all others.
+pub const QUIC_SERVICES: usize = MAX_LISTENERS + 1;
+/// Server IDs of their backends, in one configuration. The table holds twice as many, since those that change are there twice for a while.
+pub const MAX_SERVER_IDS: usize = 65_536;
 /// Destinations for which rules of locality remember backends; the least recently used makes room.
 pub const DESTINATIONS: usize = 65_536;
 /// Services with access rules, and one place for all others.

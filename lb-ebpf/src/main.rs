@@ -11,6 +11,7 @@ mod atomic;
 mod listeners;
 mod packet;
 mod question;
+mod quic;
 mod scratch;
 mod stateful;
 mod steer;

@@ -4,7 +4,9 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
-use lb_common::abi::{ClientKey, Destination, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, Record, Recorded};
+use lb_common::abi::{
+    ClientKey, Destination, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, Record, Recorded, ServerKey,
+};
 
 /// What is written to it holds until the next helper is told something.
 #[repr(C)]
@@ -21,6 +23,8 @@ pub struct Scratch {
     pub fragment: FragmentEntry,
     /// A client that is remembered.
     pub client: ClientKey,
+    /// A server ID.
+    pub server: ServerKey,
     /// Where flows go that rules of locality keep together.
     pub destination: Destination,
     /// What user space is told of a flow that was recorded.

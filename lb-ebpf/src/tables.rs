@@ -13,8 +13,9 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
     Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey4, FlowKey6, FragmentEntry,
-    FragmentKey, HALF_ENTRIES, LiveWord, Load, PrefixKey, ProbeTarget, Ranges, Record, Recorded, Reverse, Root, Row,
-    Service, Signs, Sources, Translation, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame, root_flags,
+    FragmentKey, HALF_ENTRIES, LiveWord, Load, PrefixKey, ProbeTarget, QuicCounters, Ranges, Record, Recorded, Reverse,
+    Root, Row, ServerKey, Service, Signs, Sources, Translation, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    root_flags,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;
@@ -24,13 +25,14 @@ use lb_common::flow::{Flow, SECOND};
 use lb_common::limits::{
     ACCESS_RULES as ACCESS_COUNT, ANSWERS_PER_SECOND, CHOOSERS as CHOOSER_COUNT, CLIENT_BUCKETS as BUCKET_COUNT,
     COUNTERS_PER_ELEMENT, DESTINATIONS as DESTINATION_COUNT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT,
-    MAX_ACCESS_PREFIXES, PROBE_TARGETS as PROBE_TARGET_COUNT, RANGE_LISTS, SLOTS_PER_ELEMENT,
-    SYN_MARKS as SYN_MARK_COUNT,
+    MAX_ACCESS_PREFIXES, MAX_SERVER_IDS, PROBE_TARGETS as PROBE_TARGET_COUNT, QUIC_SERVICES, RANGE_LISTS,
+    SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
 };
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::transport::Flags;
 use lb_common::packet::{Packet, protocol};
 use lb_common::path::classify::Side;
+use lb_common::path::quic::{self as connection_ids, By};
 use lb_common::path::signs::Sign;
 use lb_common::path::translation::Work;
 use lb_common::path::tunnel::Question;
@@ -44,6 +46,7 @@ use crate::access;
 use crate::atomic;
 use crate::listeners;
 use crate::packet::context;
+use crate::quic;
 use crate::scratch;
 use crate::stateful;
 use crate::trace::Tracer;
@@ -108,6 +111,10 @@ static CONNECTIONS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(102
 static CLIENTS: HashMap<ClientKey, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
 static DESTINATIONS: LruHashMap<Destination, Servers> = LruHashMap::with_max_entries(DESTINATION_COUNT as u32, 0);
+#[map]
+static SERVER_IDS: HashMap<ServerKey, u32> = HashMap::with_max_entries(2 * MAX_SERVER_IDS as u32, BPF_F_NO_PREALLOC);
+#[map]
+static QUIC_COUNTERS: PerCpuArray<QuicCounters> = PerCpuArray::with_max_entries(QUIC_SERVICES as u32, 0);
 #[map]
 static SOURCES: Array<Sources> = Array::with_max_entries(2, BPF_F_MMAPABLE);
 #[map]
@@ -319,6 +326,33 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     #[inline(always)]
     fn admission(&self, service: &Service, flow: &Flow, flags: Option<Flags>) -> u32 {
         access::ask(service, flow, flags)
+    }
+
+    #[inline(always)]
+    fn by_connection_id<P: Packet>(&self, packet: &P, question: connection_ids::Question) -> u32 {
+        let _ = packet;
+        quic::ask(self.0.ctx, question)
+    }
+
+    #[inline(always)]
+    fn server(&self, key: &ServerKey) -> Option<u32> {
+        let scratch = scratch::get()?;
+        scratch.server = *key;
+        // SAFETY: the element stays valid while the program runs (RCU), and is replaced as a whole.
+        unsafe { SERVER_IDS.get(&scratch.server) }.copied()
+    }
+
+    #[inline(always)]
+    fn count_quic(&self, place: u32, by: By) {
+        let Some(counters) = QUIC_COUNTERS.get_ptr_mut(place) else { return };
+        // SAFETY: the element is this CPU's own, and XDP programs of one CPU do not interrupt each other.
+        unsafe {
+            *match by {
+                By::ConnectionId => &raw mut (*counters).routed,
+                By::TableAtBeginning => &raw mut (*counters).beginning,
+                By::Table => &raw mut (*counters).unknown,
+            } += 1;
+        }
     }
 
     #[inline(always)]

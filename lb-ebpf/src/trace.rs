@@ -141,7 +141,7 @@ impl Tracer for Notebook {
             Step::Quote(flow) => notes.flow(flow, seen::QUOTE),
             Step::Flow(flow) => notes.flow(flow, seen::FLOW),
             // The row says it.
-            Step::Chosen(_) => {}
+            Step::Chosen(_) | Step::Named(_) => {}
             // Only the verdict tells of these: names of virtual routers are known to `explain`.
             Step::Live(..) | Step::Admission(_) => {}
             Step::Service(service) => notes.first_row = service.first_row,

@@ -10,6 +10,7 @@ mod live_word;
 pub mod nat;
 pub mod oversize;
 mod probe;
+pub mod quic;
 mod select;
 pub mod signs;
 pub mod stateful;
@@ -18,8 +19,8 @@ pub mod tunnel;
 
 use crate::abi::{
     Access, BucketKey, Chooser, ClientKey, Destination, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load,
-    ProbeTarget, Ranges, Record, Reverse, Root, Row, Service, Sources, Translation, Tunnel, method, reverse_flags,
-    root_flags, row_state,
+    ProbeTarget, Ranges, Record, Reverse, Root, Row, ServerKey, Service, Sources, Translation, Tunnel, method,
+    reverse_flags, root_flags, row_state,
 };
 use crate::access::Limit;
 use crate::address::Address;
@@ -118,6 +119,18 @@ pub trait Tables {
     {
         access::admission(self, service, flow, flags)
     }
+    /// Which backend a packet's connection ID names: what [`quic::find`] says. Asked through here so that the kernel may do it apart.
+    #[inline(always)]
+    fn by_connection_id<P: Packet>(&self, packet: &P, question: quic::Question) -> u32
+    where
+        Self: Sized,
+    {
+        quic::find(packet, self, question)
+    }
+    /// The index in its pool of the backend that has a server ID.
+    fn server(&self, key: &ServerKey) -> Option<u32>;
+    /// Counts a packet of a service that goes by connection IDs, at its place.
+    fn count_quic(&self, place: u32, by: quic::By);
     /// Which clients may come to a service, but for when its bucket is full again.
     fn access(&self, index: u32) -> Option<Access>;
     /// What the longest prefix of a set says that holds `client`: one of [`crate::abi::admission`]; `None` if none does.
@@ -274,6 +287,8 @@ pub enum Step<'a> {
     NewRecord(u16),
     /// This datagram goes to this backend of the pool; nothing is recorded.
     Chosen(u16),
+    /// Its connection ID names this backend of the pool, or none that is alive: then the lookup table says.
+    Named(Option<u16>),
     /// A record was due and could not be made.
     Refused,
     /// The packet goes to this row.
@@ -393,7 +408,7 @@ fn request<P: Packet, T: Tables>(
     live_word::check(tables, service.live)?;
     let flags = transport::flags(packet, datagram.transport, flow.protocol).ok_or(Reason::Truncated)?;
     access::check(tables, service, flow, flags)?;
-    let row = select::row(tables, service, flow, flags)?;
+    let row = select::row(packet, tables, service, flow, flags, datagram.transport)?;
     if datagram.part == Part::First {
         fragment::remember_request(tables, datagram, service, row);
     }

@@ -10,19 +10,26 @@
 //! *previous* owner and the refusal is noted, which keeps the slot unsettled for longer. While records may be on their way from the
 //! node that was master until just now ([`Tables::awaits_records`]), what goes on in an unsettled slot without one is dropped.
 
-use super::{Inserted, Step, Tables, is_alive, stateful};
-use crate::abi::{Record, Service, service_flags};
+use super::{Inserted, Step, Tables, is_alive, quic, stateful};
+use crate::abi::{ConnectionIds, Record, Service, service_flags};
 use crate::counters::Reason;
 use crate::flow::Flow;
-use crate::packet::protocol;
 use crate::packet::transport::{Flags, Signal};
+use crate::packet::{Packet, protocol};
 use crate::selection;
 use crate::slot::{NONE, Slot, SlotState};
 
-/// The row that a packet of a flow goes to.
+/// The row that a packet of a flow goes to, whose transport header is here.
 #[inline(always)]
-pub fn row<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Flags) -> Result<u32, Reason> {
-    let owner = match stateful_backend(tables, service, flow, flags) {
+pub fn row<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    service: &Service,
+    flow: &Flow,
+    flags: Flags,
+    transport: usize,
+) -> Result<u32, Reason> {
+    let owner = match chosen(packet, tables, service, flow, flags, transport) {
         Some(backend) => backend,
         None => by_slot(tables, service, flow, flags)?,
     };
@@ -43,13 +50,23 @@ pub fn row_of_quoted<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> R
     row_of(tables, service, owner)
 }
 
-/// What [`stateful`] says, of a service that it is asked about.
+/// What [`quic`] or [`stateful`] says, of a service that it is asked about.
 #[inline(always)]
-fn stateful_backend<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Flags) -> Option<u16> {
+fn chosen<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    service: &Service,
+    flow: &Flow,
+    flags: Flags,
+    transport: usize,
+) -> Option<u16> {
     // Not a flag: what the verifier learns of the flags by asking for one would keep apart what meets again after this.
     match service.chooser {
         0 => None,
-        _ => stateful::backend(tables, service, flow, flags),
+        word => match ConnectionIds::of(word) {
+            Some(ids) => quic::backend(packet, tables, service, ids, transport),
+            None => stateful::backend(tables, service, flow, flags),
+        },
     }
 }
 

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 use lb_common::abi::{
     ALWAYS_LIVE, Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey6, FragmentEntry,
-    FragmentKey, Load, ProbeTarget, Ranges, Record, Reverse, Root, Row, Service, Signs, Sources, Translation, Tunnel,
-    admission, root_flags,
+    FragmentKey, Load, ProbeTarget, QuicCounters, Ranges, Record, Reverse, Root, Row, ServerKey, Service, Signs,
+    Sources, Translation, Tunnel, admission, root_flags,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;
@@ -17,6 +17,7 @@ use lb_common::counters::Reason;
 use lb_common::flow::Flow;
 use lb_common::limits::{ANSWERS_PER_SECOND, LIVE_WORDS, SLOTS_PER_ELEMENT};
 use lb_common::packet::Packet;
+use lb_common::path::quic::By;
 use lb_common::path::signs::Sign;
 use lb_common::path::translation::{self, Work};
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
@@ -80,6 +81,8 @@ pub struct NativeTables {
     pub answers: Cell<u32>,
     /// Per row.
     pub counters: RefCell<BTreeMap<u32, Counters>>,
+    /// What packets went by, per place of services that go by connection IDs.
+    pub quic_counters: RefCell<BTreeMap<u32, QuicCounters>>,
     /// Signs that backends do not do well, per row.
     pub signs: RefCell<BTreeMap<u32, Signs>>,
     /// Marks of SYNs, by place.
@@ -135,6 +138,7 @@ impl NativeTables {
             work: Cell::default(),
             answers: Cell::new(ANSWERS_PER_SECOND),
             counters: RefCell::default(),
+            quic_counters: RefCell::default(),
             signs: RefCell::default(),
             syn_marks: RefCell::default(),
             reasons: RefCell::default(),
@@ -186,6 +190,7 @@ impl NativeTables {
             Write::Load(load, _) => self.judge(*load),
             Write::Chooser(chooser, _) => drop(self.turns.get_mut().remove(chooser)),
             Write::Access(index, _) => drop(self.service_buckets.get_mut().remove(index)),
+            Write::ClearQuic(place) => drop(self.quic_counters.get_mut().remove(&u32::from(*place))),
             Write::RestartTurns(chooser) => {
                 let settings = self.image.choosers[*chooser as usize];
                 let passes = Passes { step: settings.step(), top: settings.top(), level: false };
@@ -208,6 +213,8 @@ impl NativeTables {
             | Write::Unadmit(..)
             | Write::ChangeAccess(..)
             | Write::ChangeChooser(..)
+            | Write::ServerId(..)
+            | Write::ForgetServerId(_)
             | Write::Grace => {}
         }
     }
@@ -319,6 +326,20 @@ impl Tables for NativeTables {
 
     fn note_refusal(&self, slot: u32, now: u64) {
         self.refusals.borrow_mut().insert(slot / SLOTS_PER_ELEMENT as u32, now);
+    }
+
+    fn server(&self, key: &ServerKey) -> Option<u32> {
+        self.image.server_ids.get(key).copied().map(u32::from)
+    }
+
+    fn count_quic(&self, place: u32, by: By) {
+        let mut counters = self.quic_counters.borrow_mut();
+        let counters = counters.entry(place).or_default();
+        *match by {
+            By::ConnectionId => &mut counters.routed,
+            By::TableAtBeginning => &mut counters.beginning,
+            By::Table => &mut counters.unknown,
+        } += 1;
     }
 
     fn access(&self, index: u32) -> Option<Access> {

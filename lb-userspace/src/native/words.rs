@@ -33,6 +33,8 @@ pub fn words(step: &Step, routers: &BTreeMap<u32, String>) -> Option<String> {
         Step::Recorded(backend) => format!("a record says: backend {backend} of the pool"),
         Step::NewRecord(backend) => format!("a record would be made: backend {backend} of the pool"),
         Step::Chosen(backend) => format!("the rule says, for this datagram alone: backend {backend} of the pool"),
+        Step::Named(Some(backend)) => format!("its connection ID names backend {backend} of the pool"),
+        Step::Named(None) => "its connection ID names no backend that is alive: the lookup table says".to_owned(),
         Step::Refused => "a record is due, but the flow table is full".to_owned(),
         Step::Row(row) => format!("row {row}"),
         Step::Reply(reverse) => format!(

@@ -111,11 +111,12 @@ impl Census {
     /// Counts a record of a stateful service, or says that it has had its time. `now` as for [`Self::add`].
     pub fn add_connection(&mut self, image: &Image, key: &FlowKey6, record: &Record, now: u64) -> ConnectionFate {
         let listener = image.listener(key.destination, destination_port_wire(key.ports_wire), key.protocol as u8);
-        let Some(service) = listener.filter(|it| it.pool == record.pool && it.chooser != 0) else {
+        let listener = listener.filter(|it| it.pool == record.pool);
+        let Some((service, chooser)) = listener.and_then(|it| Some((it, it.stateful()?))) else {
             // Its listener was removed; what else listens for the service counts it still.
             return ConnectionFate::Delete(self.load_elsewhere(image, record));
         };
-        let Some(chooser) = image.choosers.get(service.chooser as usize) else { return ConnectionFate::Delete(None) };
+        let Some(chooser) = image.choosers.get(chooser as usize) else { return ConnectionFate::Delete(None) };
         let timeouts = Timeouts::new(service.idle_timeout, chooser);
         if !connection::is_fresh(record, now, timeouts) {
             return ConnectionFate::Delete(Some(chooser.first_load() + u32::from(record.backend)));
@@ -141,9 +142,9 @@ impl Census {
             false => (key.destination, destination_port_wire(key.ports_wire)),
         };
         let service = image.listener(address, port_wire, key.protocol as u8)?;
-        let timeouts = match service.chooser {
-            0 => Timeouts::usual(service.idle_timeout),
-            index => Timeouts::new(service.idle_timeout, image.choosers.get(index as usize)?),
+        let timeouts = match service.stateful() {
+            None => Timeouts::usual(service.idle_timeout),
+            Some(index) => Timeouts::new(service.idle_timeout, image.choosers.get(index as usize)?),
         };
         let seconds = if is_reply { timeouts.idle } else { timeouts.of(it.state) };
         Some(u64::from(seconds) * SECOND)
@@ -161,7 +162,7 @@ impl Census {
     fn load_elsewhere(&mut self, image: &Image, record: &Record) -> Option<u32> {
         let first_load = || {
             let service = image.of_pool(record.pool)?;
-            image.choosers.get(service.chooser as usize).map(Chooser::first_load)
+            image.choosers.get(service.stateful()? as usize).map(Chooser::first_load)
         };
         let first_load = *self.elsewhere.entry(record.pool).or_insert_with(first_load);
         first_load.map(|first| first + u32::from(record.backend))

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use lb_common::abi::{
-    Access, Chooser, Displacements, HALF_ENTRIES, Load, Ranges, Reverse, Root, Row, Service, Sources, Tunnel,
-    root_flags, service_flags,
+    Access, Chooser, Displacements, HALF_ENTRIES, Load, Ranges, Reverse, Root, Row, ServerKey, Service, Sources,
+    Tunnel, root_flags, service_flags,
 };
 use lb_common::address::Address;
 use lb_common::hash;
@@ -46,6 +46,8 @@ pub struct Image {
     pub access: Vec<Access>,
     /// Prefixes of clients by the number of their set, and whether they may come.
     pub admissions: BTreeMap<(u32, IpNet), bool>,
+    /// Indices of backends in their pool, by server ID.
+    pub server_ids: BTreeMap<ServerKey, u16>,
 }
 
 impl Image {
@@ -66,6 +68,7 @@ impl Image {
             sources: [Sources::default(); 2],
             access: vec![Access::default(); ACCESS_RULES],
             admissions: BTreeMap::new(),
+            server_ids: BTreeMap::new(),
         }
     }
 
@@ -94,14 +97,20 @@ impl Image {
             Write::Access(index, access) | Write::ChangeAccess(index, access) => {
                 self.access[*index as usize] = *access;
             }
+            Write::ServerId(key, backend) => drop(self.server_ids.insert(*key, *backend)),
+            Write::ForgetServerId(key) => drop(self.server_ids.remove(key)),
             Write::Chooser(index, chooser) | Write::ChangeChooser(index, chooser) => {
                 self.choosers[*index as usize] = *chooser;
             }
             Write::ClearLoads(first, count) => self.loads[*first as usize..][..*count as usize].fill(Load::default()),
             Write::Load(index, load) => self.loads[*index as usize] = *load,
             // Records, counts and turns are the packet path's, not the image's. Loads that move are written anew.
-            Write::Forget(_) | Write::RestartTurns(_) | Write::MoveLoads { .. } | Write::Recount(..) | Write::Grace => {
-            }
+            Write::Forget(_)
+            | Write::RestartTurns(_)
+            | Write::MoveLoads { .. }
+            | Write::Recount(..)
+            | Write::ClearQuic(_)
+            | Write::Grace => {}
         }
     }
 
@@ -141,7 +150,7 @@ impl Image {
     pub fn of_pool(&self, pool: u32) -> Option<&Service> {
         let first = (self.root.word & root_flags::HALF) as usize * HALF_ENTRIES;
         let live = &self.services[first..first + HALF_ENTRIES];
-        live.iter().find(|it| it.flags & service_flags::USED != 0 && it.pool == pool && it.chooser != 0)
+        live.iter().find(|it| it.flags & service_flags::USED != 0 && it.pool == pool && it.stateful().is_some())
     }
 
     /// For how long the clients of pools are remembered that do remember them, in seconds, by pool.
@@ -149,8 +158,8 @@ impl Image {
         let first = (self.root.word & root_flags::HALF) as usize * HALF_ENTRIES;
         let live = self.services[first..first + HALF_ENTRIES].iter();
         let timeout =
-            |service: &Service| Some((service.pool, self.choosers.get(service.chooser as usize)?.persistence));
-        live.filter(|it| it.flags & service_flags::USED != 0 && it.chooser != 0)
+            |service: &Service| Some((service.pool, self.choosers.get(service.stateful()? as usize)?.persistence));
+        live.filter(|it| it.flags & service_flags::USED != 0)
             .filter_map(timeout)
             .filter(|&(_, timeout)| timeout != 0)
             .collect()

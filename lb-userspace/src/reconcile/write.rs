@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use lb_common::abi::{Access, Chooser, Displacements, Load, Ranges, Reverse, Root, Row, Service, Sources, Tunnel};
+use lb_common::abi::{
+    Access, Chooser, Displacements, Load, Ranges, Reverse, Root, Row, ServerKey, Service, Sources, Tunnel,
+};
 use lb_common::connection::Counted;
 
 /// One change to the tables.
@@ -42,6 +44,12 @@ pub enum Write {
     Access(u32, Access),
     /// Replaces which clients may come to one that packets ask: one store a word. When its bucket is full again stays.
     ChangeAccess(u32, Access),
+    /// Says which backend of a pool has a server ID, by its index.
+    ServerId(ServerKey, u16),
+    /// Forgets whose a server ID is.
+    ForgetServerId(ServerKey),
+    /// Begins to count anew at a place of services that go by connection IDs, which no packet is counted at yet.
+    ClearQuic(u16),
     /// Writes who chooses in a stateful service that no packet can reach yet.
     Chooser(u32, Chooser),
     /// Replaces who chooses in one that packets reach: one store a word. Whose turn it is stays.

@@ -8,6 +8,7 @@ use fairway_tests::packet::verify::wrong_checksum;
 use lb_common::abi::{ClientKey, Counters, FlowKey6, Record, Translation, connection_state};
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
+use lb_common::path::quic::By;
 use lb_common::path::signs::Sign;
 use lb_common::path::{Route, Verdict};
 
@@ -41,6 +42,7 @@ pub struct Case {
     turns: Vec<(usize, bool)>,
     awaits: Vec<(usize, bool)>,
     signs: Vec<(usize, (u32, Sign))>,
+    went_by: Vec<(usize, (u16, By))>,
     records: Option<Vec<Kept>>,
     refused: bool,
 }
@@ -102,6 +104,7 @@ pub fn case(name: impl Into<String>) -> Case {
         turns: vec![],
         awaits: vec![],
         signs: vec![],
+        went_by: vec![],
         records: None,
         refused: false,
     }
@@ -269,6 +272,12 @@ impl Case {
         self
     }
 
+    /// The packet before went by this, counted at this place.
+    pub fn went_by(mut self, place: u16, by: By) -> Self {
+        self.went_by.push((self.steps.len() - 1, (place, by)));
+        self
+    }
+
     pub fn passes(self, packet: impl Into<Octets>, reason: Reason) -> Self {
         self.ends(packet, Want::Pass(reason))
     }
@@ -374,10 +383,12 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
         native.counters.borrow_mut().clear();
         native.reasons.borrow_mut().clear();
         native.signs.borrow_mut().clear();
+        native.quic_counters.borrow_mut().clear();
         let signs: Vec<(u32, Sign)> = case.signs.iter().filter(|(at, _)| *at == i).map(|(_, sign)| *sign).collect();
         let verdict = process(&mut frame, &native);
         let counted = Totals::of(&native);
-        compare(want, &signs, case.interface, verdict, frame.frame(), &counted, packet, &mut |what| {
+        let went_by = case.went_by.iter().find(|(at, _)| *at == i).map(|(_, by)| *by);
+        compare(want, &signs, went_by, case.interface, verdict, frame.frame(), &counted, packet, &mut |what| {
             say(format!("natively, {what}"))
         });
         if let Want::HandedOver { network, .. } = want
@@ -431,6 +442,7 @@ fn failures(case: &Case, kernel: &mut Kernel, image: &Image) -> Vec<String> {
 fn compare(
     want: &Want,
     signs: &[(u32, Sign)],
+    went_by: Option<(u16, By)>,
     came_by: u32,
     verdict: Verdict,
     out: &[u8],
@@ -441,6 +453,9 @@ fn compare(
     let mut totals = Totals::default();
     for (row, sign) in signs {
         *totals.sign(*row, *sign) += 1;
+    }
+    if let Some((place, by)) = went_by {
+        *totals.went_by(place, by) += 1;
     }
     let expected = match want {
         Want::Sent { interface, .. } if *interface == came_by => Verdict::Transmit,

@@ -16,6 +16,7 @@ mod million;
 mod nat;
 mod options;
 mod probes;
+mod quic;
 mod quotes;
 mod random;
 mod ranges;
@@ -47,6 +48,7 @@ fn there_are_as_many_cases_as_there_should_be() {
         ("nat", nat::cases()),
         ("options", options::cases()),
         ("probes", probes::cases()),
+        ("quic", quic::cases()),
         ("quotes", quotes::cases()),
         ("ranges", ranges::cases()),
         ("records", records::cases()),

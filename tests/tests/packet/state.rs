@@ -6,12 +6,15 @@ use fairway::effects::dataplane::FlowTable;
 use fairway::native::NativeTables;
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
-use lb_common::abi::{ClientKey, Counters, FlowKey4, FlowKey6, Load, Record, Signs, Translation, record_state};
+use lb_common::abi::{
+    ClientKey, Counters, FlowKey4, FlowKey6, Load, QuicCounters, Record, Signs, Translation, record_state,
+};
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 use lb_common::flow::SECOND;
 use lb_common::limits::SLOTS_PER_ELEMENT;
+use lb_common::path::quic::By;
 use lb_common::path::signs::Sign;
 use lb_common::probe::place;
 use lb_common::scheduler::locality::Servers;
@@ -333,6 +336,8 @@ pub struct Totals {
     pub reasons: BTreeMap<Reason, u64>,
     /// But for retransmissions, which are a matter of time.
     pub signs: BTreeMap<u32, Signs>,
+    /// By the place of services that go by connection IDs.
+    pub quic: BTreeMap<u32, QuicCounters>,
 }
 
 impl Totals {
@@ -341,10 +346,12 @@ impl Totals {
         let row = |index| (index, kernel.maps.counters(index).expect("a row"));
         let reason = |reason: &Reason| (*reason, kernel.maps.reason(*reason).expect("a reason"));
         let signs = |index| (index, kernel.maps.signs(index).expect("a row"));
+        let quic = |place: u16| (place.into(), kernel.maps.quic_counters(place).expect("a place"));
         Self {
             rows: (0..world::ROWS).map(row).collect(),
             reasons: Reason::ALL.iter().map(reason).collect(),
             signs: (0..world::ROWS).map(signs).collect(),
+            quic: (0..16).map(quic).collect(),
         }
         .trimmed()
     }
@@ -355,6 +362,7 @@ impl Totals {
             rows: native.counters.borrow().clone(),
             reasons: native.reasons.borrow().clone(),
             signs: native.signs.borrow().clone(),
+            quic: native.quic_counters.borrow().clone(),
         }
         .trimmed()
     }
@@ -375,6 +383,12 @@ impl Totals {
             now.resets -= earlier.resets;
             now.unreachables -= earlier.unreachables;
         }
+        for (place, earlier) in &before.quic {
+            let now = self.quic.get_mut(place).expect("counters never go back");
+            now.routed -= earlier.routed;
+            now.beginning -= earlier.beginning;
+            now.unknown -= earlier.unknown;
+        }
         self.trimmed()
     }
 
@@ -388,11 +402,22 @@ impl Totals {
         }
     }
 
+    /// The counter of what packets went by.
+    pub fn went_by(&mut self, place: u16, by: By) -> &mut u64 {
+        let counters = self.quic.entry(place.into()).or_default();
+        match by {
+            By::ConnectionId => &mut counters.routed,
+            By::TableAtBeginning => &mut counters.beginning,
+            By::Table => &mut counters.unknown,
+        }
+    }
+
     fn trimmed(mut self) -> Self {
         self.rows.retain(|_, counters| *counters != Counters::default());
         self.reasons.retain(|_, count| *count != 0);
         self.signs.values_mut().for_each(|signs| signs.syn_retransmissions = 0);
         self.signs.retain(|_, signs| *signs != Signs::default());
+        self.quic.retain(|_, counters| *counters != QuicCounters::default());
         self
     }
 }

@@ -59,12 +59,12 @@ const ROOMY: u32 = 1480;
 
 /// One way to wrap one kind of packet.
 #[derive(Clone, Copy)]
-struct Cell {
-    flavour: Flavour,
-    outer_v4: bool,
-    kind: u8,
+pub struct Cell {
+    pub flavour: Flavour,
+    pub outer_v4: bool,
+    pub kind: u8,
     /// The service whose backends are tunnels.
-    service: u16,
+    pub service: u16,
 }
 
 fn cells() -> Vec<Cell> {
@@ -103,7 +103,7 @@ impl Cell {
         self.writes_of(self.row(), room, tags, spread)
     }
 
-    fn writes_of(self, index: u32, room: u32, tags: &[(u16, u16)], spread: u64) -> [Write; 2] {
+    pub fn writes_of(self, index: u32, room: u32, tags: &[(u16, u16)], spread: u64) -> [Write; 2] {
         let bits = self.kind | if self.outer_v4 { encapsulation::V4 } else { 0 };
         let (source, destination) = (Address::from(self.source()), Address::from(self.backend(index)));
         let source = Address { low: source.low & !spread, ..source };
@@ -142,7 +142,7 @@ impl Cell {
         self.wrapped_to(self.row(), request, tags, spread)
     }
 
-    fn wrapped_to(self, row: u32, request: &Frame, tags: &[(u16, u16)], spread: u64) -> Vec<u8> {
+    pub fn wrapped_to(self, row: u32, request: &Frame, tags: &[(u16, u16)], spread: u64) -> Vec<u8> {
         let sent = request.clone().with(|frame| frame.ip.ttl -= 1);
         let inner = sent.ip.octets();
         let entropy = entropy(request);

@@ -9,8 +9,8 @@ use fairway::reconcile::half::publish;
 use fairway::reconcile::write::Write;
 use ipnet::IpNet;
 use lb_common::abi::{
-    ALWAYS_LIVE, Access, Chooser, Load, ProbeTarget, Reverse, Root, Row, Service, SourceShare, Sources, method,
-    reverse_flags, root_flags, row_state, selection_key, service_flags,
+    ALWAYS_LIVE, Access, Chooser, ConnectionIds, Load, ProbeTarget, Reverse, Root, Row, ServerKey, Service,
+    SourceShare, Sources, method, reverse_flags, root_flags, row_state, selection_key, service_flags,
 };
 use lb_common::access::Limit;
 use lb_common::flow::SECOND;
@@ -137,7 +137,17 @@ pub mod port {
     /// Rows of ranges: of [`RANGE`] under `direct` and, the third, under translation that keeps the port; of [`UPPER_RANGE`]; and of
     /// [`EXACT`] beside them.
     pub const RANGES: u16 = 142;
-    pub const END: u16 = 143;
+    /// Those from here on are UDP's alone, and go by connection ID: their lookup tables say backend 0, and backend 2 is dead. See
+    /// [`super::server_id`].
+    pub const QUIC: u16 = 143;
+    /// Translated to [`BACKEND`]; its server IDs are long.
+    pub const QUIC_NAT: u16 = 144;
+    /// Translated to [`BACKEND`] from [`super::Flavour::source`], at [`SOURCE`].
+    pub const QUIC_FULL_NAT: u16 = 145;
+    /// Its first backends are not alive, and its lookup table is empty.
+    pub const QUIC_EMPTY: u16 = 146;
+    pub const QUIC_END: u16 = 147;
+    pub const END: u16 = 147;
     pub const RANGE: (u16, u16) = (8000, 8099);
     pub const UPPER_RANGE: (u16, u16) = (65_000, 65_535);
     /// The one port that full NAT may give.
@@ -274,6 +284,12 @@ impl Flavour {
         if (port::STATEFUL..port::STATEFUL_END).contains(&port) { first + u32::from(port - port::STATEFUL) } else { 0 }
     }
 
+    /// Where the packets of the service at `port` are counted that go by connection ID; 0 for others.
+    pub fn quic_place(self, port: u16) -> u16 {
+        let each = port::QUIC_END - port::QUIC;
+        if is_quic(port) { 1 + u16::from(!self.v4) * each + (port - port::QUIC) } else { 0 }
+    }
+
     /// The load of a backend of the stateful service at `port`.
     pub fn load(self, port: u16, backend: u16) -> u32 {
         self.chooser(port) * WEIGHTS.len() as u32 + u32::from(backend)
@@ -398,8 +414,8 @@ pub fn probes() -> Vec<(Kind, u16, u32, ProbeTarget)> {
 /// Rows and slots as they are between cases.
 pub fn resting() -> Vec<Write> {
     let rests = |write: &Write| {
-        use Write::{Access, Chooser, ClearLoads, Load, Row, Slots};
-        matches!(write, Row(..) | Slots(..) | Access(..) | Chooser(..) | ClearLoads(..) | Load(..))
+        use Write::{Access, Chooser, ClearLoads, Load, Row, ServerId, Slots};
+        matches!(write, Row(..) | Slots(..) | Access(..) | Chooser(..) | ClearLoads(..) | Load(..) | ServerId(..))
     };
     writes().into_iter().filter(rests).collect()
 }
@@ -414,10 +430,11 @@ struct Builder {
 impl Builder {
     fn flavour(&mut self, flavour: Flavour) {
         let settled = |backend| vec![Slot::settled(backend); SLOTS_EACH as usize];
-        let is_there = |port: &u16| !is_special(*port) && (flavour.tcp || !is_sctp(*port));
+        let of_its_protocol = |port: &u16| if flavour.tcp { !is_quic(*port) } else { !is_sctp(*port) };
+        let is_there = |port: &u16| !is_special(*port) && of_its_protocol(port);
         for port in (port::DIRECT..port::END).filter(is_there) {
             let words = match port {
-                port::EMPTY_PASS | port::EMPTY_DROP => settled(NONE),
+                port::EMPTY_PASS | port::EMPTY_DROP | port::QUIC_EMPTY => settled(NONE),
                 port::UNSETTLED | port::KEPT | port::NAT_UNSETTLED | port::SCTP_UNSETTLED => {
                     vec![Slot::new(1, 0); SLOTS_EACH as usize]
                 }
@@ -483,6 +500,7 @@ impl Builder {
         let alone =
             if matches!(port, port::ONE_PACKET | port::PERSISTENT_ONE_PACKET) { service_flags::ONE_PACKET } else { 0 };
         self.chooser(flavour, port);
+        self.server_ids(port, first_row);
         self.access(flavour, port);
         let drop = if port == port::EMPTY_DROP { service_flags::DROP_WITHOUT_BACKEND } else { 0 };
         self.services.push(Service {
@@ -499,10 +517,20 @@ impl Builder {
             live: live_word(port),
             key,
             key_prefix,
-            chooser: flavour.chooser(port),
+            chooser: if is_quic(port) { connection_ids(flavour, port).0 } else { flavour.chooser(port) },
             access: flavour.access(port),
             ..Service::default()
         });
+    }
+
+    /// Writes whose server IDs are.
+    fn server_ids(&mut self, port: u16, pool: u32) {
+        let backends = (0..4).filter(|_| is_quic(port));
+        self.writes.extend(backends.map(|backend| {
+            let mut id = [0; 16];
+            id[..server_id_length(port).into()].copy_from_slice(&server_id(port, backend));
+            Write::ServerId(ServerKey { id: zerocopy::transmute!(id), pool: pool.into() }, backend)
+        }));
     }
 
     /// Writes which clients may come, and how often.
@@ -579,7 +607,9 @@ impl Builder {
             service_port_wire: port.to_be(),
             protocol: flavour.protocol(),
             flags: match port {
-                port::FULL_NAT => reverse_flags::USED | reverse_flags::RECORDED | reverse_flags::RECORDED_ONLY,
+                port::FULL_NAT | port::QUIC_FULL_NAT => {
+                    reverse_flags::USED | reverse_flags::RECORDED | reverse_flags::RECORDED_ONLY
+                }
                 port::SHARED => reverse_flags::USED | reverse_flags::RECORDED,
                 _ => reverse_flags::USED,
             },
@@ -626,6 +656,30 @@ fn is_sctp(port: u16) -> bool {
     (port::SCTP..port::SCTP_END).contains(&port)
 }
 
+/// Which services go by connection ID.
+fn is_quic(port: u16) -> bool {
+    (port::QUIC..port::QUIC_END).contains(&port)
+}
+
+/// Configurations whose connection IDs name servers, of services that go by them.
+pub const CONFIGURATIONS: [u8; 2] = [0, 2];
+
+fn server_id_length(port: u16) -> u8 {
+    if port == port::QUIC_NAT { 15 } else { 3 }
+}
+
+/// The server ID of a backend: the same in all services of one length.
+pub fn server_id(port: u16, backend: u16) -> Vec<u8> {
+    let mut id: Vec<u8> = (0x31..).take(server_id_length(port).into()).collect();
+    *id.last_mut().expect("it is not empty") = backend as u8;
+    id
+}
+
+fn connection_ids(flavour: Flavour, port: u16) -> ConnectionIds {
+    let configurations = CONFIGURATIONS.into_iter().map(|configuration| 1 << configuration).sum();
+    ConnectionIds::new(flavour.quic_place(port), configurations, server_id_length(port))
+}
+
 fn selection_key(flavour: Flavour, port: u16) -> (u8, u8) {
     match port {
         port::BY_CLIENT | port::BY_CLIENT_TOO | port::PERSISTENT | port::PERSISTENT_ONE_PACKET => {
@@ -662,9 +716,10 @@ fn method_of(port: u16, backend: u16) -> u8 {
         | port::NAT_UNSETTLED
         | port::FOLLOWS_NAT
         | port::NAT_TURNS
+        | port::QUIC_NAT
         | port::DENIES => method::NAT,
         port::OTHERS | port::RANGES if backend == 2 => method::NAT,
-        port::FULL_NAT => method::FULL_NAT,
+        port::FULL_NAT | port::QUIC_FULL_NAT => method::FULL_NAT,
         port::SHARED | port::SHARED_TOO => method::RECORDED_NAT,
         port::LOCAL => method::LOCAL,
         port::NO_METHOD => method::NONE,
@@ -681,6 +736,7 @@ fn row(flavour: Flavour, port: u16, backend: u16, method: u8) -> Row {
     let exit = exit(if port == port::ELSEWHERE { WAN } else { LAN }, row_mac(index));
     let keeps_records = matches!(port, port::UNSETTLED | port::KEPT | port::EXCEPTIONS | port::NAT_UNSETTLED)
         || is_sctp(port)
+        || is_quic(port)
         || (port::STATEFUL..port::STATEFUL_END).contains(&port);
     Row {
         mac_head: if port == port::NO_HOP { 0 } else { exit.mac_head },

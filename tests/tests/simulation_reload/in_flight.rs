@@ -8,7 +8,7 @@ use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 use lb_common::abi::{
     Access, BucketKey, Chooser, ClientKey, Destination, Displacements, FlowKey6, FragmentEntry, FragmentKey, Load,
-    ProbeTarget, Ranges, Record, Reverse, Root, Row, Service, Sources, Translation, Tunnel,
+    ProbeTarget, Ranges, Record, Reverse, Root, Row, ServerKey, Service, Sources, Translation, Tunnel,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;
@@ -16,6 +16,7 @@ use lb_common::connection::Counted;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow;
 use lb_common::packet::Packet;
+use lb_common::path::quic::By;
 use lb_common::path::signs::Sign;
 use lb_common::path::translation::{self, Work};
 use lb_common::path::{Inserted, Route, RouteQuery, Tables};
@@ -144,6 +145,14 @@ impl Tables for InFlight<'_> {
 
     fn note_refusal(&self, slot: u32, now: u64) {
         self.tables.note_refusal(slot, now);
+    }
+
+    fn server(&self, key: &ServerKey) -> Option<u32> {
+        self.tables.server(key)
+    }
+
+    fn count_quic(&self, place: u32, by: By) {
+        self.tables.count_quic(place, by);
     }
 
     fn access(&self, index: u32) -> Option<Access> {

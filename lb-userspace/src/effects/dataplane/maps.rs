@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
+use aya::util::nr_cpus;
 use ipnet::IpNet;
 use lb_common::abi::{
-    Access, BucketKey, Counters, Displacements, HALF_ENTRIES, PrefixKey, ProbeTarget, Ranges, Reverse, Root, Row,
-    Service, Signs, Sources, Tunnel, admission,
+    Access, BucketKey, Counters, Displacements, HALF_ENTRIES, PrefixKey, ProbeTarget, QuicCounters, Ranges, Reverse,
+    Root, Row, ServerKey, Service, Signs, Sources, Tunnel, admission,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;
@@ -42,6 +43,8 @@ pub struct Maps {
     exclude: LpmTrie<MapData, [u8; 20], u32>,
     access: MappedArray<Access>,
     admissions: LpmTrie<MapData, [u8; 20], u32>,
+    server_ids: HashMap<MapData, [u8; 24], u32>,
+    quic_counters: PerCpuArray<MapData, [u64; 3]>,
     vlans: HashMap<MapData, u32, [u32; 3]>,
     /// Whether this node is live, by virtual router. No [`Write`] changes them.
     pub live_words: LiveWords,
@@ -104,6 +107,8 @@ impl Maps {
             access: mapped(ebpf, "ACCESS")?,
             admissions: take(ebpf, "ACCESS_PREFIXES")?,
             buckets: take(ebpf, "BUCKETS")?,
+            server_ids: take(ebpf, "SERVER_IDS")?,
+            quic_counters: take(ebpf, "QUIC_COUNTERS")?,
             vlans: take(ebpf, "VLANS")?,
             live_words: LiveWords::of_object(array(ebpf, "LIVE_WORDS")?)?,
             flows_v4: FlowTable::new(raw(ebpf, "FLOWS_V4")?)?,
@@ -158,6 +163,9 @@ impl Maps {
             }
             Write::Access(index, access) => self.access.write(*index as usize, *access),
             Write::ChangeAccess(index, access) => self.change_access(*index as usize, access),
+            Write::ServerId(key, backend) => self.name_server(key, *backend),
+            Write::ForgetServerId(key) => self.forget_server(key),
+            Write::ClearQuic(place) => self.clear_quic(*place),
             Write::Chooser(index, chooser) => self.choosers.write(*index, *chooser),
             Write::ChangeChooser(index, chooser) => self.choosers.change(*index, chooser),
             Write::RestartTurns(index) => self.choosers.restart_turns(*index),
@@ -201,6 +209,35 @@ impl Maps {
             }
         }
         Ok(sums)
+    }
+
+    /// What the packets of a service that goes by connection IDs went by, on all CPUs together, by its place.
+    ///
+    /// # Errors
+    /// When there is no such place.
+    pub fn quic_counters(&self, place: u16) -> anyhow::Result<QuicCounters> {
+        let mut sum = QuicCounters::default();
+        for [routed, beginning, unknown] in self.quic_counters.get(&place.into(), 0)?.iter() {
+            sum.routed += routed;
+            sum.beginning += beginning;
+            sum.unknown += unknown;
+        }
+        Ok(sum)
+    }
+
+    fn name_server(&mut self, key: &ServerKey, backend: u16) -> anyhow::Result<()> {
+        let key: [u8; 24] = zerocopy::transmute!(*key);
+        self.server_ids.insert(key, u32::from(backend), 0).context("noting whose a server ID is")
+    }
+
+    fn forget_server(&mut self, key: &ServerKey) -> anyhow::Result<()> {
+        let key: [u8; 24] = zerocopy::transmute!(*key);
+        self.server_ids.remove(&key).context("forgetting whose a server ID is")
+    }
+
+    fn clear_quic(&mut self, place: u16) -> anyhow::Result<()> {
+        let zeros = PerCpuValues::try_from(vec![[0; 3]; nr_cpus().map_err(|(_, error)| error)?])?;
+        self.quic_counters.set(place.into(), zeros, 0).context("beginning to count packets of QUIC anew")
     }
 
     /// Signs that the backend of a row does not do well.
