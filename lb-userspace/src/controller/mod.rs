@@ -350,6 +350,14 @@ impl Controller {
         &self.image
     }
 
+    /// Lends what the maps hold to somebody who gives it back at once: it is too large to be copied every second.
+    pub fn lend_image<R>(&mut self, act: impl FnOnce(&Self, Image) -> (R, Image)) -> R {
+        let image = std::mem::replace(&mut self.image, Image::hollow());
+        let (result, image) = act(self, image);
+        self.image = image;
+        result
+    }
+
     /// Interfaces and how the program is attached to them.
     pub fn interfaces(&self) -> &Interfaces {
         &self.interfaces

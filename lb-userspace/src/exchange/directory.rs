@@ -215,6 +215,11 @@ impl Entry {
         kinds.filter(|(_, used)| *used).map(move |(kind, _)| (kind, is_v4))
     }
 
+    /// What it listens on.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
     /// The index of a backend in the pool.
     pub fn index_of(&self, identity: &str) -> Option<u16> {
         self.indices.get(identity).copied()

@@ -194,7 +194,7 @@ fn encode_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-fn encode_flow(out: &mut Vec<u8>, key: &FlowKey6) {
+pub(super) fn encode_flow(out: &mut Vec<u8>, key: &FlowKey6) {
     if key.source.is_v4() && key.destination.is_v4() {
         out.push(4);
         out.extend(key.source.v4_wire().to_ne_bytes());
@@ -244,7 +244,7 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Option<(Key, Option<Valu
             (key, is_there.then(&mut value).transpose()?)
         }
         _ => {
-            let key = Key::Flow(flow(&mut inner)?, kind == CONNECTION);
+            let key = Key::Flow(decode_flow(&mut inner)?, kind == CONNECTION);
             (key, is_there.then(|| record(&mut inner)).transpose()?)
         }
     };
@@ -283,7 +283,7 @@ fn slots(reader: &mut Reader<'_>) -> Result<Value, Senseless> {
     Ok(Value::Slots((0..count).map(|_| note(reader)).collect::<Result<_, _>>()?))
 }
 
-fn flow(reader: &mut Reader<'_>) -> Result<FlowId, Senseless> {
+pub(super) fn decode_flow(reader: &mut Reader<'_>) -> Result<FlowId, Senseless> {
     let (source, destination) = match reader.octet()? {
         4 => {
             let mut address = || Ok(Address::from_v4_wire(u32::from_ne_bytes(reader.array()?)));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::item::{Key, Value};
 use super::message::{Answer, Body, ITEM_OCTETS, Item, MOST_REALMS, Message, Stand};
 use super::realm::{Bulk, Following, LAST_WORDS, Realm, Telling};
+use super::word::Word;
 
 /// A session on which nothing was heard for so long is given up.
 pub const DEADLINE: Duration = Duration::from_secs(3);
@@ -22,6 +23,10 @@ pub const AGAIN: Duration = Duration::from_secs(2);
 pub const WINDOW: usize = 32;
 /// Messages with items that begin between two [`Event::Tick`]s at most.
 pub const BURST: usize = 8;
+/// Words in one message.
+const WORDS: usize = 128;
+/// Words that wait to be said; a session in which more do is given up.
+pub const MOST_WORDS: usize = 1 << 18;
 /// Epochs never leap so far: a peer that says so is not believed.
 const LEAP: u64 = 1 << 32;
 
@@ -57,6 +62,8 @@ pub enum Event {
     Gathered(Arc<str>, Vec<(Key, Value)>),
     /// Time passes. To be told once an interval.
     Tick,
+    /// This is to be said, if anybody listens.
+    Say(Vec<Word>),
 }
 
 /// Something to be done.
@@ -84,6 +91,8 @@ pub enum Effect {
     Keep(Arc<str>, HashSet<Key>),
     /// End this connection.
     Close(Direction, &'static str),
+    /// The peer has said this.
+    Hear(Vec<Word>),
 }
 
 /// Limits of one node.
@@ -142,6 +151,8 @@ struct Teller {
     /// How long after that the next is.
     stand_gap: Duration,
     begun: usize,
+    /// What is still to be said.
+    words: VecDeque<Word>,
 }
 
 /// The session on which this node follows.
@@ -190,6 +201,7 @@ impl Exchange {
             Event::Changed(name, key, value) => self.changed(&name, key, value),
             Event::Gathered(name, items) => self.gathered(now, &name, items, &mut out),
             Event::Tick => self.tick(now, &mut out),
+            Event::Say(words) => self.add_words(words, &mut out),
         }
         out
     }
@@ -245,6 +257,11 @@ impl Exchange {
     pub fn is_followed_by_peer(&self, realm: &str) -> bool {
         let live = |it: &Realm| it.master && matches!(it.telling, Telling::Live);
         self.teller.is_some() && self.realms.get(realm).is_some_and(live)
+    }
+
+    /// The same, and nothing of it waits to be told either: what is said now is heard after all of it.
+    pub fn is_told(&self, realm: &str) -> bool {
+        self.is_followed_by_peer(realm) && self.realms.get(realm).is_some_and(|realm| realm.dirty.is_empty())
     }
 
     /// Items that the peer would lack if this node died now, besides realms that it does not follow at all.
@@ -303,7 +320,8 @@ impl Exchange {
     fn begin_telling(&mut self, now: Duration) {
         self.end_telling();
         let (under_way, stand_due) = (VecDeque::new(), Duration::ZERO);
-        self.teller = Some(Teller { said: 0, under_way, heard: now, stand_due, stand_gap: REPEAT, begun: 0 });
+        let words = VecDeque::new();
+        self.teller = Some(Teller { said: 0, under_way, heard: now, stand_due, stand_gap: REPEAT, begun: 0, words });
     }
 
     fn end_telling(&mut self) {
@@ -384,6 +402,7 @@ impl Exchange {
             }
         }
         self.tell_items(now, out);
+        self.tell_words(now, out);
         self.conclude(now, out);
     }
 
@@ -394,6 +413,27 @@ impl Exchange {
         };
         let ends: Vec<Body> = self.realms.iter_mut().filter_map(concluded).collect();
         ends.into_iter().for_each(|end| self.say(now, end, 0, out));
+    }
+
+    fn add_words(&mut self, words: Vec<Word>, out: &mut Vec<Effect>) {
+        let Some(teller) = &mut self.teller else { return };
+        teller.words.extend(words);
+        if teller.words.len() > MOST_WORDS {
+            self.end_telling();
+            out.push(Effect::Close(Direction::Telling, "more was to be said than the peer takes"));
+        }
+    }
+
+    /// As many as may be under way, after the items.
+    fn tell_words(&mut self, now: Duration, out: &mut Vec<Effect>) {
+        while let Some(teller) = &mut self.teller {
+            if teller.words.is_empty() || teller.begun >= BURST || teller.under_way.len() >= WINDOW {
+                return;
+            }
+            let count = teller.words.len().min(WORDS);
+            let words = teller.words.drain(..count).collect();
+            self.say(now, Body::Words { words, unknown: 0 }, 0, out);
+        }
     }
 
     /// As much as may be under way.
@@ -422,7 +462,7 @@ impl Exchange {
     fn say(&mut self, now: Duration, body: Body, items: usize, out: &mut Vec<Effect>) {
         let Some(teller) = &mut self.teller else { return };
         teller.said += 1;
-        if items > 0 {
+        if items > 0 || matches!(body, Body::Words { .. }) {
             teller.begun += 1;
             teller.under_way.push_back((teller.said, items));
         }
@@ -479,6 +519,10 @@ impl Exchange {
                 refused.extend(self.take(now, realm, epoch, items, message.now, out));
             }
             Body::End { realm, epoch } => refused.extend(self.end(realm, epoch, out)),
+            Body::Words { words, unknown } => {
+                self.counters.unknown += u64::from(unknown);
+                out.push(Effect::Hear(words));
+            }
         }
         if self.follower.is_some() {
             out.push(Effect::Answer(Answer { taken, refused }));

@@ -6,12 +6,14 @@
 //!   2 begin   realm, epoch (u64)
 //!   3 items   realm, epoch (u64), count (u16), the items
 //!   4 end     realm, epoch (u64)
+//!   5 words   count (u16), the words
 //! answer:  highest number that was taken (u64), count (u16), each: realm, master?, epoch (u64)
 //! ```
 
 use std::sync::Arc;
 
 use super::item::{self, Key, Value};
+use super::word::{self, Word};
 
 /// Realms that one side can speak of; more virtual routers are not configurable.
 pub const MOST_REALMS: usize = 1_024;
@@ -26,6 +28,7 @@ const STAND: u8 = 1;
 const BEGIN: u8 = 2;
 const ITEMS: u8 = 3;
 const END: u8 = 4;
+const WORDS: u8 = 5;
 
 /// What a holder of the key wrote makes no sense.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +83,13 @@ pub enum Body {
         /// The claim's epoch.
         epoch: u64,
     },
+    /// What it says besides.
+    Words {
+        /// In this order.
+        words: Vec<Word>,
+        /// Words of kinds that the reader does not know.
+        unknown: u32,
+    },
 }
 
 /// How a node stands to a realm.
@@ -123,6 +133,11 @@ impl Message {
                 let told = items.iter().filter(|(key, value)| item::encode(&mut out, key, value.as_ref())).count();
                 out[at..at + 2].copy_from_slice(&(told as u16).to_be_bytes());
             }
+            Body::Words { words, .. } => {
+                out.push(WORDS);
+                out.extend((words.len() as u16).to_be_bytes());
+                words.iter().for_each(|word| word::encode(&mut out, word));
+            }
         }
         out
     }
@@ -155,6 +170,17 @@ impl Message {
                     }
                 }
                 Body::Items { realm, epoch, items, unknown }
+            }
+            WORDS => {
+                let count = u16::from_be_bytes(reader.array()?);
+                let (mut words, mut unknown) = (Vec::new(), 0);
+                for _ in 0..count {
+                    match word::decode(&mut reader)? {
+                        Some(word) => words.push(word),
+                        None => unknown += 1,
+                    }
+                }
+                Body::Words { words, unknown }
             }
             _ => return Err(Senseless),
         };

@@ -19,6 +19,8 @@
 //! the packet path of the new master drops what only a record could tell the backend of, rather than guess
 //! ([`machine::Exchange::awaits_records`]): TCP sends it again. From a node that is dead nothing is waited for.
 //!
+//! **Words** ([`word`]) are said besides, of nothing that anybody claims: a sample of the master's decisions, for [`rehearsal`].
+//!
 //! **Order.** Connections are TCP, which orders and repeats; what it cannot do is done here. Messages have numbers: one that was
 //! there is ignored, one too far ahead ends the session, and the next session begins with a bulk. Both ends give up a session
 //! on which nothing was heard for [`machine::DEADLINE`], so a half-open connection ends by itself.
@@ -44,12 +46,15 @@ pub mod machine;
 pub mod message;
 pub mod readiness;
 mod realm;
+pub mod rehearsal;
 pub mod seal;
 #[cfg(test)]
 mod tests;
 pub mod told;
 pub mod view;
+pub mod word;
 
 pub use item::{FlowId, Key, Value};
 pub use machine::{Direction, Effect, Event, Exchange};
 pub use message::{Answer, Body, Message};
+pub use word::Word;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::item::{Backend, FlowId, FlowRecord, Key, SlotNote, Value};
 use super::machine::{Counters, DEADLINE, Direction, Effect, Event, Exchange, Limits, WINDOW};
 use super::message::{Answer, Body, Message, Stand};
+use super::rehearsal::Decision;
 use super::seal::{self, Refusal, Session, Who};
+use super::word::Word;
 
 const KEY: &[u8] = b"the key of this pair";
 const LIMITS: Limits = Limits { waiting: 10_000, items: 100 };
@@ -59,12 +61,29 @@ fn every_message_comes_back_as_it_went() {
         Body::Begin { realm: realm(), epoch: 4 },
         items(4, all),
         Body::End { realm: realm(), epoch: 4 },
+        Body::Words { words: vec![decision(), decision()], unknown: 0 },
     ] {
         let said = message(3, body);
         assert_eq!(Message::decode(&said.encode()), Ok(said));
     }
     let answer = Answer { taken: 8, refused: vec![stand] };
     assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
+}
+
+fn decision() -> Word {
+    let (service, backend) = ("web".into(), "10.0.0.1 direct".into());
+    let Key::Flow(flow, _) = flow(1) else { panic!("it is one") };
+    Word::Decision(Decision { service, flow, opens: true, backend })
+}
+
+#[test]
+fn a_word_of_a_later_version_is_passed_over_and_counted() {
+    let mut octets = message(3, Body::Words { words: vec![decision(), decision()], unknown: 0 }).encode();
+    octets[19] = 200;
+    let Ok(Message { body: Body::Words { words, unknown }, .. }) = Message::decode(&octets) else {
+        panic!("it is no mistake")
+    };
+    assert_eq!((words.len(), unknown), (1, 1));
 }
 
 #[test]
@@ -80,6 +99,10 @@ fn octets_that_are_cut_or_changed_are_refused_or_read_but_never_a_panic() {
     let octets = said.encode();
     for length in 0..octets.len() {
         assert!(Message::decode(&octets[..length]).is_err(), "{length} octets");
+    }
+    let words = message(3, Body::Words { words: vec![decision()], unknown: 0 }).encode();
+    for length in 0..words.len() {
+        assert!(Message::decode(&words[..length]).is_err(), "{length} octets");
     }
     for at in 0..octets.len() {
         for bit in 0..8 {

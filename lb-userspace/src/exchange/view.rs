@@ -38,6 +38,22 @@ pub struct View {
     pub walk_seconds: Option<f64>,
     /// Records that were told and stand so.
     pub told_records: u64,
+    /// How decisions of the peer's compare with those of this node.
+    #[serde(default)]
+    pub rehearsal: RehearsalView,
+}
+
+/// Where packets go at the peer that is master, and where they would here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RehearsalView {
+    /// The share that agreed in the last seconds; `None`: nothing was compared.
+    pub ratio: Option<f64>,
+    /// Decisions that agreed.
+    pub agreed: u64,
+    /// Decisions that did not.
+    pub differed: u64,
+    /// Some that did not in the last seconds, in words.
+    pub examples: Vec<String>,
 }
 
 /// A connection to the peer.

@@ -72,6 +72,27 @@ impl Image {
         }
     }
 
+    /// Nothing at all, where the tables of a real one were for a moment.
+    pub fn hollow() -> Self {
+        Self {
+            root: Root::default(),
+            displacements: Vec::new(),
+            services: Vec::new(),
+            reverse: Vec::new(),
+            ranges: Vec::new(),
+            slots: Vec::new(),
+            rows: Vec::new(),
+            tunnels: BTreeMap::new(),
+            choosers: Vec::new(),
+            loads: Vec::new(),
+            excluded: Vec::new(),
+            sources: [Sources::default(); 2],
+            access: Vec::new(),
+            admissions: BTreeMap::new(),
+            server_ids: BTreeMap::new(),
+        }
+    }
+
     /// Carries out one write.
     ///
     /// # Panics

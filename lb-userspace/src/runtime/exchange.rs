@@ -10,6 +10,7 @@ use tracing::{error, info};
 
 use super::clock;
 use super::daemon::Daemon;
+use super::rehearsal::fates;
 use super::virtual_routers::{boot, key};
 use crate::config::Config;
 use crate::controller::view::Status;
@@ -17,6 +18,7 @@ use crate::effects::dataplane::Dataplane;
 use crate::effects::exchange::{ExchangeThread, Followed, Link, Start};
 use crate::effects::vrrp::VrrpHandle;
 use crate::exchange::directory::Directory;
+use crate::exchange::rehearsal::{Answer, Question};
 use crate::exchange::view::View;
 use crate::reconcile::planner::Planner;
 use crate::reconcile::write::Write;
@@ -38,6 +40,8 @@ pub(super) enum Heard {
     Followed(Followed),
     /// Whether the peer's state is all here.
     Readiness,
+    /// Where packets go.
+    Asked(Question),
 }
 
 impl StateExchange {
@@ -116,7 +120,9 @@ impl StateExchange {
     /// What the thread has to say next; never, while it does not run. `None`: it has ended.
     pub(super) async fn next(&mut self) -> Option<Heard> {
         let Some(thread) = &mut self.running else { return std::future::pending().await };
+        // What packets are judged by comes first.
         tokio::select! {
+            biased;
             changed = thread.followed.changed() => {
                 changed.ok()?;
                 Some(Heard::Followed(thread.followed.borrow_and_update().clone()))
@@ -126,6 +132,7 @@ impl StateExchange {
                 thread.caught_up.borrow_and_update();
                 Some(Heard::Readiness)
             }
+            question = thread.questions.recv() => question.map(Heard::Asked),
         }
     }
 }
@@ -133,11 +140,24 @@ impl StateExchange {
 impl Daemon {
     /// Takes what the exchange has to say.
     pub(super) fn hear_exchange(&mut self, heard: Heard) {
-        if let Heard::Followed(followed) = heard {
-            let effects = self.controller.follow_masters(clock::now(), followed);
-            self.perform(effects);
+        match heard {
+            Heard::Followed(followed) => {
+                let effects = self.controller.follow_masters(clock::now(), followed);
+                self.perform(effects);
+                self.observe();
+            }
+            Heard::Readiness => self.observe(),
+            Heard::Asked(question) => self.rehearse(question),
         }
-        self.observe();
+    }
+
+    /// Says where packets go.
+    fn rehearse(&mut self, question: Question) {
+        let now = u64::try_from(clock::now().as_nanos()).unwrap_or(u64::MAX);
+        let fates = fates(&mut self.controller, now, &question.packets);
+        if let Some(thread) = &self.exchange.running {
+            thread.answer(Answer { question, fates });
+        }
     }
 
     /// Tells virtual routers what is known here: see [`VirtualRouters::observe`](super::virtual_routers::VirtualRouters::observe).

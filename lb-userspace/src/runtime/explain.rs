@@ -100,7 +100,7 @@ pub fn explain(
     })
 }
 
-fn words(controller: &Controller, verdict: Verdict) -> String {
+pub(super) fn words(controller: &Controller, verdict: Verdict) -> String {
     match verdict {
         Verdict::Transmit => "transmit by the interface it came in by".to_owned(),
         Verdict::Redirect(interface) => format!("redirect to {}", controller.interfaces().links().name_of(interface)),
@@ -110,7 +110,7 @@ fn words(controller: &Controller, verdict: Verdict) -> String {
 }
 
 /// A minimal frame of the flow; checksums are left zero, nothing on the path reads them.
-fn frame(query: &ExplainQuery) -> Vec<u8> {
+pub(super) fn frame(query: &ExplainQuery) -> Vec<u8> {
     const TIME_TO_LIVE: u8 = 64;
     let transport = transport(query);
     let mut frame = vec![0u8; 12];

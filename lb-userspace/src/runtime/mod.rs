@@ -16,6 +16,7 @@ mod limiter;
 mod overrides;
 mod perform;
 mod pools;
+mod rehearsal;
 mod reload;
 pub mod request;
 mod verdicts;

@@ -415,6 +415,7 @@ impl World {
                     self.event(1 - node, Event::Lost(direction))?;
                 }
             }
+            Effect::Hear(words) => return Err(format!("node {node} hears {words:?}, which nobody said")),
         }
         Ok(())
     }

@@ -80,6 +80,9 @@ fairway_exchange_unconfirmed_items 4
 fairway_exchange_told_records 13
 fairway_exchange_walk_seconds 0.25
 fairway_exchange_items_told_total 100
+fairway_exchange_agreement_ratio 1.0
+fairway_exchange_rehearsed_total{result="agreed"} 640
+fairway_exchange_rehearsed_total{result="differed"} 2
 fairway_exchange_refused_total{reason="authentication"} 3
 fairway_exchange_refused_total{reason="address"} 0
 fairway_exchange_records_unplaced_total{reason="no-backend"} 5

@@ -10,6 +10,9 @@
 //! what was told ([`crate::exchange::told`]), and what the ring buffer had no room for. A walk goes some thousands of records at a time and rests nine times as long as it worked, so it takes at
 //! most a tenth of a core, and begins anew [`walk::INTERVAL`] after the one before at the earliest.
 //!
+//! **Rehearsing.** Which backend a packet goes to only the daemon's loop can say, which has all tables: it is asked through a channel
+//! that has room for little, and answers between two events ([`crate::exchange::rehearsal`]).
+//!
 //! **Following.** A record of the peer's is put into this node's table under this node's indices, and counted among its backend's
 //! connections, only while this node is not master: then no packet touches these records. What races all the same (a packet that came
 //! to a backup) may leave a count wrong by one, which the census finds.
@@ -31,12 +34,15 @@ use tokio::sync::{mpsc, watch};
 
 use crate::effects::dataplane::Records;
 use crate::exchange::directory::Directory;
+use crate::exchange::rehearsal::{Answer, Question};
 use crate::exchange::view::View;
 use crate::reconcile::placed::Standings;
 use crate::vrrp::view::Snapshot;
 
 /// Time between two looks at what changed.
 const TICK: Duration = Duration::from_millis(5);
+/// Questions to the packet path that wait, and answers.
+const QUESTIONS: usize = 4;
 
 /// The other node, as configured.
 #[derive(Clone, PartialEq, Eq)]
@@ -76,6 +82,9 @@ pub struct ExchangeThread {
     pub followed: watch::Receiver<Followed>,
     /// Whether the peer's state is all here, as it changes: else what is missing, in words.
     pub caught_up: watch::Receiver<Result<(), String>>,
+    /// What the packet path is asked.
+    pub questions: mpsc::Receiver<Question>,
+    answers: mpsc::Sender<Answer>,
     _thread: JoinHandle<()>,
 }
 
@@ -91,13 +100,16 @@ impl ExchangeThread {
         let (records, recorded) = mpsc::channel(1);
         let (follow, followed) = watch::channel(Followed::new());
         let (catch_up, caught_up) = watch::channel(Err("the exchange with the peer has not begun".to_owned()));
+        let (ask, questions) = mpsc::channel(QUESTIONS);
+        let (answers, answered) = mpsc::channel(QUESTIONS);
         let (published, shown) = (Arc::clone(&directory), Arc::clone(&view));
-        let wires = shell::Wires { directory: published, view: shown, linked, recorded, follow, catch_up };
+        let wires =
+            shell::Wires { directory: published, view: shown, linked, recorded, follow, catch_up, ask, answered };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new()
             .name("fairway-exchange".to_owned())
             .spawn(move || runtime.block_on(shell::Shell::new(start, wires).run()))?;
-        Ok(Self { directory, view, link, records, followed, caught_up, _thread: thread })
+        Ok(Self { directory, view, link, records, followed, caught_up, questions, answers, _thread: thread })
     }
 
     /// This is what the tables mean from now on.
@@ -123,6 +135,11 @@ impl ExchangeThread {
     pub fn set_records(&self, records: Records) {
         // There is room for one, and there are only one data plane's.
         drop(self.records.try_send(records));
+    }
+
+    /// The answer to a question. One that the thread has no room for is as good as none.
+    pub fn answer(&self, answer: Answer) {
+        drop(self.answers.try_send(answer));
     }
 
     /// What is said of it.

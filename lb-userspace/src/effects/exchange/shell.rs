@@ -3,6 +3,7 @@
 mod awaited;
 mod follower;
 mod links;
+mod rehearsal;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use crate::exchange::directory::Directory;
 use crate::exchange::foreign::Foreign;
 use crate::exchange::machine::Limits;
 use crate::exchange::readiness::Readiness;
+use crate::exchange::rehearsal::{Answer, Comparison, Question};
 use crate::exchange::view::View;
 use crate::exchange::{Direction, Effect, Event, Exchange, Key, Value};
 use crate::vrrp::view::State;
@@ -46,6 +48,8 @@ pub(super) struct Wires {
     pub recorded: mpsc::Receiver<Records>,
     pub follow: watch::Sender<Followed>,
     pub catch_up: watch::Sender<Result<(), String>>,
+    pub ask: mpsc::Sender<Question>,
+    pub answered: mpsc::Receiver<Answer>,
 }
 
 /// See the module's description.
@@ -81,6 +85,9 @@ pub(super) struct Shell {
     agreement: Agreement,
     /// Live words of which the packet path knows that records may be on their way.
     awaited: BTreeSet<u32>,
+    comparison: Comparison,
+    rehearse_at: Duration,
+    rehearsals: u64,
 }
 
 /// Why the loop goes on.
@@ -91,6 +98,7 @@ enum Woken {
     Accepted(TcpStream, IpAddr),
     Linked,
     Recorded(Box<Records>),
+    Answered(Answer),
     Alone,
 }
 
@@ -124,6 +132,9 @@ impl Shell {
             readiness: Readiness::new((start.clock)()),
             agreement: Agreement::default(),
             awaited: BTreeSet::new(),
+            comparison: Comparison::default(),
+            rehearse_at: Duration::ZERO,
+            rehearsals: 0,
             start,
             wires,
         }
@@ -146,6 +157,7 @@ impl Shell {
                 (stream, address) = links::accepted(&self.listener) => Woken::Accepted(stream, address),
                 changed = self.wires.linked.changed() => changed.map_or(Woken::Alone, |()| Woken::Linked),
                 Some(records) = self.wires.recorded.recv() => Woken::Recorded(Box::new(records)),
+                Some(answer) = self.wires.answered.recv() => Woken::Answered(answer),
             };
             match woken {
                 Woken::Ticked => self.tick(),
@@ -154,6 +166,7 @@ impl Shell {
                 Woken::Accepted(stream, address) => self.accept(stream, address),
                 Woken::Linked => self.relink(),
                 Woken::Recorded(records) => self.take_tables(*records),
+                Woken::Answered(answer) => self.answered(answer),
                 Woken::Alone => return,
             }
         }
@@ -171,6 +184,7 @@ impl Shell {
         self.walk();
         self.happened(Event::Tick);
         self.await_records();
+        self.rehearse();
         self.judge_readiness();
         self.show();
     }
@@ -289,6 +303,7 @@ impl Shell {
             Effect::Store { realm, items, now, late } => self.store(&realm, items, now, late),
             Effect::Keep(realm, keys) => self.keep(&realm, &keys),
             Effect::Close(direction, why) => self.close(direction, why),
+            Effect::Hear(words) => self.heard(words),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::effects::dataplane::{Records, Walks};
 use crate::exchange::directory::{Directory, Entry, Kind, is_state};
 use crate::exchange::foreign::Foreign;
 use crate::exchange::item::{FlowId, FlowRecord};
+use crate::exchange::rehearsal::Sampler;
 use crate::exchange::told::{REFRESH, Told};
 use crate::exchange::{Key, Value};
 
@@ -23,6 +24,8 @@ pub struct Tables {
     pub records: Records,
     /// What was told of them.
     pub told: ToldTables,
+    /// Some of the records that were walked over.
+    pub sampler: Sampler,
     unplaced: BTreeMap<&'static str, u64>,
     lacks_backends: bool,
 }
@@ -109,7 +112,8 @@ impl ToldTables {
 impl Tables {
     /// Nothing was told yet.
     pub fn new(records: Records) -> Self {
-        Self { records, told: ToldTables::default(), unplaced: BTreeMap::new(), lacks_backends: false }
+        let (told, sampler, unplaced) = (ToldTables::default(), Sampler::default(), BTreeMap::new());
+        Self { records, told, sampler, unplaced, lacks_backends: false }
     }
 
     /// Records of the peer's that have no place here, by reason.

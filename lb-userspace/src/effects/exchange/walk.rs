@@ -132,12 +132,13 @@ impl Walker {
         found: &mut Vec<Change>,
     ) -> anyhow::Result<ControlFlow<()>> {
         let stateful = kind == Kind::Connection;
-        let Tables { records, told, .. } = tables;
+        let Tables { records, told, sampler, .. } = tables;
         if is_first {
             told.begin(kind, is_v4);
         }
         let more = records.step(kind, is_v4, &mut self.walks, |flow, record| {
             let Some(entry) = directory.of_pool(record.pool).filter(|entry| notes(&entry.realm)) else { return };
+            sampler.offer(&entry.realm, flow, stateful);
             if told.shows(kind, flow, record, entry.timeout(flow, record.state, stateful)) {
                 found.push((Arc::clone(&entry.realm), Key::Flow(flow.into(), stateful), Some(value(record))));
             }

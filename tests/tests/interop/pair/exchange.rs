@@ -21,19 +21,19 @@ use super::{FIRST, Pair, SECOND};
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
 const OTHER_KEY: &str = "HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=\n";
 const BACKENDS: [usize; 4] = [0, 1, 2, 3];
-const CONNECTIONS: usize = 10;
+pub(super) const CONNECTIONS: usize = 10;
 /// Threads that keep a processor busy.
 const BUSY: usize = 4;
 
 /// The pair and its servers. Fields are in the order in which they have to end.
-struct Shared {
-    pair: Pair,
+pub(super) struct Shared {
+    pub(super) pair: Pair,
     scheduler: &'static str,
     _servers: [Nginx; 4],
 }
 
 impl Shared {
-    fn start(scheduler: &'static str) -> Self {
+    pub(super) fn start(scheduler: &'static str) -> Self {
         let mut shared = Self::prepare(scheduler);
         for node in [FIRST, SECOND] {
             shared.start_node(node);
@@ -43,7 +43,7 @@ impl Shared {
         shared
     }
 
-    fn prepare(scheduler: &'static str) -> Self {
+    pub(super) fn prepare(scheduler: &'static str) -> Self {
         let spec = Spec { balancers: 2, backends: 4, floating: true, replies: Replies::Direct, ..Spec::default() };
         let lab = lab(&spec);
         let servers = BACKENDS.map(|index| Nginx::start(&lab, index));
@@ -51,27 +51,27 @@ impl Shared {
         Self { pair: Pair::in_lab(lab), scheduler, _servers: servers }
     }
 
-    fn config(&self, node: usize) -> String {
+    pub(super) fn config(&self, node: usize) -> String {
         let lab = &self.pair.lab;
         let config = node_configuration(lab, node, &admin_socket(lab, node), &BACKENDS);
         let scheduler = format!("\nscheduler = \"{}\"\nforwarding = ", self.scheduler);
         config.replace("\nforwarding = ", &scheduler).replace("hold = \"5s\"", "hold = \"100ms\"")
     }
 
-    fn start_node(&mut self, node: usize) {
+    pub(super) fn start_node(&mut self, node: usize) {
         self.start_node_with(node, &self.config(node));
     }
 
-    fn start_node_with(&mut self, node: usize, config: &str) {
+    pub(super) fn start_node_with(&mut self, node: usize, config: &str) {
         self.pair.nodes[node] = Some(Fairway::start_on(&self.pair.lab, node, config));
     }
 
-    fn await_master(&self, node: usize) {
+    pub(super) fn await_master(&self, node: usize) {
         self.pair.await_holder("the node is master", &SERVICE_V4.to_string(), node);
     }
 
     /// Waits until both nodes say who is master, and that the other has all of it.
-    fn await_sync(&mut self, master: usize) {
+    pub(super) fn await_sync(&mut self, master: usize) {
         for node in [FIRST, SECOND] {
             await_that("the pair is in sync", || {
                 let status = self.pair.node(node).status();
@@ -83,7 +83,7 @@ impl Shared {
     }
 
     /// Waits until the peer has confirmed what the node has at this moment.
-    fn await_told(&mut self, node: usize) {
+    pub(super) fn await_told(&mut self, node: usize) {
         let walks = metric(&mut self.pair, node, "fairway_exchange_walks_total");
         // The first that begins from now on is the second that ends from now on.
         await_that("all is told", || {
@@ -92,13 +92,13 @@ impl Shared {
         });
     }
 
-    fn open(&self, count: usize) -> Vec<Connection> {
+    pub(super) fn open(&self, count: usize) -> Vec<Connection> {
         (0..count)
             .map(|_| Connection::open_from(&self.pair.lab.client(), service_v4(HTTP)).expect("it is accepted"))
             .collect()
     }
 
-    fn kill(&mut self, node: usize) {
+    pub(super) fn kill(&mut self, node: usize) {
         self.pair.node(node).kill();
         self.pair.nodes[node] = None;
     }
@@ -137,12 +137,12 @@ fn stay_on_the_last_processor(thread: Pid) {
     sched_setaffinity(thread, &cpus).expect("it runs");
 }
 
-fn metric(pair: &mut Pair, node: usize, series: &str) -> f64 {
+pub(super) fn metric(pair: &mut Pair, node: usize, series: &str) -> f64 {
     pair.node(node).metric(series).unwrap_or(-1.0)
 }
 
 /// Who answers on each.
-fn answers(connections: &mut [Connection]) -> Vec<String> {
+pub(super) fn answers(connections: &mut [Connection]) -> Vec<String> {
     let answer = |it: &mut Connection| it.ask_name().unwrap_or_else(|error| format!("broken: {error}"));
     connections.iter_mut().map(answer).collect()
 }

@@ -10,6 +10,7 @@ mod followers;
 mod group;
 mod hook;
 mod quorum;
+mod rehearsal;
 mod resign;
 mod servers;
 mod service;

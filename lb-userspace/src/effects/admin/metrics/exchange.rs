@@ -39,6 +39,14 @@ pub(super) fn encode(out: &mut Families<'_>, view: Option<&View>) -> Result {
     out.counter("exchange_overflows", "Times that too many changes waited, and all was told anew", counters.overflows)?;
     out.counter("exchange_gaps", "Sessions that ended over a missing message", counters.gaps)?;
     out.counter("exchange_messages_rejected", "Messages of old claims or out of place", counters.refused)?;
+    let rehearsal = &view.rehearsal;
+    if let Some(ratio) = rehearsal.ratio {
+        let help = "Share of the peer's decisions of late that this node would make too";
+        out.gauge("exchange_agreement_ratio", help, ratio)?;
+    }
+    let rehearsed = [("agreed", rehearsal.agreed), ("differed", rehearsal.differed)];
+    let rehearsed = rehearsed.map(|(result, count)| ([("result", result)], count));
+    out.counters("exchange_rehearsed", "Decisions of the peer's that this node made too, or otherwise", rehearsed)?;
     let refused = REFUSALS.map(|reason| ([("reason", reason)], view.refused.get(reason).copied().unwrap_or(0)));
     out.counters("exchange_refused", "Connections and frames that were not believed", refused)?;
     let unplaced = view.unplaced.iter().map(|(reason, count)| ([("reason", reason.as_str())], *count));

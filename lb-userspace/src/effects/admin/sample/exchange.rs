@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::NOW;
-use crate::exchange::view::{CountersView, RealmView, SessionView, View};
+use crate::exchange::view::{CountersView, RealmView, RehearsalView, SessionView, View};
 
 /// See the module's description.
 pub fn exchange() -> View {
@@ -23,5 +23,6 @@ pub fn exchange() -> View {
         problems: Vec::new(),
         walk_seconds: Some(0.25),
         told_records: 13,
+        rehearsal: RehearsalView { ratio: Some(1.0), agreed: 640, differed: 2, examples: Vec::new() },
     }
 }
