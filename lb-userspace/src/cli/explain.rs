@@ -20,11 +20,32 @@ pub struct ExplainOptions {
     /// A packet of a connection that exists, instead of the one that opens it
     #[arg(long)]
     established: bool,
+    /// A packet of QUIC with this connection ID, in hexadecimal, for a service at udp://
+    #[arg(long, value_name = "HEX", value_parser = connection_id)]
+    quic_cid: Option<ConnectionId>,
     /// The service's address, as [tcp://|udp://|sctp://]ADDRESS:PORT, or esp://ADDRESS, ah://ADDRESS
     #[arg(value_name = "SERVICE-ADDRESS", value_parser = service_address)]
     to: (u8, SocketAddr),
     #[command(flatten)]
     asking: Asking,
+}
+
+/// Octets of a connection ID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ConnectionId(Vec<u8>);
+
+/// Octets of the longest connection ID (RFC 9000 section 17.2).
+const LONGEST_CONNECTION_ID: usize = 20;
+
+fn connection_id(text: &str) -> Result<ConnectionId, String> {
+    let digits: Option<Vec<u8>> = text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect();
+    let octets = digits.filter(|digits| digits.len().is_multiple_of(2) && digits.len() <= 2 * LONGEST_CONNECTION_ID);
+    let octets = octets.map(|digits| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect());
+    octets.map(ConnectionId).ok_or_else(|| {
+        format!(
+            "`{text}` is no connection ID: at most {LONGEST_CONNECTION_ID} octets in hexadecimal, as 000a01c2d3e4f5"
+        )
+    })
 }
 
 /// An address with a port, or 0 if it has none.
@@ -67,7 +88,11 @@ pub async fn explain(options: &ExplainOptions) -> Result<(), Failure> {
     if options.from.port() == 0 && !protocol::is_portless(protocol) {
         return Err(Failure::new(BAD_INPUT, format!("{}: from which port?", options.from.ip())));
     }
-    let query = ExplainQuery { from: options.from, to, protocol, established: options.established };
+    if options.quic_cid.is_some() && protocol != protocol::UDP {
+        return Err(Failure::new(BAD_INPUT, "--quic-cid is for udp://ADDRESS:PORT".to_owned()));
+    }
+    let connection_id = options.quic_cid.clone().map(|ConnectionId(octets)| octets);
+    let query = ExplainQuery { from: options.from, to, protocol, established: options.established, connection_id };
     let explanation: Explanation = options.asking.client().post("/api/v1/explain", &query).await?;
     match options.asking.output {
         Output::Json => output::json(&explanation),
@@ -92,6 +117,15 @@ fn shown(explanation: &Explanation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_id_is_pairs_of_hexadecimal_digits() {
+        assert_eq!(connection_id("000A01ff"), Ok(ConnectionId(vec![0, 10, 1, 255])));
+        assert_eq!(connection_id(&"5e".repeat(20)), Ok(ConnectionId(vec![0x5e; 20])));
+        for text in ["0", "0x01", "zz", "é", &"5e".repeat(21)] {
+            assert!(connection_id(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_service_address_is_tcp_unless_it_says_otherwise() {

@@ -18,7 +18,7 @@ use super::output::{self, Output};
 use super::status::weight;
 use super::table::{Cell, Table, Tone};
 use super::units::{ago, bytes, now};
-use crate::controller::view::{API_VERSION, BackendStatus, Connections, ServiceStatus, Status};
+use crate::controller::view::{API_VERSION, BackendStatus, Connections, QuicTotals, ServiceStatus, Status};
 
 /// Pause of `--watch`.
 const WATCH: Duration = Duration::from_secs(1);
@@ -277,6 +277,10 @@ fn counter_table(status: &Status) -> Table {
         let totals = service.totals;
         let cells = ["service".into(), Cell::from(&service.name)];
         table.row(with_totals(cells, totals.packets, bytes(totals.bytes), totals.connections.to_string()));
+        for (way, packets) in service.quic.iter().flat_map(QuicTotals::by_name) {
+            let cells = ["quic".into(), format!("{}/{way}", service.name).into()];
+            table.row(with_totals(cells, packets, String::new(), String::new()));
+        }
         for backend in &service.backends {
             let totals = backend.totals;
             let cells = ["backend".into(), format!("{}/{}", service.name, backend.name).into()];

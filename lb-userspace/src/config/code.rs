@@ -88,6 +88,10 @@ codes! {
     PartedFromIke = "FW0146", "A listener of ESP or AH where the packets of one client may go to several backends.";
     OverlappingPorts = "FW0147", "Two listeners of one address and protocol have ports in common.";
     TooManyRanges = "FW0148", "More ranges of ports of one address and protocol than the tables hold.";
+    QuicByRule = "FW0165", "Connection IDs beside a scheduler that records flows.";
+    NoServerId = "FW0166", "A backend without server ID in a service that goes by connection IDs.";
+    DuplicateServerId = "FW0167", "Two backends of a service have the same server ID.";
+    ServerIdLength = "FW0168", "Server IDs of a service differ in length.";
     FewSlots = "FW0201", "So few slots a backend that the shares become uneven.";
     NoBackends = "FW0202", "A service has no backends.";
     AllWeightsZero = "FW0203", "Every backend of a service has weight 0.";

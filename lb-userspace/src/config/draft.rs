@@ -17,6 +17,7 @@ use super::model::{
     Admin, Backend, Config, Dataplane, Encapsulation, Forwarding, Listener, Node, OnNoBackend, Service, UdpMode,
     Wrapping,
 };
+use super::quic::{Configurations, ServerId};
 use super::scheduling::Scheduler;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -131,6 +132,8 @@ pub(super) struct DraftService {
     pub syn_timeout: Field<Duration>,
     pub closed_timeout: Field<Duration>,
     pub udp: Field<UdpMode>,
+    pub quic_configuration: Field<u8>,
+    pub quic_other_configuration: Field<u8>,
     pub on_no_backend: Field<OnNoBackend>,
     pub nat_exclude: Vec<At<IpNet>>,
     pub access: DraftAccess,
@@ -158,6 +161,7 @@ pub(super) struct DraftBackend {
     pub upper_threshold: Field<u32>,
     pub lower_threshold: Field<u32>,
     pub priority: Field<u8>,
+    pub server_id: Field<ServerId>,
     /// The service's where it sets none.
     pub forwarding: Field<Forwarding>,
     /// The same.
@@ -213,6 +217,14 @@ fn checks(drafts: Vec<DraftCheck>) -> Option<Vec<Check>> {
     Some(checks?.into_iter().flatten().collect())
 }
 
+/// `None` if one of them could not be read.
+fn configurations(usual: Field<u8>, other: Field<u8>) -> Option<Configurations> {
+    if matches!(usual, Field::Bad) || matches!(other, Field::Bad) {
+        return None;
+    }
+    Some(Configurations { usual: usual.take().unwrap_or(0), other: other.take() })
+}
+
 impl DraftService {
     /// How messages call it.
     pub(super) fn title(&self) -> String {
@@ -240,6 +252,7 @@ impl DraftService {
             syn_timeout: self.syn_timeout.take()?,
             closed_timeout: self.closed_timeout.take()?,
             udp: self.udp.take()?,
+            quic: configurations(self.quic_configuration, self.quic_other_configuration)?,
             on_no_backend: self.on_no_backend.take()?,
             nat_exclude: self.nat_exclude.into_iter().map(|network| network.value).collect(),
             access: self.access.into_access()?,
@@ -272,12 +285,16 @@ impl DraftBackend {
             upper_threshold: self.upper_threshold.get().copied().unwrap_or_default(),
             lower_threshold: self.lower_threshold.get().copied().unwrap_or_default(),
             priority: self.priority.get().copied().unwrap_or_default(),
+            server_id: self.server_id.get().copied(),
             forwarding: *self.forwarding.get()?,
             wrapping: self.wrapping.wrapping()?,
         })
     }
 
     fn into_backend(self) -> Option<Backend> {
+        if matches!(self.server_id, Field::Bad) {
+            return None;
+        }
         self.weight.get()?;
         self.priority.get()?;
         self.upper_threshold.get()?;

@@ -215,6 +215,8 @@ fn service(mut table: TableReader<'_>, problems: &mut Problems) -> DraftService 
         syn_timeout: table.duration("syn_timeout", problems),
         closed_timeout: table.duration("closed_timeout", problems),
         udp: table.choice("udp", problems),
+        quic_configuration: table.octet("quic_configuration", problems),
+        quic_other_configuration: table.octet("quic_other_configuration", problems),
         on_no_backend: table.choice("on_no_backend", problems),
         nat_exclude: table.list("nat_exclude", value::network, problems),
         access: access::access(&mut table, problems),
@@ -280,6 +282,7 @@ fn backend(
         upper_threshold: table.number("upper_threshold", problems),
         lower_threshold: table.number("lower_threshold", problems),
         priority: table.octet("priority", problems),
+        server_id: table.server_id("server_id", problems),
         forwarding,
         wrapping: wrapping(&mut table, Some(inherited_wrapping), problems),
     };

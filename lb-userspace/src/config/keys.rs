@@ -290,6 +290,9 @@ static ADMIN: Table = Table {
     ],
 };
 
+/// Of QUIC-LB; 7 says that a connection ID holds no server ID.
+const CONFIGURATION: Kind = Kind::Integer { min: 0, max: 6 };
+
 static SERVICE: Table = Table {
     path: "service",
     about: "A virtual service: listeners that share a pool of backends. May be repeated.",
@@ -407,7 +410,19 @@ static SERVICE: Table = Table {
             "udp",
             choice::<UdpMode>(&[], &[]),
             Default(r#""stateless""#),
-            "`stateless`: a UDP packet goes to the current owner of its slot; `flows`: UDP flows keep their backend as TCP's do; `one-packet`, for stateful schedulers: a backend is chosen for each datagram by itself, and nothing recorded.",
+            "`stateless`: a UDP packet goes to the current owner of its slot; `flows`: UDP flows keep their backend as TCP's do; `one-packet`, for stateful schedulers: a backend is chosen for each datagram by itself, and nothing recorded; `quic`, for hashing schedulers: QUIC packets go to the backend whose `server_id` their connection ID holds, also when the client's address or port changes, and all others as by `stateless`.",
+        ),
+        key(
+            "quic_configuration",
+            CONFIGURATION,
+            Absent("0"),
+            "`udp = \"quic\"`: the configuration ID, 0 to 6, of the connection IDs that hold a server ID, as QUIC-LB has it: their first three bits.",
+        ),
+        key(
+            "quic_other_configuration",
+            CONFIGURATION,
+            Absent("none"),
+            "The same of other ones that are taken too, while servers change from one to the other.",
         ),
         key(
             "on_down",
@@ -493,6 +508,12 @@ static BACKEND: Table = Table {
             Kind::Integer { min: 0, max: 1 << 30 },
             Default("0"),
             "Connections below which it gets new ones again; 0: three quarters of `upper_threshold`.",
+        ),
+        key(
+            "server_id",
+            Kind::Text(30),
+            Absent("required by `udp = \"quic\"`"),
+            "Who it is in the connection IDs that it gives: 1 to 15 octets in hexadecimal, as many for all backends of the service.",
         ),
         key(
             "priority",

@@ -23,6 +23,7 @@ mod file;
 mod keys;
 mod layer;
 mod model;
+mod quic;
 mod reader;
 mod render;
 mod rules;
@@ -45,6 +46,7 @@ pub use model::{
     Admin, AttachMode, Backend, Config, Dataplane, Encapsulation, Forwarding, Listener, Node, OnNoBackend, Ports,
     Protocol, Service, TunnelSources, UdpMode, Wrapping,
 };
+pub use quic::{Configurations, ServerId};
 pub use render::{Report, Text, render, render_layered, reports};
 pub use scheduling::{PERSISTENCE_TIMEOUT, Persistence, Prefixes, Scheduler, SelectionKey};
 pub use schema::schema;

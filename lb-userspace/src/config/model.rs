@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::access::Access;
 use super::check::{Check, OnDown, Outlier, Sorry};
+use super::quic::{Configurations, ServerId};
 use super::scheduling::{Persistence, Prefixes, Scheduler};
 use super::virtual_router::{Hook, Peer, VirtualRouter};
 
@@ -118,6 +119,8 @@ pub struct Service {
     pub closed_timeout: Duration,
     /// Whether UDP flows are kept.
     pub udp: UdpMode,
+    /// Under `quic`: which connection IDs name servers.
+    pub quic: Configurations,
     /// What becomes of packets no backend can take.
     pub on_no_backend: OnNoBackend,
     /// Under nat: destinations whose replies are left alone.
@@ -215,6 +218,8 @@ pub struct Backend {
     pub upper_threshold: u32,
     /// Connections below which it gets new ones again; 0: three quarters of the upper threshold.
     pub lower_threshold: u32,
+    /// Under `udp = "quic"`: who it is in the connection IDs that it gives.
+    pub server_id: Option<ServerId>,
     /// Its tier: backends of a higher number get traffic only while those of lower ones do not make the quorum.
     pub priority: u8,
     /// The service's method, or its own.
@@ -501,6 +506,8 @@ words! {
         Flows = "flows",
         /// Each datagram is a flow of its own, under a scheduler that chooses by a rule.
         OnePacket = "one-packet",
+        /// QUIC packets go to the server that their connection ID names, others as by `stateless`.
+        Quic = "quic",
     }
 }
 

@@ -8,6 +8,7 @@ use super::diagnostic::{Diagnostic, Problems, Span};
 use super::draft::{At, Field, List};
 use super::keys::{Key, Kind, Presence, Support, Table};
 use super::model::Word;
+use super::quic::ServerId;
 use super::value::{self, Converted, Fault};
 use ipnet::IpNet;
 use std::cell::RefCell;
@@ -157,6 +158,10 @@ impl<'a> TableReader<'a> {
 
     pub(super) fn octets(&mut self, name: &str, problems: &mut Problems) -> Field<Octets> {
         self.read(name, value::check::octets, problems)
+    }
+
+    pub(super) fn server_id(&mut self, name: &str, problems: &mut Problems) -> Field<ServerId> {
+        self.read(name, value::server_id, problems)
     }
 
     /// A number whose range in the key table fits 8 bits.

@@ -7,6 +7,7 @@ pub(super) mod vrrp;
 use super::code::Code;
 use super::keys::{Choices, Kind};
 use super::model::{Listener, Ports, Protocol, Word};
+use super::quic::{MAX_SERVER_ID, ServerId};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -94,6 +95,15 @@ pub(super) fn text(kind: &Kind, value: &DeValue<'_>) -> Converted<String> {
         Kind::FileName => file_name(text),
         _ => Ok(text.to_owned()),
     }
+}
+
+/// [`Kind::Text`] that is a server ID.
+pub(super) fn server_id(kind: &Kind, value: &DeValue<'_>) -> Converted<ServerId> {
+    let text = text(kind, value)?;
+    ServerId::parse(&text).ok_or_else(|| {
+        Fault::new(Code::BadValue, format!("is not a server ID: {text:?}"))
+            .help(format!("write 1 to {MAX_SERVER_ID} octets in hexadecimal, two digits each: \"0a01\""))
+    })
 }
 
 /// A name that is shown in tables and typed on command lines.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::Controller;
 use super::view::{
-    API_VERSION, BackendStatus, Connections, FlowsStatus, InterfaceStatus, NeighbourStatus, Remaining, ServiceStatus,
-    Status, Totals,
+    API_VERSION, BackendStatus, Connections, FlowsStatus, InterfaceStatus, NeighbourStatus, QuicTotals, Remaining,
+    ServiceStatus, Status, Totals,
 };
 use super::view::{ConfigStatus, NodeStatus};
 use lb_common::abi::Load;
@@ -37,6 +37,8 @@ pub struct Telemetry {
     pub unrecorded: u64,
     /// What backends of stateful services have, by service and backend identity.
     pub loads: BTreeMap<(String, String), Load>,
+    /// What packets went by, by the place of services that go by connection IDs.
+    pub quic: BTreeMap<u16, QuicTotals>,
     /// When each interface's mode last changed, seconds since the Unix epoch.
     pub interfaces_since: BTreeMap<String, f64>,
     /// Interfaces from which the host does not forward, with the family, `ipv4` or `ipv6`.
@@ -181,6 +183,7 @@ impl Controller {
             quorum_why: pool.map(|pool| pool.in_words(pool.summary())).unwrap_or_default(),
             quorum_since: telemetry.epoch + pool.map_or(0.0, |pool| pool.quorum_since().as_secs_f64()),
             totals,
+            quic: placed.quic.map(|place| telemetry.quic.get(&place).copied().unwrap_or_default()),
             backends,
         }
     }

@@ -138,8 +138,29 @@ pub struct ServiceStatus {
     pub quorum_since: f64,
     /// Sums over the backends.
     pub totals: Totals,
+    /// What its packets went by, if it goes by QUIC's connection IDs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quic: Option<QuicTotals>,
     /// Backends, in the order of the configuration, then those that are leaving.
     pub backends: Vec<BackendStatus>,
+}
+
+/// What the packets of a service went by that goes by QUIC's connection IDs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct QuicTotals {
+    /// Their connection ID.
+    pub connection_id: u64,
+    /// The lookup table, with a long header: what begins a connection, above all.
+    pub beginning: u64,
+    /// The lookup table, with a short header: no backend that is alive has the server ID.
+    pub unknown: u64,
+}
+
+impl QuicTotals {
+    /// Each with the word for it in metrics and tables.
+    pub fn by_name(&self) -> [(&'static str, u64); 3] {
+        [("connection-id", self.connection_id), ("beginning", self.beginning), ("unknown", self.unknown)]
+    }
 }
 
 /// A backend of a service.

@@ -71,6 +71,8 @@ fn differences(old: &Service, new: &Service) -> Vec<String> {
     setting("persistence", persistence(old), persistence(new));
     setting("vrrp", router(old), router(new));
     setting("udp", old.udp.name().into(), new.udp.name().into());
+    setting("quic_configuration", old.quic.usual.to_string(), new.quic.usual.to_string());
+    setting("quic_other_configuration", configuration(old), configuration(new));
     setting("on_no_backend", old.on_no_backend.name().into(), new.on_no_backend.name().into());
     setting("idle_timeout", timeout(old), timeout(new));
     setting("syn_timeout", time(Some(old.syn_timeout), ""), time(Some(new.syn_timeout), ""));
@@ -121,6 +123,14 @@ fn thresholds(backend: &Backend) -> String {
     format!("{}/{}", backend.upper_threshold, backend.lower_threshold)
 }
 
+fn server_id(backend: &Backend) -> String {
+    backend.server_id.map_or_else(|| "none".into(), |id| id.to_string())
+}
+
+fn configuration(service: &Service) -> String {
+    service.quic.other.map_or_else(|| "none".into(), |other| other.to_string())
+}
+
 fn router(service: &Service) -> String {
     service.vrrp.clone().unwrap_or_else(|| "none".into())
 }
@@ -161,6 +171,9 @@ fn backends(old: &[Backend], new: &[Backend], found: &mut Vec<String>) {
             }
             Some(was) if thresholds(was) != thresholds(backend) => {
                 found.push(format!("thresholds of {} {} → {}", backend.name, thresholds(was), thresholds(backend)));
+            }
+            Some(was) if was.server_id != backend.server_id => {
+                found.push(format!("server_id of {} {} → {}", backend.name, server_id(was), server_id(backend)));
             }
             Some(was) if was.name != backend.name => {
                 found.push(format!("backend {} is called {}", was.name, backend.name));

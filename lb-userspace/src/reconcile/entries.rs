@@ -13,6 +13,7 @@ use lb_common::packet::ethernet::Exit;
 use lb_common::packet::protocol;
 use lb_common::path::tunnel::{FIRST_PORT, constant_sum, overhead};
 
+use super::quic;
 use crate::config::Service as ServiceConfig;
 use crate::config::{
     Backend, Encapsulation, Forwarding, Listener, OnNoBackend, Ports, Protocol, SelectionKey, TunnelSources, UdpMode,
@@ -70,7 +71,10 @@ pub fn service(config: &ServiceConfig, listener: &Listener, place: Place, seed: 
         key,
         key_prefix,
         access: place.access.unwrap_or(0),
-        chooser: place.chooser.unwrap_or(0),
+        chooser: match place.quic.filter(|_| listener.protocol == Protocol::Udp) {
+            Some(place) => quic::connection_ids(config, place).0,
+            None => place.chooser.unwrap_or(0),
+        },
         ranges: 0,
         last_port: last_port(listener.ports),
     }
@@ -120,6 +124,8 @@ pub struct Place {
     pub chooser: Option<u32>,
     /// Its access rules, if it has any.
     pub access: Option<u16>,
+    /// Where its packets are counted, if its service goes by connection IDs.
+    pub quic: Option<u16>,
 }
 
 /// The row of a backend for a listener. `up`: whether the backend is up to the flows that it has. `shared`: whether others reach the

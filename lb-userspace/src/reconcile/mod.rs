@@ -13,6 +13,7 @@ pub mod perfect_hash;
 pub mod placed;
 pub mod plan;
 pub mod planner;
+pub mod quic;
 pub mod ranges;
 pub mod recount;
 pub mod rows;

@@ -46,6 +46,8 @@ pub struct Placed {
     pub seat: Option<Seat>,
     /// Where its access rules lie, if it has any.
     pub access: Option<access::Place>,
+    /// Where its packets are counted, if it goes by connection IDs.
+    pub quic: Option<u16>,
     /// Since when its scheduler keeps none any more, as far as censuses know.
     pub retiring: Option<Duration>,
     /// The sorry server as a backend, if it is not one anyway.
@@ -66,6 +68,7 @@ impl Placed {
             leaving,
             seat: None,
             access: None,
+            quic: None,
             retiring: None,
             sorry: sorry_of(config),
             identities: Arc::new(identities),
@@ -108,6 +111,7 @@ pub fn sorry_of(service: &ServiceConfig) -> Option<Backend> {
         wrapping: service.wrapping,
         upper_threshold: 0,
         lower_threshold: 0,
+        server_id: None,
     };
     let identity = identity_of(&backend);
     (!service.backends.iter().any(|known| identity_of(known) == identity)).then_some(backend)

@@ -62,6 +62,14 @@ pub enum PlanError {
         /// The service.
         service: String,
     },
+    /// There is nowhere to count the packets of a service that goes by connection IDs, counting those that this change takes away.
+    #[error(
+        "service `{service}`: no room for its counters of QUIC, counting those that this change takes away: take them away first"
+    )]
+    NoQuicCounters {
+        /// The service.
+        service: String,
+    },
     /// There are too many virtual routers.
     #[error(transparent)]
     NoLiveWord(#[from] NoLiveWord),

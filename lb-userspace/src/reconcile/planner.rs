@@ -13,6 +13,7 @@
 
 mod access;
 mod layout;
+mod quic;
 mod reweigh;
 mod seats;
 mod wanted;
@@ -22,8 +23,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::abi::{Reverse, Service, Sources};
-use lb_common::limits::{ACCESS_RULES, CHOOSERS};
+use lb_common::abi::{Reverse, ServerKey, Service, Sources};
+use lb_common::limits::{ACCESS_RULES, CHOOSERS, QUIC_SERVICES};
 
 use super::census::Census;
 use super::changes::{self, Unchanged};
@@ -58,6 +59,10 @@ pub struct Planner {
     load_ranges: Ranges,
     access_ranges: Ranges,
     access_given_up: Vec<u32>,
+    quic_ranges: Ranges,
+    quic_given_up: Vec<u32>,
+    /// Whose the server IDs in the table are.
+    server_ids: BTreeMap<ServerKey, u16>,
     /// The number given last to a set of access rules.
     next_set: u32,
     /// Places of stateful services that none has any more, while packets in flight may know of them.
@@ -97,6 +102,9 @@ impl Planner {
             load_ranges: Ranges::new(rows, seats::LOAD_GRAIN),
             access_ranges: all_but_the_first(ACCESS_RULES as u32),
             access_given_up: Vec::new(),
+            quic_ranges: all_but_the_first(QUIC_SERVICES as u32),
+            quic_given_up: Vec::new(),
+            server_ids: BTreeMap::new(),
             next_set: 0,
             given_up: Vec::new(),
             hops: BTreeMap::new(),
@@ -270,6 +278,7 @@ impl Planner {
         let mut plan = Plan { changes: changes::between(&self.services, config, unchanged), ..Plan::default() };
         let homes_before = self.homes_but_of(unchanged);
         self.give_back_access();
+        self.give_back_quic();
         let before = std::mem::take(&mut self.services);
         let excluded_before = excluded(&before);
         let tables_before: BTreeSet<u32> = before.values().map(|placed| placed.table).collect();
@@ -329,12 +338,16 @@ impl Planner {
         plan.writes.extend(exclude);
         let (admitted, unadmitted) = access::sets(&before, &self.services);
         plan.writes.extend(admitted);
+        let (named, unnamed) = self.name_servers(&before);
+        plan.writes.extend(named);
         plan.writes.extend(self.publish(image).ok_or_else(|| self.no_perfect_hash())?);
         plan.writes.extend(live);
         plan.writes.extend(bury(dying, forget));
         plan.writes.append(&mut emptied);
         self.give_up(&before);
         self.give_up_access(&before);
+        plan.writes.extend(unnamed);
+        self.give_up_quic(&before);
         if !unadmitted.is_empty() {
             plan.writes.push(Write::Grace);
             plan.writes.extend(unadmitted);
@@ -438,6 +451,7 @@ impl Planner {
         let mut placed = Placed::new(service, table, pool, leaving);
         let needed = self.tables.get(table).rows();
         placed.access = self.access_place(before, service)?;
+        placed.quic = self.quic_place(before, service)?;
         placed.seat = self.seat(kept.and_then(|placed| placed.seat), service, needed)?;
         for listener in &service.listeners {
             let present = kept.and_then(|placed| placed.rows.get(listener)).copied();
@@ -498,7 +512,7 @@ impl Planner {
     }
 }
 
-/// Places of choosers, and of access rules: 0 says that there is none.
+/// Places of choosers, of access rules, and of counters: 0 says that there is none.
 fn all_but_the_first(places: u32) -> Ranges {
     let mut ranges = Ranges::new(places, 1);
     ranges.take(1).expect("there are some");
@@ -527,6 +541,10 @@ fn table_error(service: &ServiceConfig, error: TableError) -> PlanError {
 #[cfg(test)]
 #[path = "planner_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "planner/quic_tests.rs"]
+mod quic_tests;
 
 #[cfg(test)]
 #[path = "planner/unchanged_tests.rs"]

@@ -466,7 +466,9 @@ impl Daemon {
     }
 
     fn status(&mut self) -> Status {
-        self.dataplane.count(&mut self.telemetry, self.controller.planner().loads());
+        let planner = self.controller.planner();
+        let places = planner.services().values().filter_map(|placed| placed.quic);
+        self.dataplane.count(&mut self.telemetry, planner.loads(), places);
         self.telemetry.not_forwarding = self.not_forwarding();
         self.telemetry.epoch = clock::epoch();
         let mut status = self.controller.status(self.node(), self.state.clone(), &self.telemetry);

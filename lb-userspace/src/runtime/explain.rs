@@ -139,6 +139,17 @@ fn octets(address: IpAddr) -> [u8; 16] {
     }
 }
 
+/// What follows the ports of a UDP datagram: one of QUIC's, if it has a connection ID.
+fn datagram(connection_id: Option<&[u8]>) -> Vec<u8> {
+    const HEADER: u16 = 8;
+    const SHORT: u8 = 0x40;
+    /// Packet number, and octets that are encrypted.
+    const REST: [u8; 20] = [0; 20];
+    let payload = connection_id.map_or_else(Vec::new, |id| [&[SHORT], id, &REST].concat());
+    let length = u16::try_from(payload.len()).expect("a connection ID is short") + HEADER;
+    [&length.to_be_bytes(), &[0; 2], payload.as_slice()].concat()
+}
+
 /// The header of a packet that opens the flow, or of one in its midst.
 fn transport(query: &ExplainQuery) -> Vec<u8> {
     const SYN: u8 = 2;
@@ -154,7 +165,7 @@ fn transport(query: &ExplainQuery) -> Vec<u8> {
         // SPI and sequence number; in front of them, AH's next header (none) and length.
         protocol::ESP => return vec![0, 0, 1, 0, 0, 0, 0, 1],
         protocol::AH => return [[59, 4, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1].as_slice(), &[0; 12]].concat(),
-        _ => vec![0, 8, 0, 0],
+        _ => datagram(query.connection_id.as_deref()),
     };
     [ports, rest].concat()
 }

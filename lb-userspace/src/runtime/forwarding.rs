@@ -129,8 +129,13 @@ impl Forwarding {
         }
     }
 
-    /// Fills in what was counted, by these loads among others.
-    pub(super) fn count<'a>(&self, telemetry: &mut Telemetry, loads: impl Iterator<Item = ((&'a str, &'a str), u32)>) {
+    /// Fills in what was counted, by these loads and at these places of services that go by connection IDs, among others.
+    pub(super) fn count<'a>(
+        &self,
+        telemetry: &mut Telemetry,
+        loads: impl Iterator<Item = ((&'a str, &'a str), u32)>,
+        places: impl Iterator<Item = u16>,
+    ) {
         let Some(dataplane) = &self.dataplane else { return };
         telemetry.totals = self.totals(|_| true).unwrap_or_else(|| std::mem::take(&mut telemetry.totals));
         telemetry.refusals = dataplane.refusals().unwrap_or_default();
@@ -139,6 +144,7 @@ impl Forwarding {
             Some(((service.to_owned(), identity.to_owned()), dataplane.choosers().load(load).ok()?))
         };
         telemetry.loads = loads.filter_map(load).collect();
+        telemetry.quic = places.filter_map(|place| Some((place, dataplane.quic(place).ok()?))).collect();
         telemetry.passes = dataplane.reasons(Fate::Pass).unwrap_or_default();
         telemetry.drops = dataplane.reasons(Fate::Drop).unwrap_or_default();
     }

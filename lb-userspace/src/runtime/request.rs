@@ -112,6 +112,9 @@ pub struct ExplainQuery {
     pub protocol: u8,
     /// A packet of a connection that exists, not a SYN or INIT.
     pub established: bool,
+    /// Of UDP: the packet is one of QUIC with a short header and this connection ID.
+    #[serde(default)]
+    pub connection_id: Option<Vec<u8>>,
 }
 
 /// Which packets to trace: all terms that are given must hold, in either direction of the flow.

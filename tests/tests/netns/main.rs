@@ -35,6 +35,7 @@ mod path_mtu;
 mod pool_changes;
 mod pools;
 mod port_ranges;
+mod quic;
 mod reload;
 mod requests;
 mod restart;

@@ -5,6 +5,7 @@
 mod access;
 mod check;
 mod nat;
+mod quic;
 mod scheduling;
 mod service;
 mod vrrp;
@@ -33,7 +34,9 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems) {
         check::check(service, problems);
         scheduling::check(service, problems);
         access::check(service, problems);
+        quic::check(service, problems);
     }
+    quic::within_table(&draft.services, problems);
     access::within_table(&draft.services, problems);
     vrrp::check(draft, problems);
 }

@@ -36,6 +36,8 @@ fn by_address(service: &DraftService, scheduler: Scheduler, problems: &mut Probl
         );
     } else if let (Some(At { value: UdpMode::Flows, span }), true) = (service.udp.given(), scheduler.is_hashing()) {
         push(*span, "keeps IKE where ESP is not kept", "take `udp` out: then both move together when the pool changes");
+    } else if let Some(At { value: UdpMode::Quic, span }) = service.udp.given() {
+        push(*span, "would read IKE as QUIC", "take `udp` out, or make a service of its own for QUIC");
     }
 }
 

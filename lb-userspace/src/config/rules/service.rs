@@ -210,7 +210,9 @@ fn no_effect(service: &DraftService, problems: &mut Problems) {
     }
     let maybe_udp =
         service.listeners.is_empty() || service.listeners.iter().any(|at| at.value.protocol == Protocol::Udp);
-    if let (Some(At { value: UdpMode::Flows | UdpMode::OnePacket, span }), false) = (service.udp.given(), maybe_udp) {
+    if let (Some(At { value: UdpMode::Flows | UdpMode::OnePacket | UdpMode::Quic, span }), false) =
+        (service.udp.given(), maybe_udp)
+    {
         let diagnostic = Diagnostic::new(Code::NoEffect, "`udp` has no effect: no listener is UDP", *span);
         problems.push(diagnostic.help("take it out, or add a listener `udp://...`"));
     } else if let Some(At { value: UdpMode::OnePacket, span }) = service.udp.given()

@@ -3,6 +3,7 @@
 
 mod checks;
 mod mutated;
+mod quic;
 mod refused;
 mod shown;
 mod vrrp;
@@ -68,6 +69,7 @@ fn the_example_means_what_it_says() {
         weight: 100,
         upper_threshold: 0,
         lower_threshold: 0,
+        server_id: None,
         priority: 0,
         forwarding: Forwarding::Direct,
         wrapping: IPIP,
@@ -330,6 +332,7 @@ fn default_service() -> Service {
         syn_timeout: Duration::from_secs(60),
         closed_timeout: Duration::from_secs(10),
         udp: UdpMode::Stateless,
+        quic: Configurations::default(),
         on_no_backend: OnNoBackend::Pass,
         nat_exclude: vec![],
         access: Access::default(),

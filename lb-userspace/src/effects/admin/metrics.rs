@@ -15,7 +15,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLab
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::controller::view::{BackendStatus, Connections, ServiceStatus, Status, Totals};
+use crate::controller::view::{BackendStatus, Connections, QuicTotals, ServiceStatus, Status, Totals};
 
 /// What [`text`] writes.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -85,6 +85,15 @@ fn services(out: &mut Families<'_>, services: &[ServiceStatus]) -> Result {
     out.counters("service_packets", "Packets forwarded to backends of the service", totals(|sum| sum.packets))?;
     out.counters("service_bytes", "Bytes of these, from the IP length", totals(|sum| sum.bytes))?;
     out.counters("service_connections", "New connections among these (TCP SYNs)", totals(|sum| sum.connections))?;
+    let went_by = services.iter().flat_map(|service| {
+        let counted = service.quic.iter().flat_map(QuicTotals::by_name);
+        counted.map(|(way, packets)| ([("service", &*service.name), ("way", way)], packets))
+    });
+    out.counters(
+        "quic_packets",
+        "Packets of the service by what they went by, if that may be a connection ID",
+        went_by,
+    )?;
     let quorum = services.iter().map(|service| (label(service), u32::from(service.quorum_ok)));
     out.gauges("service_quorum_ok", "Whether enough backends are up", quorum)?;
     let hashes = services.iter().filter_map(|service| Some((label(service), hash_number(&service.lookup_table_hash)?)));

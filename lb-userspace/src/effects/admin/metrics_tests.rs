@@ -27,6 +27,9 @@ fairway_service_info{service="we\"b",address="tcp://203.0.113.10:443"} 1
 fairway_service_packets_total{service="we\"b"} 1200
 fairway_service_bytes_total{service="we\"b"} 1500000
 fairway_service_connections_total{service="we\"b"} 120
+fairway_quic_packets_total{service="we\"b",way="connection-id"} 800
+fairway_quic_packets_total{service="we\"b",way="beginning"} 30
+fairway_quic_packets_total{service="we\"b",way="unknown"} 2
 fairway_service_quorum_ok{service="we\"b"} 1
 fairway_lookup_table_hash{service="we\"b"} 4503599627370495
 fairway_unsettled_slots{service="we\"b"} 12

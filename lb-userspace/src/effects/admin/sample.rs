@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use crate::controller::view::{
     API_VERSION, BackendStatus, ConfigStatus, Connections, FlowsStatus, InterfaceStatus, NeighbourStatus, NodeStatus,
-    ServiceStatus, Status, Totals,
+    QuicTotals, ServiceStatus, Status, Totals,
 };
 
 /// "Now" in tests that show the sample.
@@ -101,6 +101,7 @@ fn service() -> ServiceStatus {
         exception_slots: 3,
         quorum_ok: true,
         totals: totals(1200, 1_500_000, 120),
+        quic: Some(QuicTotals { connection_id: 800, beginning: 30, unknown: 2 }),
         quorum_why: "2 of 2 enabled backends are up, quorum is 1".to_owned(),
         quorum_since: NOW - 125.0,
         backends: vec![

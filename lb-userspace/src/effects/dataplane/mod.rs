@@ -24,7 +24,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
-use lb_common::abi::{BucketKey, ClientKey, Destination, FlowKey6, Record, Translation};
+use lb_common::abi::{BucketKey, ClientKey, Destination, FlowKey6, QuicCounters, Record, Translation};
 use lb_common::counters::{Fate, Reason};
 use lb_common::path::translation::{Ends, turned};
 use lb_common::scheduler::locality::Servers;
@@ -45,7 +45,7 @@ pub use trace::TraceSession;
 pub use unresolved::Sender;
 
 use crate::config::AttachMode;
-use crate::controller::view::{Problem, Totals};
+use crate::controller::view::{Problem, QuicTotals, Totals};
 use crate::nexthop::ProgramMode;
 use crate::reconcile::image::Image;
 use crate::reconcile::rows::RowIndex;
@@ -212,6 +212,15 @@ impl Dataplane {
     /// When the kernel refuses.
     pub fn unrecorded(&self) -> anyhow::Result<u64> {
         self.maps.unrecorded()
+    }
+
+    /// What packets went by at a place of services that go by connection IDs.
+    ///
+    /// # Errors
+    /// When there is no such place.
+    pub fn quic(&self, place: u16) -> anyhow::Result<QuicTotals> {
+        let QuicCounters { routed, beginning, unknown } = self.maps.quic_counters(place)?;
+        Ok(QuicTotals { connection_id: routed, beginning, unknown })
     }
 
     /// Who chooses in stateful services, and what their backends have.

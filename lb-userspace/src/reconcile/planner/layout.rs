@@ -123,7 +123,8 @@ impl Planner {
             for (listener, &(first_row, _)) in &placed.rows {
                 let chooser = placed.seat.map(|seat| seat.chooser);
                 let access = placed.access.map(|it| it.index);
-                let place = Place { first_slot: table.first_slot, first_row, pool: placed.pool, live, chooser, access };
+                let (first_slot, pool, quic) = (table.first_slot, placed.pool, placed.quic);
+                let place = Place { first_slot, first_row, pool, live, chooser, access, quic };
                 services.push(entries::service(&placed.config, listener, place, &self.seed));
                 // A backend of which the table knows nothing has no row, and no signs are counted for it.
                 let row = |backend: &Backend| {
