@@ -49,6 +49,8 @@ impl Replaced {
             // Sets of prefixes have a number of their own each, and the simulated services have no rules.
             Write::Admit(..) | Write::Unadmit(..) | Write::Access(..) | Write::ChangeAccess(..) => {}
             Write::ClearLoads(..) | Write::MoveLoads { .. } | Write::Load(..) => {}
+            // Nor have their backends server IDs.
+            Write::ServerId(..) | Write::ForgetServerId(_) | Write::ClearQuic(_) => {}
         }
     }
 
