@@ -34,7 +34,7 @@ use crate::nexthop::tracker::Event as Network;
 use crate::reconcile::census::Census;
 use crate::reconcile::changes::Unchanged;
 use crate::reconcile::image::Image;
-use crate::reconcile::placed::Standings;
+use crate::reconcile::placed::FromMaster;
 use crate::reconcile::plan::{Plan, PlanError};
 use crate::reconcile::planner::Planner;
 use crate::reconcile::recount::Recount;
@@ -130,7 +130,9 @@ pub struct Controller {
     /// Backends that answer ARP for a service's address.
     claims: BTreeSet<steering::Pair>,
     /// What masters on the other node make their tables from, by service.
-    followed: BTreeMap<Arc<str>, Arc<Standings>>,
+    followed: BTreeMap<Arc<str>, Arc<FromMaster>>,
+    /// Followed services whose slots are not all as the master says, since the tables were not the same yet.
+    owed: BTreeSet<Arc<str>>,
 }
 
 impl Controller {
@@ -153,6 +155,7 @@ impl Controller {
             cramped: BTreeMap::new(),
             claims: BTreeSet::new(),
             followed: BTreeMap::new(),
+            owed: BTreeSet::new(),
             config,
         }
     }
@@ -261,6 +264,8 @@ impl Controller {
                 let mut effects = self.sweep(now, *census);
                 // Whoever found no room for a table of his own may find it now.
                 effects.extend(self.follow(now, Changes::default()));
+                let owed = std::mem::take(&mut self.owed);
+                effects.extend(self.adopt_slots(now, owed));
                 effects
             }
             Event::Verdicts(verdicts) => {

@@ -17,7 +17,7 @@ use crate::health::pool::service::Pool;
 use crate::health::pool::{Changes, Order, Pools};
 use crate::nexthop::NextHop;
 use crate::reconcile::entries::Hop;
-use crate::reconcile::placed::Standings;
+use crate::reconcile::placed::{FromMaster, Standings};
 use crate::reconcile::planner::Reweighed;
 use crate::vrrp::event::Verdict;
 
@@ -167,15 +167,33 @@ impl Controller {
     }
 
     /// What masters on the other node make their tables from has changed: of services that are followed, these standings are in
-    /// force instead of our own, so that both nodes' tables are the same whatever each has found out of the backends. Who is master
-    /// follows nobody.
-    pub fn follow_masters(&mut self, now: Duration, followed: BTreeMap<Arc<str>, Arc<Standings>>) -> Vec<Effect> {
+    /// force instead of our own, so that both nodes' tables are the same whatever each has found out of the backends; and slots are as the
+    /// master says. Who is master follows nobody.
+    pub fn follow_masters(&mut self, now: Duration, followed: BTreeMap<Arc<str>, Arc<FromMaster>>) -> Vec<Effect> {
         let before = std::mem::replace(&mut self.followed, followed);
         let names: BTreeSet<&Arc<str>> = before.keys().chain(self.followed.keys()).collect();
-        let others = names.into_iter().filter(|name| before.get(*name) != self.followed.get(*name));
-        let own = |name: &Arc<str>| Some((name.to_string(), self.pools.standings_of(name)?));
-        let standings = others.filter_map(own).collect();
-        self.follow(now, Changes { standings, ..Changes::default() })
+        let others: Vec<&Arc<str>> =
+            names.into_iter().filter(|name| before.get(*name) != self.followed.get(*name)).collect();
+        let standings_of = |followed: &BTreeMap<Arc<str>, Arc<FromMaster>>, name: &Arc<str>| {
+            followed.get(name).map(|it| it.standings.clone())
+        };
+        let reweighed = others.iter().filter(|name| standings_of(&before, name) != standings_of(&self.followed, name));
+        let own = |name: &&Arc<str>| Some((name.to_string(), self.pools.standings_of(name)?));
+        let standings = reweighed.filter_map(|name| own(name)).collect();
+        let told: Vec<Arc<str>> = others.into_iter().cloned().collect();
+        let is_told = |(name, it): (&Arc<str>, &Arc<FromMaster>)| it.slots.is_some().then(|| name.clone());
+        self.planner.leave_settling(self.followed.iter().filter_map(is_told).collect());
+        let mut effects = self.follow(now, Changes { standings, ..Changes::default() });
+        effects.extend(self.adopt_slots(now, told));
+        effects
+    }
+
+    /// Takes over what masters say of the slots of these services.
+    pub(super) fn adopt_slots(&mut self, now: Duration, names: impl IntoIterator<Item = Arc<str>>) -> Vec<Effect> {
+        let told = names.into_iter().filter_map(|name| Some((name.clone(), self.followed.get(&name)?.slots.clone()?)));
+        let (writes, owed) = self.planner.adopt(now, &self.image, &told.collect());
+        self.owed.extend(owed);
+        self.write(writes)
     }
 
     /// Replaces what this node has found out by what the master says. Backends of which it says nothing are left as they are.
@@ -183,7 +201,7 @@ impl Controller {
         for (service, own) in standings {
             let Some(master) = self.followed.get(service.as_str()) else { continue };
             for (identity, standing) in own {
-                if let Some(said) = master.get(identity) {
+                if let Some(said) = master.standings.get(identity) {
                     *standing = *said;
                 }
             }

@@ -247,7 +247,7 @@ impl Controller {
 
     /// The weight in force, which is the master's where that is followed, and why.
     fn as_followed(&self, placed: &Placed, identity: &str, own: u32, why: String) -> (u32, String) {
-        let master = self.followed.get(placed.config.name.as_str()).and_then(|standings| standings.get(identity));
+        let master = self.followed.get(placed.config.name.as_str()).and_then(|master| master.standings.get(identity));
         match master.filter(|standing| standing.weight != own) {
             Some(standing) => (standing.weight, format!("{why}; the master gives it this weight")),
             None => (own, why),

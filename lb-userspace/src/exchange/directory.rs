@@ -11,7 +11,7 @@ use lb_common::flow::{CLOSING_TIMEOUT, OPENING_TIMEOUT, SECOND};
 use lb_common::packet::protocol;
 use lb_common::packet::transport::destination_port_wire;
 
-use super::item::{BACKENDS_PER_BLOCK, Backend, Key, Value};
+use super::item::{BACKENDS_PER_BLOCK, Backend, Key, SLOTS_PER_BLOCK, SlotNote, Value};
 use crate::config::{Config, Listener, Protocol, UdpMode};
 use crate::reconcile::entries;
 use crate::reconcile::listening::Listening;
@@ -19,6 +19,7 @@ use crate::reconcile::placed::Placed;
 use crate::reconcile::planner::Planner;
 use crate::reconcile::stateful::persistence;
 use crate::reconcile::tables::Table;
+use crate::scheduler::slots::told::History;
 
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +84,8 @@ pub struct Entry {
     pub persistence: u64,
     /// See [`Value::Table`].
     pub table: u64,
+    /// Slots that are not settled, in order.
+    slots: Vec<SlotNote>,
     /// Its lookup table is settled: no TCP flow has a record, but for those that are of no use any more.
     is_settled: bool,
     keeps_udp: bool,
@@ -203,6 +206,7 @@ impl Entry {
             persistence: u64::from(persistence(config)) * SECOND,
             table: table.pool.lookup_table_hash(),
             is_settled: table.pool.slots().is_settled(),
+            slots: table.pool.slots().history().map(note).collect(),
             keeps_udp: config.udp == UdpMode::Flows,
         }
     }
@@ -230,7 +234,8 @@ impl Entry {
         self.first_load.map(|first| first + u32::from(backend))
     }
 
-    /// What is told of its backends, all blocks of indices in which there are any, and of its lookup table.
+    /// What is told of its backends, all blocks of indices in which there are any; of its slots, all blocks in which some are not settled,
+    /// and the first in any case, as a sign that slots are told of; and of its lookup table.
     pub fn items(&self) -> Vec<(Key, Value)> {
         let mut blocks: BTreeMap<u32, Vec<Backend>> = BTreeMap::new();
         for backend in &self.backends {
@@ -238,7 +243,12 @@ impl Entry {
         }
         let item = |(block, backends)| (Key::Backends(Arc::clone(&self.name), block), Value::Backends(backends));
         let table = (Key::Table(Arc::clone(&self.name)), Value::Table(self.table));
-        blocks.into_iter().map(item).chain([table]).collect()
+        let mut slots: BTreeMap<u32, Vec<SlotNote>> = BTreeMap::from([(0, Vec::new())]);
+        for note in &self.slots {
+            slots.entry(note.slot / SLOTS_PER_BLOCK).or_default().push(*note);
+        }
+        let of_slots = |(block, notes)| (Key::Slots(Arc::clone(&self.name), block), Value::Slots(notes));
+        blocks.into_iter().map(item).chain(slots.into_iter().map(of_slots)).chain([table]).collect()
     }
 
     /// For how long a flow may be silent whose record is in a state, in nanoseconds. `stateful`: of a stateful service.
@@ -252,6 +262,11 @@ impl Entry {
             (false, _) => u64::from(timeouts.idle) * SECOND,
         }
     }
+}
+
+fn note((slot, history): (u32, History)) -> SlotNote {
+    let since = u64::try_from(history.since.as_nanos()).unwrap_or(u64::MAX);
+    SlotNote { slot, previous: history.previous, since }
 }
 
 /// Whether a state is one that records have.

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::item::Backend;
+use super::item::{Backend, SLOTS_PER_BLOCK, SlotNote};
 use crate::reconcile::placed::{Standing, Standings};
 
 /// See the module's description.
@@ -19,7 +20,15 @@ struct Service {
     blocks: BTreeMap<u32, Vec<Backend>>,
     identities: BTreeMap<u16, Arc<str>>,
     table: Option<u64>,
+    /// Slots that are not settled, once anything was told of slots.
+    slots: Option<Slots>,
 }
+
+/// By slot: whom flows without a record belong to, and since when, by our clock.
+type Slots = Arc<BTreeMap<u32, (Arc<str>, Duration)>>;
+
+/// Slots that a lookup table can have.
+const MOST_SLOTS: u32 = 1 << 20;
 
 impl Foreign {
     /// A block of backends of a service is so now, or gone.
@@ -44,6 +53,48 @@ impl Foreign {
         if let Some(it) = services.get_mut(service) {
             it.table = hash;
         }
+    }
+
+    /// A block of slots of a service is so now; `since` says what a time of the teller's is here. Whether it was taken: of a service of
+    /// which nothing else was told it is not.
+    pub fn note_slots(
+        &mut self,
+        realm: &str,
+        service: &str,
+        block: u32,
+        notes: &[SlotNote],
+        since: impl Fn(u64) -> Duration,
+    ) -> bool {
+        let it = self.realms.get_mut(realm).and_then(|services| services.get_mut(service));
+        let (Some(it), true) = (it, block < MOST_SLOTS / SLOTS_PER_BLOCK) else { return false };
+        let (first, last) = (block * SLOTS_PER_BLOCK, (block + 1) * SLOTS_PER_BLOCK - 1);
+        let slots = Arc::make_mut(it.slots.get_or_insert_default());
+        slots.retain(|slot, _| !(first..=last).contains(slot));
+        for note in notes.iter().filter(|note| (first..=last).contains(&note.slot)) {
+            if let Some(identity) = it.identities.get(&note.previous) {
+                slots.insert(note.slot, (Arc::clone(identity), since(note.since)));
+            }
+        }
+        true
+    }
+
+    /// What was told of slots of a realm counts no more: another claim was made.
+    pub fn forget_slots(&mut self, realm: &str) {
+        let told = self.realms.get_mut(realm).into_iter().flat_map(BTreeMap::values_mut);
+        told.filter_map(|it| it.slots.as_mut()).for_each(|slots| *slots = Slots::default());
+    }
+
+    /// Of the slots of a realm none is unsettled but in blocks that `is_kept` says.
+    pub fn keep_slots(&mut self, realm: &str, is_kept: impl Fn(&Arc<str>, u32) -> bool) {
+        for (name, it) in self.realms.get_mut(realm).into_iter().flatten() {
+            let Some(slots) = &mut it.slots else { continue };
+            Arc::make_mut(slots).retain(|slot, _| is_kept(name, slot / SLOTS_PER_BLOCK));
+        }
+    }
+
+    /// The slots of a service that are not settled; `None`: its teller says nothing of slots.
+    pub fn slots(&self, realm: &str, service: &str) -> Option<&Slots> {
+        self.realms.get(realm)?.get(service)?.slots.as_ref()
     }
 
     /// The hash of the lookup table of a service, if it was told.

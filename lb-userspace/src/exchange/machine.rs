@@ -253,6 +253,12 @@ impl Exchange {
         self.follower.is_some() && self.realms.get(realm).is_some_and(|realm| realm.awaits_records(now))
     }
 
+    /// Whether a realm is followed, and not all of it is here yet.
+    pub fn is_being_told(&self, realm: &str) -> bool {
+        let begun = |it: &Realm| !it.master && it.following.is_some() && !it.is_followed();
+        self.realms.get(realm).is_some_and(begun)
+    }
+
     /// Of a realm that this node is master of: whether the peer has all of it but for what [`Self::at_risk`] counts.
     pub fn is_followed_by_peer(&self, realm: &str) -> bool {
         let live = |it: &Realm| it.master && matches!(it.telling, Telling::Live);

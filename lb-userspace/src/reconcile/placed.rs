@@ -29,6 +29,36 @@ pub struct Standing {
 /// The standings of a service's backends, by identity. Who is not named has the configured weight and is up.
 pub type Standings = BTreeMap<String, Standing>;
 
+/// What a service's master on another node makes its table from, and what it says of slots.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FromMaster {
+    /// The backends' standings.
+    pub standings: Standings,
+    /// The slots; `None`: that node tells nothing of slots.
+    pub slots: Option<Arc<ToldSlots>>,
+}
+
+/// Slots that are not settled at the master.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToldSlots {
+    /// By slot, the identity of whom flows without a record belong to, and since when, by this node's clock.
+    pub slots: Arc<BTreeMap<u32, (Arc<str>, Duration)>>,
+    /// How much of it is known.
+    pub extent: Extent,
+}
+
+/// How much is known of a master's slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// Nothing at present.
+    #[default]
+    Unknown,
+    /// Some: others may not be settled either.
+    Part,
+    /// All, of a lookup table of this hash.
+    Whole(Option<u64>),
+}
+
 /// A service and where it lies.
 #[derive(Clone, Debug)]
 pub struct Placed {

@@ -16,6 +16,7 @@ mod layout;
 mod quic;
 mod reweigh;
 mod seats;
+mod told;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,6 +73,8 @@ pub struct Planner {
     next_pool: u32,
     live: LiveIndices,
     published: (Vec<Service>, Vec<Reverse>, Sources),
+    /// Services whose slots another node's master settles.
+    settled_elsewhere: BTreeSet<Arc<str>>,
     sharing: Sharing,
     sources: Sources,
     index: Arc<RowIndex>,
@@ -112,6 +115,7 @@ impl Planner {
             next_pool: 0,
             live: LiveIndices::default(),
             published: Default::default(),
+            settled_elsewhere: BTreeSet::new(),
             sharing: Sharing::default(),
             sources: Sources::default(),
             index: Arc::default(),
@@ -164,8 +168,9 @@ impl Planner {
     pub fn sweep(&mut self, now: Duration, image: &Image, census: &Census) -> (Vec<Write>, SweepReport) {
         let mut writes = Vec::new();
         let mut total = SweepReport::default();
+        let elsewhere = self.settled_elsewhere();
         for number in self.tables.iter().map(|(number, _)| number).collect::<Vec<_>>() {
-            if self.tables.get(number).pool.slots().is_settled() {
+            if self.tables.get(number).pool.slots().is_settled() || elsewhere.contains(&number) {
                 continue;
             }
             let table = self.tables.get_mut(number);

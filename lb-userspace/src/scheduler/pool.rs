@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use super::maglev::{self, Member};
 use super::seed::Seed;
+use super::slots::told::History;
 use super::slots::{Records, SlotTable, SlotWrite, SweepReport, WRITE_MARGIN};
 
 /// The pool has no index left for the backends asked for; nothing was changed.
@@ -159,6 +160,11 @@ impl Pool {
         records: &impl Records,
     ) -> (Vec<SlotWrite>, SweepReport) {
         self.slots.sweep(now, idle_timeout, records)
+    }
+
+    /// Takes over the history of another node's table: see [`SlotTable::adopt`].
+    pub fn adopt(&mut self, now: Duration, told: &BTreeMap<u32, History>, settles: bool) -> Vec<SlotWrite> {
+        self.slots.adopt(now, told, settles)
     }
 
     /// Lets leaving backends go that nothing names any more, and returns them: their rows may be cleared, their indices

@@ -38,8 +38,9 @@
 //! since been opened elsewhere). An index is given to another backend only when neither [`SlotTable::named`] nor a
 //! record names it. Changes are written to the map in the order in which they are returned.
 //!
-//! Only the words live in the maps. The clocks here are the master's, and die with the process until they are kept on
-//! disk: a table that is adopted without clocks must restart them.
+//! Only the words live in the maps. The clocks here are the master's and die with the process; a peer is told them ([`told`]).
+
+pub mod told;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -36,7 +36,7 @@ use crate::effects::dataplane::Records;
 use crate::exchange::directory::Directory;
 use crate::exchange::rehearsal::{Answer, Question};
 use crate::exchange::view::View;
-use crate::reconcile::placed::Standings;
+use crate::reconcile::placed::FromMaster;
 use crate::vrrp::view::Snapshot;
 
 /// Time between two looks at what changed.
@@ -57,8 +57,8 @@ pub struct Link {
     pub patience: Duration,
 }
 
-/// What masters say that tables are made from, by service; of those that this node follows.
-pub type Followed = BTreeMap<Arc<str>, Arc<Standings>>;
+/// What masters say of tables, by service; of those that this node follows.
+pub type Followed = BTreeMap<Arc<str>, Arc<FromMaster>>;
 
 /// What the thread is started with.
 pub struct Start {

@@ -29,7 +29,7 @@ use crate::exchange::machine::Limits;
 use crate::exchange::readiness::Readiness;
 use crate::exchange::rehearsal::{Answer, Comparison, Question};
 use crate::exchange::view::View;
-use crate::exchange::{Direction, Effect, Event, Exchange, Key, Value};
+use crate::exchange::{Body, Direction, Effect, Event, Exchange, Key, Value};
 use crate::vrrp::view::State;
 
 /// Flows that were recorded and are told of at one tick, at most: as many as there is room for while they wait.
@@ -331,7 +331,13 @@ impl Shell {
         self.look_up();
         let is = |connection: &Option<Connection>, number| connection.as_ref().is_some_and(|it| it.number == number);
         match news {
-            News::Told(number, message) if is(&self.following, number) => self.happened(Event::Told(message)),
+            News::Told(number, message) if is(&self.following, number) => {
+                let begun = if let Body::Begin { realm, .. } = &message.body { Some(Arc::clone(realm)) } else { None };
+                self.happened(Event::Told(message));
+                if let Some(realm) = begun.filter(|realm| self.exchange.is_being_told(realm)) {
+                    self.begin_slots(&realm);
+                }
+            }
             News::Answered(number, answer) if is(&self.telling, number) => self.happened(Event::Answered(answer)),
             News::Ended(number, failure) => {
                 if let Failure::Refused(refusal) = failure {

@@ -92,7 +92,7 @@ impl Planner {
     }
 
     /// Has services use another table; the ones that they used.
-    fn move_to(&mut self, number: u32, services: &[String]) -> BTreeSet<u32> {
+    pub(super) fn move_to(&mut self, number: u32, services: &[String]) -> BTreeSet<u32> {
         let mut left = BTreeSet::new();
         for name in services {
             let placed = self.services.get_mut(name).expect("it was found by its name");

@@ -9,6 +9,7 @@ mod floating;
 mod followers;
 mod group;
 mod hook;
+mod joining;
 mod quorum;
 mod rehearsal;
 mod resign;

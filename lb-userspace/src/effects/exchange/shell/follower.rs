@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::info;
 
@@ -13,6 +14,7 @@ use super::Shell;
 use crate::exchange::item::{BACKENDS_PER_BLOCK, Backend};
 use crate::exchange::message::Item;
 use crate::exchange::{Key, Value};
+use crate::reconcile::placed::{Extent, FromMaster, ToldSlots};
 
 impl Shell {
     pub(super) fn store(&mut self, realm: &Arc<str>, items: Vec<Item>, teller_now: u64, late: bool) {
@@ -24,6 +26,17 @@ impl Shell {
                 }
                 (Key::Table(service), Some(Value::Table(hash))) if !late => {
                     self.foreign.note_table(realm, &service, Some(hash));
+                    is_reweighed = true;
+                }
+                (Key::Slots(service, block), value) if !late => {
+                    let notes = match value {
+                        Some(Value::Slots(notes)) => notes,
+                        Some(_) => continue,
+                        None => Vec::new(),
+                    };
+                    let (now, ago) = (self.now(), |since| Duration::from_nanos(teller_now.saturating_sub(since)));
+                    let since = |since| now.saturating_sub(ago(since));
+                    is_reweighed |= self.foreign.note_slots(realm, &service, block, &notes, since);
                 }
                 (Key::Flow(flow, stateful), Some(Value::Flow(record))) => {
                     let age = teller_now.saturating_sub(record.last_seen);
@@ -87,6 +100,7 @@ impl Shell {
     pub(super) fn keep(&mut self, realm: &Arc<str>, keys: &HashSet<Key>) {
         let is_kept = |service: &Arc<str>, block| keys.contains(&Key::Backends(Arc::clone(service), block));
         self.foreign.keep(realm, is_kept);
+        self.foreign.keep_slots(realm, |service, block| keys.contains(&Key::Slots(Arc::clone(service), block)));
         if let Some(tables) = &mut self.tables {
             let kept = tables.keep(&self.directory, realm, keys);
             self.stored(kept);
@@ -102,13 +116,27 @@ impl Shell {
         }
     }
 
+    /// A claim was made of a realm: what was told of slots under an earlier one counts no more.
+    pub(super) fn begin_slots(&mut self, realm: &Arc<str>) {
+        self.foreign.forget_slots(realm);
+        self.follow();
+    }
+
     /// Says what masters make their tables from, of what this node is not master of.
     pub(super) fn follow(&mut self) {
         let mut followed = Followed::new();
         for realm in self.directory.realms.iter().filter(|realm| !self.exchange.is_master(realm)) {
+            let (is_whole, is_begun) = (self.exchange.follows(realm), self.exchange.is_being_told(realm));
             for entry in self.directory.of_realm(realm) {
                 let Some(standings) = self.foreign.standings(realm, &entry.name) else { continue };
-                followed.insert(Arc::clone(&entry.name), Arc::new(standings));
+                let extent = match (is_whole, is_begun) {
+                    (true, _) => Extent::Whole(self.foreign.table(realm, &entry.name)),
+                    (false, true) => Extent::Part,
+                    (false, false) => Extent::Unknown,
+                };
+                let slots = self.foreign.slots(realm, &entry.name);
+                let slots = slots.map(|slots| Arc::new(ToldSlots { slots: Arc::clone(slots), extent }));
+                followed.insert(Arc::clone(&entry.name), Arc::new(FromMaster { standings, slots }));
             }
         }
         self.wires.follow.send_if_modified(|before| {
