@@ -7,8 +7,8 @@ use fairway::reconcile::half;
 use fairway::reconcile::write::Write;
 use ipnet::{IpNet, Ipv4Net};
 use lb_common::abi::{
-    Access, Chooser, Load, Reverse, Root, Row, Service, Sources, Tunnel, encapsulation, method, row_state,
-    service_flags,
+    Access, Chooser, ConnectionIds, Load, Reverse, Root, Row, ServerKey, Service, Sources, Tunnel, encapsulation,
+    method, row_state, service_flags,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;
@@ -16,7 +16,7 @@ use lb_common::path::tunnel::constant_sum;
 use lb_common::scheduler::Rule;
 use lb_common::slot::Slot;
 
-use super::traffic::{SERVICE_PORT, SERVICE4, SERVICE6};
+use super::traffic::{SERVER_ID, SERVICE_PORT, SERVICE4, SERVICE6};
 
 /// Backends of each service.
 pub const BACKENDS: u32 = 100;
@@ -52,6 +52,8 @@ pub enum Fixture {
     Allowing,
     /// As `Direct`, and the service lets in more new connections of all and of each client than the bench has.
     Limited,
+    /// As `Direct`, and the UDP service goes by connection IDs.
+    Quic,
     /// So many TCP services, `direct`, whose pools are alike and share a lookup table.
     SharedTable(u32),
     /// So many TCP services, `direct`, each with a lookup table of its own.
@@ -68,6 +70,7 @@ pub struct Tables {
     slots: Vec<u32>,
     rule: Option<Rule>,
     access: Vec<Write>,
+    server_ids: Vec<Write>,
 }
 
 impl Fixture {
@@ -77,6 +80,10 @@ impl Fixture {
         match self {
             Self::Floor(_) => {}
             Self::Direct => tables.one_service(method::DIRECT, settled),
+            Self::Quic => {
+                tables.one_service(method::DIRECT, settled);
+                tables.by_connection_id();
+            }
             Self::Unsettled => tables.one_service(method::DIRECT, unsettled),
             Self::Allowing | Self::Limited => {
                 tables.one_service(method::DIRECT, settled);
@@ -147,6 +154,7 @@ impl Tables {
             writes.push(Write::Chooser(CHOOSER, chooser));
         }
         writes.extend(self.access);
+        writes.extend(self.server_ids);
         writes.extend(half);
         Ok(writes)
     }
@@ -162,6 +170,22 @@ impl Tables {
             let sum = constant_sum(bits, inner_v4, source.v4_wire(), row.address.v4_wire());
             self.tunnels.push(Tunnel { source, spread: 0, room: 1480, sum, port_wire: 6080u16.to_be() });
         }
+    }
+
+    /// Packets of UDP services go by connection IDs, and all backends have server IDs.
+    fn by_connection_id(&mut self) {
+        let length = SERVER_ID.len() as u8;
+        let udp = self.services.iter_mut().filter(|service| service.protocol == UDP);
+        udp.for_each(|service| service.chooser = ConnectionIds::new(1, 1, length).0);
+        self.server_ids = (0..BACKENDS as u16)
+            .map(|backend| {
+                let mut id = [0; 16];
+                id[..SERVER_ID.len()].copy_from_slice(&SERVER_ID);
+                // The last of them is the bench's.
+                id[0] = id[0].wrapping_add((BACKENDS as u16 - 1 - backend) as u8);
+                Write::ServerId(ServerKey { id: zerocopy::transmute!(id), pool: 1 }, backend)
+            })
+            .collect();
     }
 
     fn one_service(&mut self, method: u8, word: fn(u32) -> Slot) {

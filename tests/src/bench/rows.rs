@@ -72,6 +72,7 @@ pub fn all() -> Vec<Row> {
         row("direct-512k-flows", Fixture::Direct, ack(MANY)).at_most(hit, 1.25),
         row("direct-syn", Fixture::Direct, syn(MANY)).at_most(hit, 1.25),
         row("direct-udp", Fixture::Direct, udp(1)).at_most(hit, 1.1),
+        row("direct-quic", Fixture::Quic, Traffic::v4(Segment::Quic, 1, SERVICE4, 1)).against("direct-udp"),
         row("direct-allowed-hit", Fixture::Allowing, ack(1)).against(hit),
         row("direct-limited-hit", Fixture::Limited, ack(1)).against(hit),
         row("direct-limited-syn", Fixture::Limited, syn(MANY)).against(hit),

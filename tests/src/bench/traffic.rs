@@ -15,6 +15,8 @@ pub const STRANGER4: Ipv4Addr = Ipv4Addr::new(198, 19, 200, 1);
 pub const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 0, 1);
 /// First service address of IPv6 traffic.
 pub const SERVICE6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 2, 0, 0, 0, 1);
+/// Who a backend is to packets of QUIC.
+pub const SERVER_ID: [u8; 4] = [0x5e, 1, 2, 3];
 /// The port of all services.
 pub const SERVICE_PORT: u16 = 80;
 
@@ -49,13 +51,15 @@ pub enum Segment {
     TcpSyn,
     /// UDP.
     Udp,
+    /// A packet of QUIC with a short header, whose connection ID holds [`SERVER_ID`].
+    Quic,
 }
 
 impl Segment {
     const fn protocol(self) -> u8 {
         match self {
             Self::TcpAck | Self::TcpSyn => 6,
-            Self::Udp => 17,
+            Self::Udp | Self::Quic => 17,
         }
     }
 
@@ -66,7 +70,12 @@ impl Segment {
         match self {
             Self::TcpAck => header[12..14].copy_from_slice(&[0x50, 0x10]),
             Self::TcpSyn => header[12..14].copy_from_slice(&[0x50, 0x02]),
-            Self::Udp => header[4..6].copy_from_slice(&(octets as u16).to_be_bytes()),
+            Self::Udp | Self::Quic => header[4..6].copy_from_slice(&(octets as u16).to_be_bytes()),
+        }
+        if self == Self::Quic {
+            const HEADERS: [u8; 2] = [0x40, 0];
+            header[8..10].copy_from_slice(&HEADERS);
+            header[10..10 + SERVER_ID.len()].copy_from_slice(&SERVER_ID);
         }
         header
     }
