@@ -9,6 +9,7 @@ use lb_common::connection::{self, Counted, Timeouts};
 use lb_common::flow::{Flow, SECOND};
 use lb_common::limits::SLOTS_PER_ELEMENT;
 use lb_common::packet::transport::{destination_port_wire, source_port_wire};
+use lb_common::path::translation::{Ends, turned};
 use lb_common::selection;
 
 use crate::reconcile::image::Image;
@@ -64,6 +65,17 @@ pub enum ConnectionFate {
     Keep,
     /// It is deleted, and taken off this load, if anybody still counts it.
     Delete(Option<u32>),
+}
+
+/// What becomes of the record of one direction of a translated flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TranslationFate {
+    /// It stays.
+    Keep,
+    /// It is deleted: it has no other direction.
+    Forget,
+    /// It is deleted, and so is the other direction.
+    ForgetBoth,
 }
 
 impl Census {
@@ -148,6 +160,26 @@ impl Census {
         };
         let seconds = if is_reply { timeouts.idle } else { timeouts.of(it.state) };
         Some(u64::from(seconds) * SECOND)
+    }
+
+    /// What becomes of a direction of a translated flow that was silent for longer than its timeout. `other` is what is recorded of the
+    /// packets that answer it.
+    pub fn silent_translation(
+        key: &FlowKey6,
+        it: &Translation,
+        timeout: u64,
+        other: Option<&Translation>,
+        now: u64,
+    ) -> TranslationFate {
+        // The other's becoming this one turned round is what makes them a pair.
+        let other = other.filter(|other| turned(&Ends::from(*other), key.protocol) == *key);
+        match other {
+            None => TranslationFate::Forget,
+            // Of a pair the client's record decides.
+            Some(_) if it.state == 0 => TranslationFate::Keep,
+            Some(other) if now.saturating_sub(other.last_seen) <= timeout => TranslationFate::Keep,
+            Some(_) => TranslationFate::ForgetBoth,
+        }
     }
 
     /// Counts a translated flow, by the record of its client's packets.

@@ -7,7 +7,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 use super::{as_is, widen};
 use crate::effects::dataplane::flow_table::FlowTable;
 use crate::effects::dataplane::{Maps, narrow};
-use crate::reconcile::census::Census;
+use crate::reconcile::census::{Census, TranslationFate};
 use crate::reconcile::image::Image;
 
 /// Counts the flows of both families. `now` is the packet path's clock.
@@ -41,25 +41,16 @@ where
     for (key, it, timeout) in silent {
         let other_key = turned(&Ends::from(&it), key.protocol);
         let other = table.get(&narrow(&other_key))?.map(|value| read(&value));
-        // The other's becoming this one turned round is what makes them a pair.
-        let is_pair = other.is_some_and(|other| turned(&Ends::from(&other), key.protocol) == key);
-        let other = other.filter(|_| is_pair);
-        if it.state == 0 {
-            // Of a pair the client's record decides.
-            if other.is_none() {
+        match Census::silent_translation(&key, &it, timeout, other.as_ref(), now) {
+            TranslationFate::Keep if it.state != 0 => census.add_translation(&key, &it),
+            TranslationFate::Keep => {}
+            TranslationFate::Forget => table.remove(&narrow(&key))?,
+            TranslationFate::ForgetBoth => {
+                // The reply's first: whoever finds the other alone is about to make both anew.
+                table.remove(&narrow(&other_key))?;
                 table.remove(&narrow(&key))?;
             }
-            continue;
         }
-        if other.is_some_and(|other| now.saturating_sub(other.last_seen) <= timeout) {
-            census.add_translation(&key, &it);
-            continue;
-        }
-        // The reply's first: whoever finds the other alone is about to make both anew.
-        if is_pair {
-            table.remove(&narrow(&other_key))?;
-        }
-        table.remove(&narrow(&key))?;
     }
     Ok(())
 }
