@@ -348,14 +348,17 @@ DESTINATION  RESOLVED  NEXT HOP
         check(
             Kind::Counters,
             "\
-WHAT     NAME           PACKETS     BYTES  CONNECTIONS
-service  we\"b              1200    1.5 MB          120
-backend  we\"b/web1          700  900.0 kB           70
-backend  we\"b/web2          300  400.0 kB           30
-backend  we\"b/web2          200  200.0 kB           20
-pass     not-a-service       77
-drop     no-backend           0
-drop     truncated            5
+WHAT     NAME                PACKETS     BYTES  CONNECTIONS
+service  we\"b                   1200    1.5 MB          120
+quic     we\"b/connection-id      800
+quic     we\"b/beginning           30
+quic     we\"b/unknown              2
+backend  we\"b/web1               700  900.0 kB           70
+backend  we\"b/web2               300  400.0 kB           30
+backend  we\"b/web2               200  200.0 kB           20
+pass     not-a-service            77
+drop     no-backend                0
+drop     truncated                 5
 ",
         );
     }
