@@ -179,7 +179,7 @@ impl Controller {
         };
         let reweighed = others.iter().filter(|name| standings_of(&before, name) != standings_of(&self.followed, name));
         let own = |name: &&Arc<str>| Some((name.to_string(), self.pools.standings_of(name)?));
-        let standings = reweighed.filter_map(|name| own(name)).collect();
+        let standings = reweighed.filter_map(own).collect();
         let told: Vec<Arc<str>> = others.into_iter().cloned().collect();
         let is_told = |(name, it): (&Arc<str>, &Arc<FromMaster>)| it.slots.is_some().then(|| name.clone());
         self.planner.leave_settling(self.followed.iter().filter_map(is_told).collect());

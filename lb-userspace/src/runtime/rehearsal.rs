@@ -38,6 +38,7 @@ fn fate(controller: &Controller, tables: &mut NativeTables, interface: u32, pack
         to: end(packet.flow.destination.into(), destination_port_wire(packet.flow.ports_wire)),
         protocol: packet.flow.protocol as u8,
         established: !packet.opens,
+        connection_id: None,
     };
     let verdict = process(&mut NativePacket::new(&frame(&query), interface), tables);
     let row = tables.counters.get_mut().keys().next().copied();
