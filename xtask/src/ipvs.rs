@@ -14,12 +14,14 @@ use crate::kernel::{self, Guest};
 
 /// The filter that stands for the forwarding methods, whose records are no scripts; also the guest's argument.
 const MODES: &str = "modes";
+/// The same of what the sync daemon sends.
+const SYNC: &str = "sync";
 
 /// Records the files whose names contain `filter`.
 pub fn record(filter: &str) -> Result<()> {
     let (scripts, argument) = match filter {
-        MODES => (Vec::new(), MODES.to_owned()),
-        "" => (scripts("")?, format!("/scripts/* {MODES}")),
+        MODES | SYNC => (Vec::new(), filter.to_owned()),
+        "" => (scripts("")?, format!("/scripts/* {MODES} {SYNC}")),
         filter => (scripts(filter)?, "/scripts/*".to_owned()),
     };
     let files: Vec<(String, Vec<u8>)> = scripts

@@ -46,7 +46,7 @@ enum Task {
         check: bool,
     },
     /// Measures the packet path, `[--json FILE] [ARGS]`, or how long a failover takes, `failover [--json FILE] [ARGS]`, or
-    /// the packet path beside IPVS, in instructions under Linux 6.1, `ipvs [--json FILE] [ROW]`
+    /// what a pair's exchange costs, `exchange [--json FILE] [ARGS]`, or the packet path beside IPVS, in instructions under Linux 6.1, `ipvs [--json FILE] [ROW]`
     Bench {
         /// Arguments of the bench program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -19,11 +19,12 @@ pub fn run(arguments: &[String]) -> Result<()> {
     Err(become_command(as_root(&fairway, &[&[subcommand.to_owned()], arguments].concat(), &[])?))
 }
 
-/// Starts the benches with `arguments`: of a packet's cost, `failover`, or `ipvs`.
+/// Starts the benches with `arguments`: of a packet's cost, `failover`, `exchange`, or `ipvs`.
 pub fn bench(arguments: &[String]) -> Result<()> {
     ebpf::verify_recorded()?;
     match arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        Some(("failover", rest)) => return bench_failover(rest),
+        Some(("failover", rest)) => return bench_daemon("failover", &[unpacked::KEEPALIVED], rest),
+        Some(("exchange", rest)) => return bench_daemon("exchange", &[], rest),
         Some(("ipvs", rest)) => return ipvs_bench::run(rest),
         _ => {}
     }
@@ -31,10 +32,11 @@ pub fn bench(arguments: &[String]) -> Result<()> {
     Err(become_command(as_root(&bench, arguments, &[])?))
 }
 
-fn bench_failover(arguments: &[String]) -> Result<()> {
-    let path = test::find_tools(&[unpacked::KEEPALIVED])?;
+/// Starts a bench that itself starts the product.
+fn bench_daemon(program: &str, tools: &[unpacked::Program], arguments: &[String]) -> Result<()> {
+    let path = test::find_tools(tools)?;
     let fairway = build_program("fairway", &["--release"])?;
-    let bench = build_program("failover", &["--release"])?;
+    let bench = build_program(program, &["--release"])?;
     let variables = [("FAIRWAY_TOOLS_PATH", OsStr::new(&path)), ("FAIRWAY_BIN", fairway.as_os_str())];
     Err(become_command(as_root(&bench, arguments, &variables)?))
 }

@@ -107,6 +107,16 @@ impl Service {
         self.set_udp_timeout(FOREVER)
     }
 
+    /// Begins to tell of connections, as a master, by an interface.
+    pub fn start_sync_daemon(&self, interface: &str) -> Result<()> {
+        self.set(START_DAEMON, &DaemonUser::master(interface)).context("cannot start the sync daemon")
+    }
+
+    /// Ends that.
+    pub fn stop_sync_daemon(&self, interface: &str) -> Result<()> {
+        self.set(STOP_DAEMON, &DaemonUser::master(interface)).context("cannot stop the sync daemon")
+    }
+
     fn with(&self, backend: &Backend) -> Result<ServiceAndDestination> {
         let destination = DestinationUser {
             address_wire: u32::from(address_of(&backend.name)?).to_be(),
@@ -153,6 +163,8 @@ const ADD_DESTINATION: c_int = BASE + 7;
 const DELETE_DESTINATION: c_int = BASE + 8;
 const EDIT_DESTINATION: c_int = BASE + 9;
 const TIMEOUT: c_int = BASE + 10;
+const START_DAEMON: c_int = BASE + 11;
+const STOP_DAEMON: c_int = BASE + 12;
 
 /// `struct ip_vs_service_user`
 #[repr(C)]
@@ -203,7 +215,27 @@ struct Timeouts {
     udp: c_int,
 }
 
+/// `struct ip_vs_daemon_user`
+#[repr(C)]
+struct DaemonUser {
+    state: c_int,
+    interface: [u8; 16],
+    number: c_int,
+}
+
+impl DaemonUser {
+    /// `IP_VS_STATE_MASTER`
+    const MASTER: c_int = 1;
+
+    fn master(name: &str) -> Self {
+        let mut interface = [0; 16];
+        interface[..name.len()].copy_from_slice(name.as_bytes());
+        Self { state: Self::MASTER, interface, number: 1 }
+    }
+}
+
 const _: () = {
+    assert!(size_of::<DaemonUser>() == 24);
     assert!(size_of::<ServiceUser>() == 44);
     assert!(size_of::<DestinationUser>() == 24);
 };

@@ -229,11 +229,17 @@ impl Tables {
 
     fn put(&mut self, entry: &Entry, it: &Foreigner<'_>, record: &Record, late: bool) -> anyhow::Result<()> {
         let kind = Kind::of(&it.flow, it.stateful);
-        if late {
-            let is_new = self.records.add(kind, &it.flow, record)?;
-            return if is_new { self.count(entry, record, Counted::one(record.state)) } else { Ok(()) };
+        if !it.stateful && !late {
+            return self.records.put(kind, &it.flow, record);
         }
-        let before = if it.stateful { self.records.get(kind, &it.flow)? } else { None };
+        // Most are new: of those one call is enough.
+        if self.records.add(kind, &it.flow, record)? {
+            return self.count(entry, record, Counted::one(record.state));
+        }
+        if late {
+            return Ok(());
+        }
+        let before = self.records.get(kind, &it.flow)?;
         self.records.put(kind, &it.flow, record)?;
         match before.filter(|before| before.pool == entry.pool) {
             Some(before) if (before.backend, before.state) == (record.backend, record.state) => return Ok(()),

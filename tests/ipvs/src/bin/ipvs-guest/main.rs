@@ -6,11 +6,12 @@
 //! device that swallows everything, and the method is direct routing, for which IPVS sees one direction only. The machine's
 //! clock skips what nobody waits for, so minutes pass in no time.
 //!
-//! The argument `modes` records what clients and servers see of IPVS's forwarding methods, in a lab.
+//! The argument `modes` records what clients and servers see of IPVS's forwarding methods, in a lab; `sync` what its sync daemon sends.
 
 mod modes;
 mod network;
 mod recorder;
+mod sync;
 mod table;
 mod traffic;
 
@@ -28,7 +29,11 @@ fn main() -> ExitCode {
         println!("{error:#}");
     }
     for argument in std::env::args().skip(1) {
-        let recorded = if argument == MODES { record_modes() } else { record_script(&argument) };
+        let recorded = match argument.as_str() {
+            MODES => record_modes(),
+            SYNC => sync::measure().map(|text| show(sync::FILE, &text)),
+            _ => record_script(&argument),
+        };
         if let Err(error) = recorded {
             println!("{argument}: {error:#}");
             return ExitCode::FAILURE;
@@ -39,6 +44,8 @@ fn main() -> ExitCode {
 
 /// The argument that asks for forwarding methods instead of a script.
 const MODES: &str = "modes";
+/// The argument that asks what a node tells the other.
+const SYNC: &str = "sync";
 
 fn record_modes() -> Result<()> {
     for (name, replies) in fairway_ipvs::modes::METHODS {

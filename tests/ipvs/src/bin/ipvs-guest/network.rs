@@ -23,6 +23,23 @@ pub fn set_up() -> Result<()> {
     Ok(())
 }
 
+/// The link to the other node, of which nothing comes back.
+pub const LINK: &str = "sync";
+
+/// Adds it.
+pub fn add_link() -> Result<()> {
+    for arguments in [
+        "link add sync type dummy",
+        "address add 10.8.0.1/24 dev sync",
+        "link set sync multicast on",
+        "link set sync up",
+        "route add 224.0.0.0/4 dev sync",
+    ] {
+        ip(arguments)?;
+    }
+    Ok(())
+}
+
 /// Keeps off the console what IPVS says of connections that nobody gets.
 pub fn silence_kernel() -> Result<()> {
     fs::write("/proc/sys/kernel/printk", "1").context("cannot silence the kernel")
