@@ -457,6 +457,16 @@ pub struct Recorded {
     pub stateful: u64,
 }
 
+/// A translated flow that was recorded just now, as user space is told.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Translated {
+    /// The flow, as its client's packets come.
+    pub key: FlowKey6,
+    /// What they become.
+    pub translation: Translation,
+}
+
 /// Values of [`Record::state`].
 pub mod record_state {
     /// Only a SYN or INIT was seen.
@@ -778,6 +788,7 @@ const _: () = {
     assert!(size_of::<FlowKey6>() == 40);
     assert!(size_of::<Record>() == 16);
     assert!(size_of::<Recorded>() == 64);
+    assert!(size_of::<Translated>() == 88, "user space tells it from `Recorded` by its size");
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FragmentEntry>() == 40);
     assert!(size_of::<Translation>() == 48);

@@ -5,7 +5,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use lb_common::abi::{
-    ClientKey, Destination, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, Record, Recorded, ServerKey,
+    ClientKey, Destination, FlowKey4, FlowKey6, FragmentEntry, FragmentKey, Record, Recorded, ServerKey, Translated,
 };
 
 /// What is written to it holds until the next helper is told something.
@@ -29,6 +29,8 @@ pub struct Scratch {
     pub destination: Destination,
     /// What user space is told of a flow that was recorded.
     pub recorded: Recorded,
+    /// The same of one whose translation was recorded.
+    pub translated: Translated,
     /// `struct bpf_fib_lookup`.
     pub fib: [u64; 8],
 }

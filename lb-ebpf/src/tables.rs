@@ -14,7 +14,7 @@ use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
     Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey4, FlowKey6, FragmentEntry,
     FragmentKey, HALF_ENTRIES, LiveWord, Load, PrefixKey, ProbeTarget, QuicCounters, Ranges, Record, Recorded, Reverse,
-    Root, Row, ServerKey, Service, Signs, Sources, Translation, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
+    Root, Row, ServerKey, Service, Signs, Sources, Translated, Translation, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
     root_flags,
 };
 use lb_common::access::Limit;
@@ -767,6 +767,19 @@ fn tell_recorded(flow: &Flow, stateful: bool) {
     scratch.recorded = Recorded { key: flow.key6(), record: scratch.record, stateful: stateful.into() };
     // Nobody is woken up: who reads looks every few milliseconds anyway.
     let _ = RECORDED.output::<Recorded>(&scratch.recorded, u64::from(BPF_RB_NO_WAKEUP));
+}
+
+/// The same of a flow whose translation was recorded.
+#[inline(always)]
+pub fn tell_translated(key: &FlowKey6, translation: &Translation) {
+    let (Some(root), Some(scratch)) = (ROOT.get(0), scratch::get()) else { return };
+    // SAFETY: as above.
+    if unsafe { core::ptr::read_volatile(&root.word) } & root_flags::EXCHANGE == 0 {
+        return;
+    }
+    scratch.translated = Translated { key: *key, translation: *translation };
+    // As above.
+    let _ = RECORDED.output::<Translated>(&scratch.translated, u64::from(BPF_RB_NO_WAKEUP));
 }
 
 #[inline(always)]

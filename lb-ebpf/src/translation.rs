@@ -11,7 +11,7 @@ use lb_common::path::Step;
 use lb_common::path::translation::{self, Work};
 
 use crate::packet::Frame;
-use crate::tables::Maps;
+use crate::tables::{Maps, tell_translated};
 use crate::trace::{Silent, Tracer};
 
 #[map]
@@ -39,6 +39,10 @@ pub fn carry_out<T: Tracer>(context: &XdpContext, tracer: &T) -> Result<u32, Rea
     let work = WORK.get_ptr(0).ok_or(Reason::Inconsistent)?;
     // SAFETY: as above.
     tracer.note(Step::Translated(unsafe { &(*work).becomes }));
+    // SAFETY: as above.
+    if unsafe { (*work).begins } {
+        fairway_tell_translated(0);
+    }
     outcome(fairway_translated_way(context.ctx))?;
     // SAFETY: as above.
     if unsafe { (*work).quotes() } {
@@ -55,6 +59,16 @@ pub extern "C" fn fairway_translation(_nothing: u32) -> u32 {
     // No look-up of a flow asks for the packet.
     let context = XdpContext::new(core::ptr::null_mut());
     number(translation::decide(&Maps(&context, Silent), work).map(|()| DONE))
+}
+
+/// Tells user space of the flow that begins. By itself, not where that is found out: there the stack is short.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn fairway_tell_translated(_nothing: u32) -> u32 {
+    if let Some(work) = work() {
+        tell_translated(&work.key, &work.record);
+    }
+    DONE
 }
 
 /// What [`translation::find_way`] comes to.

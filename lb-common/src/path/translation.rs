@@ -63,6 +63,8 @@ pub struct Work {
     pub task: Task,
     /// The addresses and ports are those of `becomes` already: a later fragment.
     pub is_decided: bool,
+    /// The flow begins with this packet: `record` was made for it, under `key`.
+    pub begins: bool,
     /// TCP's flags.
     pub flags: Flags,
     /// A reply without a record is not translated.
@@ -211,6 +213,7 @@ pub fn carry_out<P: Packet, T: Tables>(packet: &mut P, tables: &T, work: &mut Wo
 /// Finds out what the flow's addresses and ports become, and records it if a request begins it.
 #[inline(always)]
 pub fn decide<T: Tables>(tables: &T, work: &mut Work) -> Result<(), Reason> {
+    work.begins = false;
     if work.is_decided {
         return Ok(());
     }
@@ -364,7 +367,7 @@ fn begin<T: Tables>(tables: &T, work: &mut Work, row: &Row, port_wire: u16, now:
 }
 
 /// Ports below are not given to a flow that cannot have its own: firewalls take them for servers'.
-const FIRST_FREE_PORT: u32 = 1024;
+pub const FIRST_FREE_PORT: u32 = 1024;
 const PORTS_ABOVE: u32 = 65_536 - FIRST_FREE_PORT;
 
 /// Whether the record under a key is the same as one that was to be made.
@@ -396,7 +399,11 @@ fn finish<T: Tables>(tables: &T, work: &mut Work, now: u64) -> Result<(), Reason
         state: connection::first_state(work.key.protocol == protocol::TCP as u32),
     };
     match tables.insert_translation(&work.key, &work.record) {
-        Inserted::Done | Inserted::Exists => Ok(()),
+        Inserted::Done => {
+            work.begins = true;
+            Ok(())
+        }
+        Inserted::Exists => Ok(()),
         Inserted::Full => {
             tables.remove_translation(&work.back);
             Err(Reason::TranslationsFull)
@@ -599,6 +606,7 @@ impl Work {
         Self {
             task: Task::Request,
             is_decided: false,
+            begins: false,
             flags: Flags(0),
             recorded_only: false,
             frame: Frame { ethertype_wire: 0, network: 0 },

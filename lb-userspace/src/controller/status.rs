@@ -116,7 +116,7 @@ impl Controller {
             drops: telemetry.drops.clone(),
             neighbours: self.neighbours(),
             warnings: self.warnings(telemetry),
-            flows_at_risk: self.census.exceptions,
+            flows_at_risk: self.census.exceptions + self.census.translations,
             overrides: self.overrides(),
             vrrp: None,
             prober: None,

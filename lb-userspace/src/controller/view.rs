@@ -34,7 +34,7 @@ pub struct Status {
     pub neighbours: Vec<NeighbourStatus>,
     /// What an operator should know and do, in words; empty when all is well.
     pub warnings: Vec<String>,
-    /// Flows that would move if this node failed now and another took over.
+    /// Flows that would move or end if this node failed now and another took over: records that the other node has not.
     pub flows_at_risk: u64,
     /// What operators want beside the configuration.
     #[serde(default)]

@@ -12,6 +12,7 @@ use lb_common::packet::protocol;
 use lb_common::packet::transport::destination_port_wire;
 
 use super::item::{BACKENDS_PER_BLOCK, Backend, Key, SLOTS_PER_BLOCK, SlotNote, Value};
+use super::translation::Translating;
 use crate::config::{Config, Listener, Protocol, UdpMode};
 use crate::reconcile::entries;
 use crate::reconcile::listening::Listening;
@@ -36,6 +37,8 @@ pub struct Directory {
     listeners: Listening<Arc<Entry>>,
     /// Tables in which there may be records of these.
     uses: BTreeSet<(Kind, bool)>,
+    /// Families of which some service translates.
+    translates: BTreeSet<bool>,
 }
 
 /// The tables that records are in.
@@ -86,6 +89,8 @@ pub struct Entry {
     pub table: u64,
     /// Slots that are not settled, in order.
     slots: Vec<SlotNote>,
+    /// What it may translate to, if it translates.
+    pub translating: Option<Translating>,
     /// Its lookup table is settled: no TCP flow has a record, but for those that are of no use any more.
     is_settled: bool,
     keeps_udp: bool,
@@ -98,7 +103,9 @@ impl Directory {
         for service in &config.services {
             let Some(realm) = &service.vrrp else { continue };
             let Some(placed) = planner.services().get(&service.name) else { continue };
-            let entry = Entry::new(placed, planner.tables().get(placed.table), realm);
+            let live = planner.live().get(realm).unwrap_or(u32::MAX);
+            let translating = Translating::new(config, placed, live);
+            let entry = Entry::new(placed, planner.tables().get(placed.table), realm, translating);
             let as_before = before.services.get(service.name.as_str()).filter(|it| ***it == entry).cloned();
             next.add(as_before.unwrap_or_else(|| Arc::new(entry)));
             next.live.extend(planner.live().get(realm).map(|index| (realm.as_str().into(), index)));
@@ -110,6 +117,7 @@ impl Directory {
         self.realms.insert(Arc::clone(&entry.realm));
         self.pools.insert(entry.pool, Arc::clone(&entry));
         self.uses.extend(entry.uses());
+        self.translates.extend(entry.translating.iter().map(|_| entry.is_v4()));
         for listener in &entry.listeners {
             self.listeners.insert(*listener, Arc::clone(&entry));
         }
@@ -150,6 +158,11 @@ impl Directory {
         self.uses.contains(&(kind, is_v4))
     }
 
+    /// Whether any of these services translates, of IPv4 or not.
+    pub fn translates(&self, is_v4: bool) -> bool {
+        self.translates.contains(&is_v4)
+    }
+
     /// Whether any of these services remembers clients.
     pub fn remembers_clients(&self) -> bool {
         self.services.values().any(|entry| entry.persistence != 0)
@@ -174,7 +187,7 @@ impl Directory {
 }
 
 impl Entry {
-    fn new(placed: &Placed, table: &Table, realm: &str) -> Self {
+    fn new(placed: &Placed, table: &Table, realm: &str, translating: Option<Translating>) -> Self {
         let config = &placed.config;
         let member = |(identity, member): (&str, &crate::scheduler::pool::PoolMember)| Backend {
             index: member.index,
@@ -205,6 +218,7 @@ impl Entry {
             udp: timeouts(Protocol::Udp),
             persistence: u64::from(persistence(config)) * SECOND,
             table: table.pool.lookup_table_hash(),
+            translating,
             is_settled: table.pool.slots().is_settled(),
             slots: table.pool.slots().history().map(note).collect(),
             keeps_udp: config.udp == UdpMode::Flows,
@@ -213,7 +227,7 @@ impl Entry {
 
     /// The tables that its records are in.
     fn uses(&self) -> impl Iterator<Item = (Kind, bool)> {
-        let is_v4 = self.listeners.first().is_none_or(|listener| listener.address.is_ipv4());
+        let is_v4 = self.is_v4();
         let kinds = [(Kind::Tcp, !self.is_settled), (Kind::Udp, self.keeps_udp || !self.is_settled)];
         let kinds = kinds.into_iter().chain([(Kind::Connection, self.first_load.is_some())]);
         kinds.filter(|(_, used)| *used).map(move |(kind, _)| (kind, is_v4))
@@ -222,6 +236,10 @@ impl Entry {
     /// What it listens on.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    fn is_v4(&self) -> bool {
+        self.listeners.first().is_none_or(|listener| listener.address.is_ipv4())
     }
 
     /// The index of a backend in the pool.
@@ -261,6 +279,13 @@ impl Entry {
             (false, record_state::CLOSING) => CLOSING_TIMEOUT,
             (false, _) => u64::from(timeouts.idle) * SECOND,
         }
+    }
+
+    /// For how long either direction of a translated flow may be silent, by the state of its client's record, in nanoseconds.
+    pub fn translation_timeout(&self, flow: &FlowKey6, state: u16) -> u64 {
+        let timeouts = if flow.protocol == u32::from(protocol::TCP) { self.tcp } else { self.udp };
+        let timeouts = if self.first_load.is_some() { timeouts } else { Timeouts::usual(timeouts.idle) };
+        u64::from(timeouts.of(state)) * SECOND
     }
 }
 

@@ -7,6 +7,7 @@
 //! 3 table     service, lookup-table hash (u64)
 //! 4 flow, or 5 one of a stateful service: 4 or 6, addresses, ports, protocol; backend (u16), state (u16), last packet (u64)
 //! 6 client    service, address (16); backend (u16), last new connection (u64)
+//! 7 translation, by the client's packets: as a flow, what they become: as a flow too; state (u16), last packet of either direction (u64)
 //! ```
 //!
 //! A reader that does not know a kind passes over it: so a later version may tell more.
@@ -32,6 +33,7 @@ const TABLE: u8 = 3;
 const FLOW: u8 = 4;
 const CONNECTION: u8 = 5;
 const CLIENT: u8 = 6;
+const TRANSLATION: u8 = 7;
 const UP: u8 = 1;
 const LEAVING: u8 = 2;
 
@@ -52,6 +54,8 @@ pub enum Key {
     Flow(FlowId, bool),
     /// A client that a service remembers, by its address, or what counts of it.
     Client(Arc<str>, [u8; 16]),
+    /// What the packets of a flow become, and those that answer them.
+    Translation(FlowId),
 }
 
 /// What is said of it. Times are nanoseconds of the teller's monotonic clock.
@@ -67,12 +71,14 @@ pub enum Value {
     Flow(FlowRecord),
     /// Its backend, by the teller's index, and when it began something last.
     Client(u16, u64),
+    /// Addresses and ports of its client's packets on their way to the backend.
+    Translation(TranslationRecord),
 }
 
 impl Key {
     /// Whether it is about packets that came, and names backends by indices that others explain.
     pub fn is_record(&self) -> bool {
-        matches!(self, Self::Flow(..) | Self::Client(..))
+        matches!(self, Self::Flow(..) | Self::Client(..) | Self::Translation(_))
     }
 }
 
@@ -113,6 +119,17 @@ pub struct FlowRecord {
     pub last_seen: u64,
 }
 
+/// What the packets of a translated flow become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TranslationRecord {
+    /// The flow as its backend sees it, of the same protocol.
+    pub becomes: FlowId,
+    /// As in a record: one of [`lb_common::abi::connection_state`].
+    pub state: u16,
+    /// When the last packet of either direction came, as far as that is known.
+    pub last_seen: u64,
+}
+
 impl FlowId {
     /// The flow table's key.
     pub fn key(&self) -> FlowKey6 {
@@ -136,6 +153,7 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &Key, value: Option<&Value>) -> boo
         Key::Flow(_, false) => FLOW,
         Key::Flow(_, true) => CONNECTION,
         Key::Client(..) => CLIENT,
+        Key::Translation(_) => TRANSLATION,
     });
     out.extend([0, 0, u8::from(value.is_some())]);
     match key {
@@ -144,7 +162,7 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &Key, value: Option<&Value>) -> boo
             out.extend(block.to_be_bytes());
         }
         Key::Table(service) => text(out, service),
-        Key::Flow(flow, _) => encode_flow(out, &flow.key()),
+        Key::Flow(flow, _) | Key::Translation(flow) => encode_flow(out, &flow.key()),
         Key::Client(service, address) => {
             text(out, service);
             out.extend(address);
@@ -191,6 +209,11 @@ fn encode_value(out: &mut Vec<u8>, value: &Value) {
             out.extend(backend.to_be_bytes());
             out.extend(last_seen.to_be_bytes());
         }
+        Value::Translation(it) => {
+            encode_flow(out, &it.becomes.key());
+            out.extend(it.state.to_be_bytes());
+            out.extend(it.last_seen.to_be_bytes());
+        }
     }
 }
 
@@ -213,7 +236,7 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Option<(Key, Option<Valu
     let kind = reader.octet()?;
     let octets = u16::from_be_bytes(reader.array()?);
     let mut inner = Reader(reader.take(octets.into())?);
-    if !(BACKENDS..=CLIENT).contains(&kind) {
+    if !(BACKENDS..=TRANSLATION).contains(&kind) {
         return Ok(None);
     }
     let is_there = match inner.octet()? {
@@ -242,6 +265,10 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Option<(Key, Option<Valu
                 Ok(Value::Client(backend, u64::from_be_bytes(inner.array()?)))
             };
             (key, is_there.then(&mut value).transpose()?)
+        }
+        TRANSLATION => {
+            let key = Key::Translation(decode_flow(&mut inner)?);
+            (key, is_there.then(|| translation(&mut inner)).transpose()?)
         }
         _ => {
             let key = Key::Flow(decode_flow(&mut inner)?, kind == CONNECTION);
@@ -297,6 +324,14 @@ pub(super) fn decode_flow(reader: &mut Reader<'_>) -> Result<FlowId, Senseless> 
     };
     let ports_wire = u32::from_ne_bytes(reader.array()?);
     Ok(FlowId::from(&FlowKey6 { source, destination, ports_wire, protocol: reader.octet()?.into() }))
+}
+
+fn translation(reader: &mut Reader<'_>) -> Result<Value, Senseless> {
+    Ok(Value::Translation(TranslationRecord {
+        becomes: decode_flow(reader)?,
+        state: u16::from_be_bytes(reader.array()?),
+        last_seen: u64::from_be_bytes(reader.array()?),
+    }))
 }
 
 fn record(reader: &mut Reader<'_>) -> Result<Value, Senseless> {

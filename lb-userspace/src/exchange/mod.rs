@@ -44,6 +44,7 @@ pub mod foreign;
 pub mod item;
 pub mod machine;
 pub mod message;
+pub mod pairs;
 pub mod readiness;
 mod realm;
 pub mod rehearsal;
@@ -51,6 +52,7 @@ pub mod seal;
 #[cfg(test)]
 mod tests;
 pub mod told;
+pub mod translation;
 pub mod view;
 pub mod word;
 

@@ -230,5 +230,6 @@ fn weight(value: Option<&Value>) -> usize {
         Some(Value::Backends(backends)) => backends.iter().map(|backend| 8 + backend.identity.len()).sum(),
         Some(Value::Slots(notes)) => 14 * notes.len(),
         Some(Value::Table(_) | Value::Flow(_) | Value::Client(..)) | None => 0,
+        Some(Value::Translation(_)) => 16,
     }
 }

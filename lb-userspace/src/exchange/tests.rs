@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::item::{Backend, FlowId, FlowRecord, Key, SlotNote, Value};
+use super::item::{Backend, FlowId, FlowRecord, Key, SlotNote, TranslationRecord, Value};
 use super::machine::{Counters, DEADLINE, Direction, Effect, Event, Exchange, Limits, WINDOW};
 use super::message::{Answer, Body, Message, Stand};
 use super::rehearsal::Decision;
@@ -30,6 +30,16 @@ fn record(backend: u16) -> Value {
     Value::Flow(FlowRecord { backend, state: 2, last_seen: 5_000 })
 }
 
+fn translated(number: u8) -> Key {
+    let Key::Flow(flow, _) = flow(number) else { unreachable!("it is one") };
+    Key::Translation(flow)
+}
+
+fn becomes(number: u8) -> Value {
+    let Key::Translation(becomes) = translated(number) else { unreachable!("it is one") };
+    Value::Translation(TranslationRecord { becomes, state: 1, last_seen: 6_000 })
+}
+
 fn message(number: u64, body: Body) -> Message {
     Message { number, now: 9, body }
 }
@@ -54,6 +64,12 @@ fn every_message_comes_back_as_it_went() {
         (flow(2), None),
         (Key::Client("web".into(), [7; 16]), Some(Value::Client(3, 5_000))),
         (Key::Client("web".into(), [8; 16]), None),
+        (translated(1), Some(becomes(3))),
+        (
+            Key::Translation(FlowId(v6)),
+            Some(Value::Translation(TranslationRecord { becomes: FlowId(v6), state: 2, last_seen: 7 })),
+        ),
+        (translated(2), None),
     ];
     let stand = Stand { realm: realm(), master: true, epoch: 4 };
     for body in [
@@ -94,8 +110,17 @@ fn a_flow_of_ipv4_takes_thirty_octets() {
 
 #[test]
 fn octets_that_are_cut_or_changed_are_refused_or_read_but_never_a_panic() {
-    let said =
-        message(3, items(4, vec![(flow(1), Some(record(3))), (Key::Table("web".into()), Some(Value::Table(1)))]));
+    let said = message(
+        3,
+        items(
+            4,
+            vec![
+                (translated(1), Some(becomes(2))),
+                (flow(1), Some(record(3))),
+                (Key::Table("web".into()), Some(Value::Table(1))),
+            ],
+        ),
+    );
     let octets = said.encode();
     for length in 0..octets.len() {
         assert!(Message::decode(&octets[..length]).is_err(), "{length} octets");

@@ -74,6 +74,11 @@ impl<K: Copy + Eq + Hash> Told<K> {
         self.records.retain(|_, known| !is_of(known.pool));
     }
 
+    /// Forgets what was told of some keys.
+    pub fn forget_keys(&mut self, is_of: impl Fn(&K) -> bool) {
+        self.records.retain(|key, _| !is_of(key));
+    }
+
     /// Records that were told.
     pub fn len(&self) -> usize {
         self.records.len()
@@ -134,6 +139,10 @@ mod tests {
         told.forget(|pool| pool == 8);
         assert!(!told.shows(&1, &record(1, 1, 0), TIMEOUT));
         told.forget(|pool| pool == 7);
+        assert!(told.shows(&1, &record(1, 1, 0), TIMEOUT));
+        told.forget_keys(|key| *key == 2);
+        assert!(!told.shows(&1, &record(1, 1, 0), TIMEOUT));
+        told.forget_keys(|key| *key == 1);
         assert!(told.shows(&1, &record(1, 1, 0), TIMEOUT));
     }
 }

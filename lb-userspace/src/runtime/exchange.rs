@@ -21,6 +21,7 @@ use crate::exchange::directory::Directory;
 use crate::exchange::rehearsal::{Answer, Question};
 use crate::exchange::view::View;
 use crate::reconcile::planner::Planner;
+use crate::reconcile::sources;
 use crate::reconcile::write::Write;
 use crate::vrrp::view::Snapshot;
 
@@ -170,7 +171,9 @@ impl Daemon {
         if let Some(thread) = &self.exchange.running {
             let view = thread.view();
             status.warnings.extend(view.warnings());
-            let shares_all = self.controller.config().services.iter().all(|service| service.vrrp.is_some());
+            let config = self.controller.config();
+            let follow = config.services.iter().all(|service| service.vrrp.is_some());
+            let shares_all = follow && sources::all_follow(config);
             if shares_all && view.realms.iter().all(|realm| !realm.master || realm.in_sync) {
                 // The peer has all others.
                 status.flows_at_risk = status.flows_at_risk.min(view.unconfirmed);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use fairway::playground::Namespace;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use socket2::{Domain, Socket, Type};
 
 use super::nginx::SERVING_CPU;
 
@@ -170,13 +171,29 @@ impl Connection {
         from.run(|| Self::open(to)).map_err(io::Error::other)?
     }
 
+    /// The same from a port of its own, which connections to other addresses may have too.
+    pub fn open_from_port(from: &Namespace, port: u16, to: SocketAddr) -> io::Result<Self> {
+        let open = || {
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            let any = if to.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+            socket.bind(&SocketAddr::from((any, port)).into())?;
+            socket.connect_timeout(&to.into(), PATIENCE)?;
+            Self::over(socket.into(), to)
+        };
+        from.run(open).map_err(io::Error::other)?
+    }
+
     /// The client's address and port.
     pub fn local(&self) -> SocketAddr {
         self.stream.get_ref().local_addr().expect("a connection has two ends")
     }
 
     fn open(to: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&to, PATIENCE)?, to)
+    }
+
+    fn over(stream: TcpStream, to: SocketAddr) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;

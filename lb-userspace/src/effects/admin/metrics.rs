@@ -206,6 +206,8 @@ fn packets_and_flows(out: &mut Families<'_>, status: &Status) -> Result {
     out.gauge("translation_table_entries", "Recorded translations of flows, at the last census", flows.translations)?;
     let capacity = flows.translation_capacity;
     out.gauge("translation_table_capacity", "Flows of each address family that their table holds", capacity)?;
+    let help = "Flows that would move or end if this node failed now: records that no other node has";
+    out.gauge("flows_at_risk", help, status.flows_at_risk)?;
     let unresolved = status.neighbours.iter().filter(|neighbour| !neighbour.resolved).count();
     out.gauge("neighbours_unresolved", "Next hops without a known frame", unresolved)
 }

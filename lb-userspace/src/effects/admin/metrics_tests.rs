@@ -74,6 +74,7 @@ fairway_stateful_unrecorded_total 2
 fairway_stateful_clients 5
 fairway_translation_table_entries 7
 fairway_translation_table_capacity 2048
+fairway_flows_at_risk 12
 fairway_neighbours_unresolved 1
 fairway_exchange_session{direction="telling"} 1
 fairway_exchange_in_sync{vrrp="public"} 1

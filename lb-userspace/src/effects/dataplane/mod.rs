@@ -16,6 +16,7 @@ mod mmap;
 pub mod object;
 mod records;
 mod trace;
+mod translations;
 mod unresolved;
 
 use std::collections::BTreeMap;
@@ -40,8 +41,9 @@ pub use ledger::{Account, Ledger};
 pub use live_words::LiveWords;
 pub use maps::{Maps, ProbeTables};
 pub use mmap::MappedArray;
-pub use records::{Records, Walks};
+pub use records::{Fresh, Records, Walks};
 pub use trace::TraceSession;
+pub use translations::{TranslationWalks, Translations};
 pub use unresolved::Sender;
 
 use crate::config::AttachMode;

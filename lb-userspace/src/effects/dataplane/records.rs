@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use aya::maps::{MapData, RingBuf};
-use lb_common::abi::{ClientKey, FlowKey6, Record, Recorded};
+use lb_common::abi::{ClientKey, FlowKey6, Record, Recorded, Translated};
 use lb_common::connection::Counted;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -13,6 +13,7 @@ use super::census::{as_is, widen};
 use super::choosers::Choosers;
 use super::flow_table::FlowTable;
 use super::live_words::LiveWords;
+use super::translations::Translations;
 use super::{Maps, narrow};
 use crate::exchange::directory::Kind;
 
@@ -28,9 +29,19 @@ pub struct Records {
     udp: Pair,
     connections: Pair,
     clients: FlowTable<24>,
+    /// What the packets of translated flows become.
+    pub translations: Translations,
     choosers: Choosers,
     live_words: LiveWords,
     recorded: Option<RingBuf<MapData>>,
+}
+
+/// What was recorded just now.
+pub enum Fresh {
+    /// The record of a flow.
+    Flow(Recorded),
+    /// What a flow becomes.
+    Translation(Translated),
 }
 
 /// A walk over the tables of one family.
@@ -50,6 +61,7 @@ impl Records {
             udp: pair(&maps.udp_flows_v4, &maps.udp_flows_v6)?,
             connections: pair(&maps.connections_v4, &maps.connections_v6)?,
             clients: maps.clients.duplicate()?,
+            translations: Translations::of(maps)?,
             choosers: maps.choosers.duplicate()?,
             live_words: LiveWords::from_fd(maps.live_words.descriptor()?)?,
             recorded,
@@ -57,9 +69,10 @@ impl Records {
     }
 
     /// The next flow that was recorded since this was last asked, as it was then. Some may be missed.
-    pub fn recorded(&mut self) -> Option<Recorded> {
+    pub fn recorded(&mut self) -> Option<Fresh> {
         let item = self.recorded.as_mut()?.next()?;
-        Recorded::read_from_bytes(&item).ok()
+        let translated = || Translated::read_from_bytes(&item).map(Fresh::Translation);
+        Recorded::read_from_bytes(&item).map(Fresh::Flow).or_else(|_| translated()).ok()
     }
 
     /// Says whether records of services that follow the virtual router of a live word may be on their way.

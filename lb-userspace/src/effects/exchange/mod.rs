@@ -20,6 +20,7 @@
 mod connection;
 mod shell;
 mod tables;
+mod translations;
 mod walk;
 
 use std::collections::BTreeMap;

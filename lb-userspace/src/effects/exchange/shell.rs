@@ -21,7 +21,7 @@ use super::connection::{Connection, Failure, Greeted, News};
 use super::tables::Tables;
 use super::walk::Walker;
 use super::{Followed, Link, Start, TICK};
-use crate::effects::dataplane::Records;
+use crate::effects::dataplane::{Fresh, Records};
 use crate::exchange::agreement::Agreement;
 use crate::exchange::directory::Directory;
 use crate::exchange::foreign::Foreign;
@@ -258,7 +258,11 @@ impl Shell {
             let Some(tables) = &mut self.tables else { return };
             let Some(recorded) = tables.records.recorded() else { return };
             let exchange = &self.exchange;
-            let change = tables.told_of(&self.directory, &recorded, |realm| exchange.notes_changes(realm));
+            let notes = |realm: &str| exchange.notes_changes(realm);
+            let change = match recorded {
+                Fresh::Flow(flow) => tables.told_of(&self.directory, &flow, notes),
+                Fresh::Translation(it) => tables.told_of_translation(&self.directory, &it, notes),
+            };
             if let Some((realm, key, value)) = change {
                 self.recorded += 1;
                 self.happened(Event::Changed(realm, key, value));

@@ -9,6 +9,7 @@ use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::flow::Flow;
 
+use super::translations::ToldTranslations;
 use super::walk::Change;
 use crate::effects::dataplane::{Records, Walks};
 use crate::exchange::directory::{Directory, Entry, Kind, is_state};
@@ -26,6 +27,8 @@ pub struct Tables {
     pub told: ToldTables,
     /// Some of the records that were walked over.
     pub sampler: Sampler,
+    /// The same of translations.
+    pub translations: ToldTranslations,
     unplaced: BTreeMap<&'static str, u64>,
     lacks_backends: bool,
 }
@@ -113,7 +116,8 @@ impl Tables {
     /// Nothing was told yet.
     pub fn new(records: Records) -> Self {
         let (told, sampler, unplaced) = (ToldTables::default(), Sampler::default(), BTreeMap::new());
-        Self { records, told, sampler, unplaced, lacks_backends: false }
+        let translations = ToldTranslations::default();
+        Self { records, told, translations, sampler, unplaced, lacks_backends: false }
     }
 
     /// Records of the peer's that have no place here, by reason.
@@ -124,6 +128,11 @@ impl Tables {
     /// Whether records had no place for want of a backend or a service since this was last asked.
     pub fn take_whether_any_lacked_a_backend(&mut self) -> bool {
         std::mem::take(&mut self.lacks_backends)
+    }
+
+    pub(super) fn count_unplaced(&mut self, why: &'static str) {
+        *self.unplaced.entry(why).or_default() += 1;
+        self.lacks_backends = true;
     }
 
     /// A flow was recorded: what is to be told of it. `notes` says of which realms anything is.
@@ -169,6 +178,7 @@ impl Tables {
             };
             while records.step_clients(&mut walks, &mut visit)?.is_continue() {}
         }
+        self.gather_translations(directory, realm, &mut items)?;
         Ok(items)
     }
 
@@ -187,8 +197,7 @@ impl Tables {
         let Some(entry) = client_entry(directory, it) else { return Ok(()) };
         let identity = foreign.identity(it.realm, &entry.name, it.backend);
         let Some(backend) = identity.and_then(|identity| entry.index_of(identity)) else {
-            *self.unplaced.entry("no-backend").or_default() += 1;
-            self.lacks_backends = true;
+            self.count_unplaced("no-backend");
             return Ok(());
         };
         let record = Record { last_seen: since(now, it.age, entry.persistence), pool: entry.pool, backend, state: 0 };
@@ -220,8 +229,7 @@ impl Tables {
         match place(directory, foreign, it, now) {
             Ok((entry, record)) => self.put(&entry.clone(), it, &record, late),
             Err(why) => {
-                *self.unplaced.entry(why).or_default() += 1;
-                self.lacks_backends = true;
+                self.count_unplaced(why);
                 Ok(())
             }
         }
@@ -295,7 +303,8 @@ impl Tables {
             }
         };
         while self.records.step_clients(&mut walks, &mut visit)?.is_continue() {}
-        strangers.iter().try_for_each(|client| self.records.remove_client(client))
+        strangers.iter().try_for_each(|client| self.records.remove_client(client))?;
+        self.keep_translations(directory, realm, keys)
     }
 
     /// Services without state have no counts.
@@ -323,7 +332,7 @@ fn place<'a>(
 
 /// When a packet was by our clock, so long ago by the teller's; and it may have been later: see the description of
 /// [`crate::exchange::told`].
-fn since(now: Duration, age: u64, timeout: u64) -> u64 {
+pub(super) fn since(now: Duration, age: u64, timeout: u64) -> u64 {
     let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
     now.saturating_sub(age.saturating_sub(timeout / REFRESH)).max(1)
 }
@@ -360,7 +369,7 @@ fn walk(records: &Records, kind: Kind, is_v4: bool, mut visit: impl FnMut(&FlowK
     Ok(())
 }
 
-fn widen(key: &FlowKey4) -> FlowKey6 {
+pub(super) fn widen(key: &FlowKey4) -> FlowKey6 {
     FlowKey6 {
         source: Address::from_v4_wire(key.source_wire),
         destination: Address::from_v4_wire(key.destination_wire),

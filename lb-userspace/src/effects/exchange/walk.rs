@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::tables::{Tables, all, client_key, client_value, value};
-use crate::effects::dataplane::Walks;
+use crate::effects::dataplane::{TranslationWalks, Walks};
 use crate::exchange::directory::{Directory, Kind};
 use crate::exchange::{Key, Value};
 
@@ -27,6 +27,8 @@ enum Table {
     Flows(Kind, bool),
     /// Clients that are remembered.
     Clients,
+    /// Translations, of IPv4 or not.
+    Translations(bool),
 }
 
 /// See the module's description.
@@ -37,6 +39,7 @@ pub struct Walker {
     /// Whether the walk over that one has begun.
     is_entered: bool,
     walks: Walks,
+    translation_walks: TranslationWalks,
     began: Duration,
     rest_until: Duration,
     took: Option<Duration>,
@@ -72,7 +75,7 @@ impl Walker {
         }
         let mut now = began;
         while now < began + PIECE && !self.left.is_empty() {
-            if let Err(error) = self.step(tables, directory, &notes, &mut found) {
+            if let Err(error) = self.step(now, tables, directory, &notes, &mut found) {
                 *self = Self { rest_until: began + INTERVAL, count: self.count, ..Self::default() };
                 return Err(error);
             }
@@ -96,6 +99,8 @@ impl Walker {
         if directory.remembers_clients() || !tables.told.clients.is_empty() {
             self.left.push(Table::Clients);
         }
+        let is_used = |&is_v4: &bool| directory.translates(is_v4) || !tables.translations.is_empty(is_v4);
+        self.left.extend([true, false].into_iter().filter(is_used).map(Table::Translations));
         self.is_entered = false;
         !self.left.is_empty()
     }
@@ -103,6 +108,7 @@ impl Walker {
     /// The next records of the table that is walked.
     fn step(
         &mut self,
+        now: Duration,
         tables: &mut Tables,
         directory: &Directory,
         notes: impl Fn(&str) -> bool,
@@ -113,6 +119,10 @@ impl Walker {
         let more = match table {
             Table::Flows(kind, is_v4) => self.step_flows(kind, is_v4, is_first, tables, directory, notes, found)?,
             Table::Clients => self.step_clients(is_first, tables, directory, notes, found)?,
+            Table::Translations(is_v4) => {
+                let walks = &mut self.translation_walks;
+                tables.step_translations(is_v4, is_first, walks, directory, now, notes, found)?
+            }
         };
         if more.is_break() {
             self.left.pop();

@@ -5,6 +5,7 @@ mod bfd;
 mod checksum;
 mod crash;
 mod exchange;
+mod exchange_translations;
 mod floating;
 mod followers;
 mod group;

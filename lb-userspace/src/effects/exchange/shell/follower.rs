@@ -10,8 +10,9 @@ use tracing::info;
 
 use super::super::Followed;
 use super::super::tables::{Client, Foreigner};
+use super::super::translations;
 use super::Shell;
-use crate::exchange::item::{BACKENDS_PER_BLOCK, Backend};
+use crate::exchange::item::{BACKENDS_PER_BLOCK, Backend, FlowId};
 use crate::exchange::message::Item;
 use crate::exchange::{Key, Value};
 use crate::reconcile::placed::{Extent, FromMaster, ToldSlots};
@@ -68,12 +69,38 @@ impl Shell {
                     };
                     self.stored(stored);
                 }
+                (Key::Translation(flow), value) => {
+                    let stored = self.store_translation(realm, flow, value, teller_now, late);
+                    self.stored(stored);
+                }
                 // Last words about backends are old, and values of another kind than their key are nonsense.
                 _ => {}
             }
         }
         if is_reweighed {
             self.follow();
+        }
+    }
+
+    fn store_translation(
+        &mut self,
+        realm: &str,
+        flow: FlowId,
+        value: Option<Value>,
+        teller_now: u64,
+        late: bool,
+    ) -> anyhow::Result<()> {
+        let now = self.now();
+        let Some(tables) = &mut self.tables else { return Ok(()) };
+        match value {
+            Some(Value::Translation(record)) => {
+                let age = teller_now.saturating_sub(record.last_seen);
+                let it = translations::Foreigner { realm, flow: flow.key(), record, age };
+                tables.store_translation(&self.directory, &it, now, late)
+            }
+            None if !late => tables.remove_translation(&self.directory, realm, &flow.key()),
+            // As above.
+            _ => Ok(()),
         }
     }
 

@@ -84,7 +84,10 @@ impl Shell {
             disagreements,
             problems: self.problems.values().cloned().chain(self.comparison.problem(self.now())).collect(),
             walk_seconds: self.walker.took().map(|took| took.as_secs_f64()),
-            told_records: self.tables.as_ref().map_or(0, |tables| tables.told.len() as u64),
+            told_records: self
+                .tables
+                .as_ref()
+                .map_or(0, |tables| (tables.told.len() + tables.translations.len()) as u64),
             rehearsal: self.look_at_rehearsal(),
         }
     }
