@@ -6,6 +6,8 @@
 //! that came last are the first to speak.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use fairway::playground::topology::{GATEWAY_V4, GATEWAY_V6, Replies, SERVICE_V4, Spec, backend_v4};
 use fairway::playground::{KEY_FILE, node_configuration};
@@ -78,6 +80,11 @@ impl Shared {
         });
     }
 
+    fn kill(&mut self, node: usize) {
+        self.pair.node(node).kill();
+        self.pair.nodes[node] = None;
+    }
+
     fn metric(&mut self, node: usize, series: &str) -> f64 {
         self.pair.node(node).metric(series).unwrap_or(-1.0)
     }
@@ -100,8 +107,7 @@ impl Shared {
     fn survive(&mut self, mut all: Vec<Connection>, open: impl FnOnce(&Self) -> Vec<Connection>) {
         let mut before = answers(&mut all);
         self.await_told(FIRST);
-        self.pair.node(FIRST).kill();
-        self.pair.nodes[FIRST] = None;
+        self.kill(FIRST);
         self.await_master(SECOND);
         all.extend(open(self));
         let later = answers_of_last(&mut all, before.len());
@@ -178,6 +184,33 @@ fn connections_under_full_nat_live_on() {
             assert!(shared.metric(node, &series) <= 0.0, "{reason}");
         }
     }
+}
+
+/// Flows that began longer ago than this are known to the other node.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+#[test]
+fn connections_under_full_nat_that_began_just_before_the_master_died_live_on() {
+    let mut shared = Shared::start(full_nat);
+    let mut all = shared.open(2 * BACKENDS.len());
+    let before = answers(&mut all);
+    thread::sleep(2 * INTERVAL);
+    shared.kill(FIRST);
+    shared.await_master(SECOND);
+    assert_eq!(answers(&mut all), before);
+}
+
+#[test]
+fn connections_under_full_nat_that_are_opened_while_the_master_hands_over_live_on() {
+    let mut shared = Shared::start(full_nat);
+    let mut all = shared.open(2 * BACKENDS.len());
+    shared.command(&["vrrp", "resign", "--all"]);
+    all.extend(shared.open(BACKENDS.len()));
+    let before = answers(&mut all);
+    assert!(before.iter().all(|name| !name.starts_with("broken")), "{before:?}");
+    shared.await_master(SECOND);
+    assert_eq!(answers(&mut all), before);
+    shared.await_sync(SECOND);
 }
 
 /// Another service with the same servers, at the same port of theirs.
