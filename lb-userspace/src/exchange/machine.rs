@@ -392,6 +392,7 @@ impl Exchange {
             let realms = self.realms.iter().map(stand).collect();
             self.say(now, Body::Stand { config: Arc::clone(&self.config), realms }, 0, out);
         }
+        let mut gathers = Vec::new();
         for (name, realm) in &mut self.realms {
             match realm.telling {
                 Telling::Refused { again } if again <= now => realm.claim(now, self.boot),
@@ -404,12 +405,14 @@ impl Exchange {
                     realm.claim(now, self.boot);
                 }
                 realm.telling = Telling::Asked;
-                out.push(Effect::Gather(Arc::clone(name)));
+                gathers.push(Effect::Gather(Arc::clone(name)));
             }
         }
         self.tell_items(now, out);
         self.tell_words(now, out);
         self.conclude(now, out);
+        // What is gathered is told at once, with later numbers: so nothing may be left to say that has an earlier one.
+        out.append(&mut gathers);
     }
 
     /// Says of realms that this node has given up that all of them was told.

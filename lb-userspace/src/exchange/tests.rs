@@ -465,6 +465,26 @@ fn a_realm_that_the_other_node_does_not_know_does_not_count_as_followed() {
 }
 
 #[test]
+fn what_has_an_earlier_number_is_said_before_anything_is_gathered() {
+    let mut node = Exchange::new(1, LIMITS);
+    let inside: Arc<str> = "inside".into();
+    node.handle(Duration::ZERO, Event::Realms(vec![realm(), inside.clone()]));
+    node.handle(Duration::ZERO, Event::Mastership(realm(), true));
+    node.handle(Duration::ZERO, Event::Connected(Direction::Telling, PEER));
+    node.handle(Duration::ZERO, Event::Tick);
+    node.handle(Duration::ZERO, Event::Gathered(realm(), vec![]));
+    node.handle(Duration::ZERO, Event::Mastership(inside.clone(), true));
+    changed(&mut node, 1);
+    node.handle(Duration::ZERO, Event::Say(vec![decision()]));
+    let effects = node.handle(Duration::ZERO, Event::Tick);
+    let (last, before) = effects.split_last().unwrap();
+    assert_eq!(*last, Effect::Gather(inside));
+    let bodies: Vec<&Body> =
+        before.iter().filter_map(|it| if let Effect::Tell(it) = it { Some(&it.body) } else { None }).collect();
+    assert!(matches!(bodies[..], [Body::Stand { .. }, Body::Items { .. }, Body::Words { .. }]), "{bodies:?}");
+}
+
+#[test]
 fn who_learns_of_a_realm_has_all_of_it_told_again() {
     let mut node = follower();
     tell(&mut node, 1, Body::Begin { realm: "inside".into(), epoch: 1 });
