@@ -9,6 +9,7 @@ pub mod flows;
 mod interfaces;
 pub mod outliers;
 mod pools;
+mod shared;
 pub mod status;
 pub mod steering;
 pub mod view;

@@ -19,7 +19,8 @@
 //! the packet path of the new master drops what only a record could tell the backend of, rather than guess
 //! ([`machine::Exchange::awaits_records`]): TCP sends it again. From a node that is dead nothing is waited for.
 //!
-//! **Words** ([`word`]) are said besides, of nothing that anybody claims: a sample of the master's decisions, for [`rehearsal`].
+//! **Words** ([`word`]) are said besides, of nothing that anybody claims: a sample of the master's decisions, for [`rehearsal`];
+//! what operators want, where the later word counts (`health::pool::intent::said`); and what checks say, for a node that knows nothing yet.
 //!
 //! **Order.** Connections are TCP, which orders and repeats; what it cannot do is done here. Messages have numbers: one that was
 //! there is ignored, one too far ahead ends the session, and the next session begins with a bulk. Both ends give up a session

@@ -1,5 +1,6 @@
 //! Known octets, and what a hostile peer can say.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,11 @@ use super::machine::{Counters, DEADLINE, Direction, Effect, Event, Exchange, Lim
 use super::message::{Answer, Body, Message, Stand};
 use super::rehearsal::Decision;
 use super::seal::{self, Refusal, Session, Who};
-use super::word::Word;
+use super::word::{Spoken, Word};
+use crate::health::pool::intent::Out;
+use crate::health::pool::intent::said::{About, Said};
+use crate::health::pool::memory::Opinion;
+use crate::health::verdict::{AgentWish, CheckState, FailureKind, Verdict};
 
 const KEY: &[u8] = b"the key of this pair";
 const LIMITS: Limits = Limits { waiting: 10_000, items: 100 };
@@ -78,6 +83,8 @@ fn every_message_comes_back_as_it_went() {
         items(4, all),
         Body::End { realm: realm(), epoch: 4 },
         Body::Words { words: vec![decision(), decision()], unknown: 0 },
+        Body::Words { words: intents(), unknown: 0 },
+        Body::Words { words: verdicts(), unknown: 0 },
     ] {
         let said = message(3, body);
         assert_eq!(Message::decode(&said.encode()), Ok(said));
@@ -90,6 +97,57 @@ fn decision() -> Word {
     let (service, backend) = ("web".into(), "10.0.0.1 direct".into());
     let Key::Flow(flow, _) = flow(1) else { panic!("it is one") };
     Word::Decision(Decision { service, flow, opens: true, backend })
+}
+
+fn intents() -> Vec<Word> {
+    let backend = |name: &str| About::Backend("web".to_owned(), name.to_owned());
+    let addresses: [IpAddr; 2] = [[10, 0, 0, 1].into(), "2001:db8::1".parse().unwrap()];
+    let said = |about, out, weight| Word::Intent(Said { about, out, weight, since: 1_234.5 });
+    vec![
+        said(backend("web1"), Some(Out::Drain), None),
+        said(backend("web2"), Some(Out::Disable), Some(7)),
+        said(backend("web3"), None, None),
+        said(About::Address(addresses[0]), Some(Out::Drain), None),
+        said(About::Address(addresses[1]), None, None),
+    ]
+}
+
+fn verdicts() -> Vec<Word> {
+    let said = |state, failure, percent, drain| {
+        let agent = AgentWish { percent, drain };
+        Word::Verdict(Opinion { check: 7, verdict: Verdict { state, why: "HTTP 503".to_owned(), failure, agent } })
+    };
+    let kinds = FailureKind::ALL.map(|kind| said(CheckState::Down, Some(kind), Some(50), Some(true)));
+    [said(CheckState::Up, None, None, None), said(CheckState::Unknown, None, Some(0), Some(false))]
+        .into_iter()
+        .chain(kinds)
+        .collect()
+}
+
+#[test]
+fn a_reason_that_is_too_long_is_cut_between_its_letters() {
+    let verdict = Verdict { why: "ß".repeat(200), ..Verdict::default() };
+    let said = message(3, Body::Words { words: vec![Word::Verdict(Opinion { check: 7, verdict })], unknown: 0 });
+    let Ok(Message { body: Body::Words { words, .. }, .. }) = Message::decode(&said.encode()) else { panic!("read") };
+    assert!(matches!(&words[..], [Word::Verdict(it)] if it.verdict.why == "ß".repeat(127)), "{words:?}");
+}
+
+#[test]
+fn only_what_is_new_is_said_again() {
+    let all = Spoken {
+        intents: intents().into_iter().map(|it| if let Word::Intent(it) = it { it } else { panic!() }).collect(),
+        verdicts: verdicts()
+            .into_iter()
+            .take(1)
+            .map(|it| if let Word::Verdict(it) = it { it } else { panic!() })
+            .collect(),
+    };
+    assert_eq!(all.since(&Spoken::default()).len(), 6);
+    assert!(all.since(&all).is_empty());
+    let mut next = all.clone();
+    next.intents[2].since += 1.0;
+    next.verdicts[0].verdict.state = CheckState::Down;
+    assert_eq!(next.since(&all), [Word::Intent(next.intents[2].clone()), Word::Verdict(next.verdicts[0].clone())]);
 }
 
 #[test]

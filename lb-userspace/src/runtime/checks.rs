@@ -192,6 +192,7 @@ impl Daemon {
         self.tell(happenings);
         if !verdicts.is_empty() {
             self.verdicts.changed();
+            self.exchange.note_words();
             let effects = self.controller.handle(clock::now(), Event::Verdicts(verdicts));
             self.perform(effects);
             self.observe();

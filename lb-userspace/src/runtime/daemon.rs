@@ -423,6 +423,7 @@ impl Daemon {
         self.look_for_outliers();
         self.look_for_claims();
         self.remember_verdicts();
+        self.speak();
         self.virtual_routers.send_waiting();
         self.ask_gateways();
         self.observe();

@@ -20,6 +20,7 @@ use crate::effects::vrrp::VrrpHandle;
 use crate::exchange::directory::Directory;
 use crate::exchange::rehearsal::{Answer, Question};
 use crate::exchange::view::View;
+use crate::exchange::word::Word;
 use crate::reconcile::planner::Planner;
 use crate::reconcile::sources;
 use crate::reconcile::write::Write;
@@ -33,6 +34,8 @@ pub(super) struct StateExchange {
     has_records: bool,
     /// What the tables mean may have changed since it was published.
     is_stale: bool,
+    /// What operators and checks say may have changed since it was said.
+    is_unspoken: bool,
 }
 
 /// What the thread has to say.
@@ -43,6 +46,8 @@ pub(super) enum Heard {
     Readiness,
     /// Where packets go.
     Asked(Question),
+    /// What operators and checks say on the other node.
+    Words(Vec<Word>),
 }
 
 impl StateExchange {
@@ -72,7 +77,7 @@ impl StateExchange {
         if let Some(thread) = &self.running {
             thread.set_link(link);
         }
-        self.is_stale = true;
+        (self.is_stale, self.is_unspoken) = (true, true);
         Ok(())
     }
 
@@ -100,6 +105,11 @@ impl StateExchange {
             )
         };
         self.is_stale |= !writes.iter().all(is_of_rows);
+    }
+
+    /// Checks or operators have said something.
+    pub(super) fn note_words(&mut self) {
+        self.is_unspoken = true;
     }
 
     /// Publishes what the tables mean, if that may have changed.
@@ -133,6 +143,7 @@ impl StateExchange {
                 thread.caught_up.borrow_and_update();
                 Some(Heard::Readiness)
             }
+            words = thread.heard.recv() => words.map(Heard::Words),
             question = thread.questions.recv() => question.map(Heard::Asked),
         }
     }
@@ -149,6 +160,43 @@ impl Daemon {
             }
             Heard::Readiness => self.observe(),
             Heard::Asked(question) => self.rehearse(question),
+            Heard::Words(words) => self.hear_words(words),
+        }
+    }
+
+    /// Takes what operators have said on the other node, and remembers it over restarts as if it had been said here; and what checks say
+    /// there.
+    fn hear_words(&mut self, words: Vec<Word>) {
+        let (mut said, mut opinions) = (Vec::new(), Vec::new());
+        for word in words {
+            match word {
+                Word::Intent(it) => said.push(it),
+                Word::Verdict(it) => opinions.push(it),
+                // The thread has had these compared.
+                Word::Decision(_) => {}
+            }
+        }
+        let (is_new, effects) = self.controller.hear_intents(clock::now(), said);
+        self.perform(effects);
+        if is_new {
+            self.exchange.note_words();
+        }
+        if is_new && let Err(error) = self.overrides.remember(self.controller.pools().intents()) {
+            error!(error = format!("{error:#}"), "what operators said on the peer");
+        }
+        if !opinions.is_empty() {
+            let effects = self.controller.hear_verdicts(clock::now(), opinions);
+            self.perform(effects);
+        }
+        self.observe();
+    }
+
+    /// Tells the other node what operators and checks say here, if that is new.
+    pub(super) fn speak(&mut self) {
+        if let Some(thread) = &self.exchange.running
+            && std::mem::take(&mut self.exchange.is_unspoken)
+        {
+            thread.speak(self.controller.spoken());
         }
     }
 

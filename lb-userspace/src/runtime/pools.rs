@@ -35,6 +35,8 @@ impl Daemon {
         let (lines, effects) = self.controller.operate(clock::now(), clock::wall(), order)?;
         self.perform(effects);
         self.observe();
+        self.exchange.note_words();
+        self.speak();
         let remembered = self.overrides.remember(self.controller.pools().intents());
         remembered.map_err(|error| Problem { exit: 5, message: format!("{error:#}") })?;
         Ok(BackendReport { api: API_VERSION.to_owned(), lines })

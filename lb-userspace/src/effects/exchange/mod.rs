@@ -37,6 +37,7 @@ use crate::effects::dataplane::Records;
 use crate::exchange::directory::Directory;
 use crate::exchange::rehearsal::{Answer, Question};
 use crate::exchange::view::View;
+use crate::exchange::word::{Spoken, Word};
 use crate::reconcile::placed::FromMaster;
 use crate::vrrp::view::Snapshot;
 
@@ -44,6 +45,8 @@ use crate::vrrp::view::Snapshot;
 const TICK: Duration = Duration::from_millis(5);
 /// Questions to the packet path that wait, and answers.
 const QUESTIONS: usize = 4;
+/// Messages of the peer's of operators and checks that wait; a session in which more do begins anew, and all is said again.
+const HEARD: usize = 1_024;
 
 /// The other node, as configured.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,6 +89,9 @@ pub struct ExchangeThread {
     /// What the packet path is asked.
     pub questions: mpsc::Receiver<Question>,
     answers: mpsc::Sender<Answer>,
+    speak: watch::Sender<Arc<Spoken>>,
+    /// What the peer says of operators and checks.
+    pub heard: mpsc::Receiver<Vec<Word>>,
     _thread: JoinHandle<()>,
 }
 
@@ -103,14 +109,38 @@ impl ExchangeThread {
         let (catch_up, caught_up) = watch::channel(Err("the exchange with the peer has not begun".to_owned()));
         let (ask, questions) = mpsc::channel(QUESTIONS);
         let (answers, answered) = mpsc::channel(QUESTIONS);
+        let (speak, spoken) = watch::channel(Arc::default());
+        let (hear, heard) = mpsc::channel(HEARD);
         let (published, shown) = (Arc::clone(&directory), Arc::clone(&view));
-        let wires =
-            shell::Wires { directory: published, view: shown, linked, recorded, follow, catch_up, ask, answered };
+        let wires = shell::Wires {
+            directory: published,
+            view: shown,
+            linked,
+            recorded,
+            follow,
+            catch_up,
+            ask,
+            answered,
+            spoken,
+            hear,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new()
             .name("fairway-exchange".to_owned())
             .spawn(move || runtime.block_on(shell::Shell::new(start, wires).run()))?;
-        Ok(Self { directory, view, link, records, followed, caught_up, questions, answers, _thread: thread })
+        Ok(Self {
+            directory,
+            view,
+            link,
+            records,
+            followed,
+            caught_up,
+            questions,
+            answers,
+            speak,
+            heard,
+            _thread: thread,
+        })
     }
 
     /// This is what the tables mean from now on.
@@ -136,6 +166,15 @@ impl ExchangeThread {
     pub fn set_records(&self, records: Records) {
         // There is room for one, and there are only one data plane's.
         drop(self.records.try_send(records));
+    }
+
+    /// This is all that there is to say of operators and checks.
+    pub fn speak(&self, spoken: Spoken) {
+        self.speak.send_if_modified(|before| {
+            let is_other = **before != spoken;
+            *before = Arc::new(spoken);
+            is_other
+        });
     }
 
     /// The answer to a question. One that the thread has no room for is as good as none.

@@ -29,6 +29,7 @@ use crate::exchange::machine::Limits;
 use crate::exchange::readiness::Readiness;
 use crate::exchange::rehearsal::{Answer, Comparison, Question};
 use crate::exchange::view::View;
+use crate::exchange::word::{Spoken, Word};
 use crate::exchange::{Body, Direction, Effect, Event, Exchange, Key, Value};
 use crate::vrrp::view::State;
 
@@ -50,6 +51,8 @@ pub(super) struct Wires {
     pub catch_up: watch::Sender<Result<(), String>>,
     pub ask: mpsc::Sender<Question>,
     pub answered: mpsc::Receiver<Answer>,
+    pub spoken: watch::Receiver<Arc<Spoken>>,
+    pub hear: mpsc::Sender<Vec<Word>>,
 }
 
 /// See the module's description.
@@ -88,6 +91,8 @@ pub(super) struct Shell {
     comparison: Comparison,
     rehearse_at: Duration,
     rehearsals: u64,
+    /// What was said of operators and checks in this session.
+    spoken: Arc<Spoken>,
 }
 
 /// Why the loop goes on.
@@ -135,6 +140,7 @@ impl Shell {
             comparison: Comparison::default(),
             rehearse_at: Duration::ZERO,
             rehearsals: 0,
+            spoken: Arc::default(),
             start,
             wires,
         }
@@ -180,6 +186,7 @@ impl Shell {
         self.listen();
         self.connect();
         self.look_up();
+        self.speak();
         self.tell_recorded();
         self.walk();
         self.happened(Event::Tick);
@@ -205,6 +212,20 @@ impl Shell {
                 self.happened(Event::Mastership(Arc::clone(realm), master));
                 self.follow();
             }
+        }
+    }
+
+    /// Says what there is new to say of operators and checks; at the beginning of a session, all.
+    fn speak(&mut self) {
+        if self.telling.is_none() {
+            self.spoken = Arc::default();
+            return;
+        }
+        let now = Arc::clone(&self.wires.spoken.borrow());
+        if !Arc::ptr_eq(&now, &self.spoken) {
+            let words = now.since(&self.spoken);
+            self.spoken = now;
+            self.happened(Event::Say(words));
         }
     }
 

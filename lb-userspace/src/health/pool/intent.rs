@@ -4,12 +4,15 @@
 //! A backend is named as the operator names it: by service and name. If the name gets another address, the intent goes
 //! with the name; what is wanted of an address wherever it serves is kept by the address.
 
+pub mod said;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::decide::Wanted;
+use said::{About, Said, TakenBack};
 
 /// Version of the document. Another one is not read.
 const VERSION: u32 = 1;
@@ -24,6 +27,7 @@ pub type Name = (String, String);
 pub struct Intents {
     backends: BTreeMap<Name, Intent>,
     everywhere: BTreeMap<IpAddr, f64>,
+    taken_back: TakenBack,
 }
 
 /// What is wanted of one backend.
@@ -55,6 +59,14 @@ struct Document {
     version: u32,
     backends: Vec<BackendEntry>,
     everywhere: Vec<AddressEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    taken_back: Vec<BackEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BackEntry {
+    about: About,
+    since: f64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +113,7 @@ impl Intents {
         Ok(Self {
             backends: document.backends.into_iter().map(|one| ((one.service, one.backend), one.intent)).collect(),
             everywhere: document.everywhere.into_iter().map(|one| (one.address, one.since)).collect(),
+            taken_back: document.taken_back.into_iter().map(|one| (one.about, one.since)).collect(),
         })
     }
 
@@ -112,7 +125,9 @@ impl Intents {
             intent,
         });
         let everywhere = self.everywhere.iter().map(|(&address, &since)| AddressEntry { address, since });
-        let document = Document { version: VERSION, backends: backends.collect(), everywhere: everywhere.collect() };
+        let back = self.taken_back.iter().map(|(about, &since)| BackEntry { about: about.clone(), since });
+        let (backends, everywhere, taken_back) = (backends.collect(), everywhere.collect(), back.collect());
+        let document = Document { version: VERSION, backends, everywhere, taken_back };
         serde_json::to_string_pretty(&document).expect("strings and numbers only")
     }
 
@@ -159,20 +174,29 @@ impl Intents {
 
     /// Changes what is wanted of a backend; nothing at all is forgotten.
     pub fn change(&mut self, service: &str, backend: &str, at: f64, change: impl FnOnce(&mut Intent)) {
-        let name = (service.to_owned(), backend.to_owned());
-        let mut intent = self.backends.remove(&name).unwrap_or_default();
+        let about = About::Backend(service.to_owned(), backend.to_owned());
+        let since = self.after_all_known(&about, at);
+        let mut intent = self.of(service, backend).copied().unwrap_or_default();
         change(&mut intent);
-        if intent.out.is_some() || intent.weight.is_some() {
-            self.backends.insert(name, Intent { since: at, ..intent });
+        self.put(&Said { about, out: intent.out, weight: intent.weight, since });
+    }
+
+    /// Drains an address everywhere from `at` on, if it is not drained already.
+    pub fn set_everywhere(&mut self, address: IpAddr, at: f64) {
+        if self.everywhere(address).is_none() {
+            self.say_everywhere(address, Some(Out::Drain), at);
         }
     }
 
-    /// Drains an address everywhere from `at` on, or no more.
-    pub fn set_everywhere(&mut self, address: IpAddr, at: Option<f64>) {
-        match at {
-            Some(at) => drop(self.everywhere.entry(address).or_insert(at)),
-            None => drop(self.everywhere.remove(&address)),
-        }
+    /// Drains an address everywhere no more.
+    pub fn end_everywhere(&mut self, address: IpAddr, at: f64) {
+        self.say_everywhere(address, None, at);
+    }
+
+    fn say_everywhere(&mut self, address: IpAddr, out: Option<Out>, at: f64) {
+        let about = About::Address(address);
+        let since = self.after_all_known(&about, at);
+        self.put(&Said { about, out, weight: None, since });
     }
 }
 
@@ -197,7 +221,7 @@ mod tests {
         let mut intents = Intents::default();
         intents.change("web", "web1", 1.5, |intent| intent.out = Some(Out::Drain));
         intents.change("web", "web2", 2.5, |intent| (intent.out, intent.weight) = (Some(Out::Disable), Some(7)));
-        intents.set_everywhere("10.0.0.11".parse().unwrap(), Some(3.5));
+        intents.set_everywhere("10.0.0.11".parse().unwrap(), 3.5);
         assert_eq!(Intents::read(intents.document().as_bytes()).unwrap(), intents);
     }
 
@@ -221,8 +245,8 @@ mod tests {
     fn the_drain_of_an_address_keeps_its_time_when_it_is_said_again() {
         let mut intents = Intents::default();
         let address = "10.0.0.11".parse().unwrap();
-        intents.set_everywhere(address, Some(1.0));
-        intents.set_everywhere(address, Some(2.0));
+        intents.set_everywhere(address, 1.0);
+        intents.set_everywhere(address, 2.0);
         assert_eq!(intents.everywhere(address), Some(1.0));
     }
 }

@@ -26,6 +26,26 @@ struct Entry {
     drain: Option<bool>,
 }
 
+/// What a check says, told to another node: by the same hash.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opinion {
+    /// The check's hash.
+    pub check: u64,
+    /// Its verdict.
+    pub verdict: Verdict,
+}
+
+/// What checks say, but for those that have not said anything and those that say what was said before or elsewhere.
+pub fn opinions(verdicts: &[(Arc<Spec>, Verdict)]) -> Vec<Opinion> {
+    let own = verdicts.iter().filter(|(_, verdict)| {
+        verdict.state != CheckState::Unknown && !AT_SECOND_HAND.iter().any(|words| verdict.why.ends_with(words))
+    });
+    own.map(|(spec, verdict)| Opinion { check: key(spec), verdict: verdict.clone() }).collect()
+}
+
+/// What is added to reasons that are not this daemon's own checks'.
+const AT_SECOND_HAND: [&str; 2] = ["; before the last start", "; says the peer"];
+
 /// See the module's description.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory(HashMap<u64, Verdict>);
@@ -47,7 +67,20 @@ impl Memory {
     /// What a check said.
     pub fn of(&self, spec: &Spec) -> Option<Verdict> {
         let verdict = self.0.get(&key(spec))?;
-        Some(Verdict { why: format!("{}; before the last start", verdict.why), ..verdict.clone() })
+        Some(Verdict { why: format!("{}{}", verdict.why, AT_SECOND_HAND[0]), ..verdict.clone() })
+    }
+
+    /// What another node's checks say.
+    pub fn of_peer(opinions: Vec<Opinion>) -> Self {
+        let said = |Opinion { check, verdict }: Opinion| {
+            (check, Verdict { why: format!("{}{}", verdict.why, AT_SECOND_HAND[1]), ..verdict })
+        };
+        Self(opinions.into_iter().map(said).collect())
+    }
+
+    /// What is said of a check, as it was said.
+    pub fn as_said(&self, spec: &Spec) -> Option<&Verdict> {
+        self.0.get(&key(spec))
     }
 }
 
@@ -56,7 +89,7 @@ pub fn document(verdicts: &[(Arc<Spec>, Verdict)]) -> Vec<u8> {
     let entry = |(spec, verdict): &(Arc<Spec>, Verdict)| {
         let Verdict { state, why, failure, agent } = verdict;
         let AgentWish { percent, drain } = *agent;
-        let why = why.strip_suffix("; before the last start").unwrap_or(why).to_owned();
+        let why = AT_SECOND_HAND.iter().find_map(|words| why.strip_suffix(words)).unwrap_or(why).to_owned();
         (*state != CheckState::Unknown).then(|| Entry {
             spec: key(spec),
             state: *state,

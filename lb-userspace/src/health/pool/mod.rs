@@ -180,6 +180,21 @@ impl Pools {
         self.follow(now, services, held)
     }
 
+    /// Checks of another node say this: those of ours that have not said anything yet begin with it. Their own first word is waited for
+    /// all the same, and counts.
+    pub fn hear_verdicts(&mut self, now: Duration, said: Vec<memory::Opinion>) -> Changes {
+        let said = Memory::of_peer(said);
+        let is_open = |spec: &&Arc<Spec>| self.verdicts.get(*spec).is_none_or(|it| it.state == CheckState::Unknown);
+        let open: Vec<Arc<Spec>> = self.users.of_spec.keys().filter(is_open).cloned().collect();
+        let mut services = BTreeSet::new();
+        for spec in open {
+            let Some(verdict) = said.as_said(&spec) else { continue };
+            services.extend(self.users.of_spec[&spec].iter().cloned());
+            Arc::make_mut(&mut self.verdicts).insert(spec, verdict.clone());
+        }
+        self.follow(now, services, Vec::new())
+    }
+
     /// The time has come for something; harmless at any other.
     pub fn tick(&mut self, now: Duration) -> Changes {
         if self.patience.is_some_and(|patience| patience <= now) {

@@ -1,10 +1,12 @@
 //! Orders of operators: what they say, and what is answered.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::intent::{MOST_INTENTS, Out};
+use super::intent::said::{About, Hearing, Said};
+use super::intent::{Intent, MOST_INTENTS, Out};
 use super::{Changes, Pools};
 use crate::config::nearest;
 use crate::happening::Happening;
@@ -138,11 +140,11 @@ impl Pools {
         if self.intents.len() >= MOST_INTENTS {
             return Err(Refused(format!("there are {MOST_INTENTS} overrides already; clear some first")));
         }
-        self.intents.set_everywhere(address, Some(wall));
+        self.intents.set_everywhere(address, wall);
         Ok(self.told_everywhere(now, address, users, "drains it everywhere"))
     }
 
-    fn undrain_everywhere(&mut self, now: Duration, _wall: f64, address: IpAddr) -> Result<Told, Refused> {
+    fn undrain_everywhere(&mut self, now: Duration, wall: f64, address: IpAddr) -> Result<Told, Refused> {
         let users = self.users_of(address);
         if self.intents.everywhere(address).is_none() {
             if users.is_empty() {
@@ -151,8 +153,41 @@ impl Pools {
             let line = format!("{address} was not drained everywhere");
             return Ok(Told { changes: Changes::default(), lines: vec![line] });
         }
-        self.intents.set_everywhere(address, None);
+        self.intents.end_everywhere(address, wall);
         Ok(self.told_everywhere(now, address, users, "drains it everywhere no more"))
+    }
+
+    /// What operators have said on the other node, as far as it was not known: whether anything of it is to be remembered, and what
+    /// follows.
+    pub fn hear_intents(&mut self, now: Duration, said: &[Said]) -> (bool, Changes) {
+        let (mut is_new, mut services, mut happenings) = (false, BTreeSet::new(), Vec::new());
+        for said in said {
+            let hearing = self.intents.hear(said);
+            is_new |= hearing != Hearing::Nothing;
+            if hearing != Hearing::Changed {
+                continue;
+            }
+            let (service, backend) = match &said.about {
+                About::Backend(service, backend) => {
+                    services.insert(Arc::from(service.as_str()));
+                    (service.clone(), backend.clone())
+                }
+                About::Address(address) => {
+                    services.extend(self.users_of(*address).into_iter().map(|(service, _)| service));
+                    ("*".to_owned(), address.to_string())
+                }
+            };
+            let wanted = Intent { out: said.out, weight: said.weight, since: said.since }.to_string();
+            let wanted = if wanted.is_empty() { "as the configuration has it".to_owned() } else { wanted };
+            happenings.push(Happening::Operator {
+                service,
+                backend,
+                order: format!("wants it {wanted}, says the peer"),
+            });
+        }
+        let mut changes = self.decide(now, services);
+        changes.happenings.splice(0..0, happenings);
+        (is_new, changes)
     }
 
     fn told_everywhere(&mut self, now: Duration, address: IpAddr, users: Vec<(Arc<str>, String)>, said: &str) -> Told {

@@ -538,3 +538,49 @@ fn who_was_up_before_the_last_start_serves_at_once_and_its_own_first_word_counts
     bench.reload(|_| {});
     assert_eq!(bench.weights(), "100 0 100", "what was remembered is not used a second time");
 }
+
+#[test]
+fn what_operators_say_on_the_other_node_is_done_here_once() {
+    use super::intent::Out;
+    use super::intent::said::{About, Said};
+    let mut bench = Bench::up(3, |_| {});
+    let said = |about, out, since| Said { about, out, weight: None, since };
+    let b1 = || About::Backend("web".to_owned(), "b1".to_owned());
+    let drain = [
+        said(b1(), Some(Out::Drain), 5.0),
+        said(About::Address([10, 0, 0, 2].into()), Some(Out::Drain), 5.0),
+        said(About::Backend("elsewhere".to_owned(), "b1".to_owned()), Some(Out::Drain), 5.0),
+    ];
+    let (is_new, changes) = bench.pools.hear_intents(bench.now, &drain);
+    assert!(is_new && changes.standings.len() == 1);
+    let told: Vec<String> = changes.happenings.iter().map(ToString::to_string).collect();
+    assert!(told[0].ends_with("wants it drained, says the peer"), "{told:?}");
+    let weights = |bench: &Bench| -> Vec<u32> {
+        bench.pools.standings_of("web").unwrap().values().map(|standing| standing.weight).collect()
+    };
+    assert_eq!(weights(&bench).iter().filter(|&&weight| weight == 0).count(), 2);
+    let (is_new, changes) = bench.pools.hear_intents(bench.now, &drain);
+    assert!(!is_new && changes.standings.is_empty() && changes.happenings.is_empty());
+    let (is_new, changes) = bench.pools.hear_intents(bench.now, &[said(b1(), None, 6.0)]);
+    assert!(is_new && changes.happenings.len() == 2, "{changes:?}");
+    assert_eq!(weights(&bench).iter().filter(|&&weight| weight == 0).count(), 1);
+}
+
+#[test]
+fn a_check_that_has_not_said_anything_begins_with_what_the_other_nodes_says() {
+    use super::memory::opinions;
+    let mut there = Bench::up(2, |_| {});
+    there.say(2, down());
+    let mut here = Bench::new(3, |_| {});
+    here.say(1, down());
+    let said = opinions(&there.pools.all_verdicts());
+    let changes = here.pools.hear_verdicts(here.now, said.clone());
+    here.take(changes);
+    let why = |bench: &Bench, at: usize| bench.pools.get("web").unwrap().members()[at].part.why.clone();
+    assert_eq!((why(&here, 0), why(&here, 1)), ("refused".to_owned(), "refused; says the peer".to_owned()));
+    assert_eq!(here.pools.pending().0, 2, "its own first word is waited for all the same");
+    assert_eq!(opinions(&here.pools.all_verdicts()).len(), 1, "nor is it told back");
+    here.say(2, up());
+    assert!(here.pools.hear_verdicts(here.now, said).standings.is_empty());
+    assert_eq!(why(&here, 1), "connected");
+}

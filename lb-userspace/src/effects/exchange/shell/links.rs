@@ -136,6 +136,9 @@ impl Shell {
                 self.following = Some(connection);
             }
         }
+        if direction == Direction::Telling {
+            self.spoken = Arc::default();
+        }
         self.happened(Event::Connected(direction, boot));
     }
 

@@ -10,7 +10,7 @@ use crate::exchange::directory::{Entry, Kind};
 use crate::exchange::item::FlowId;
 use crate::exchange::rehearsal::{Answer, Decision, INTERVAL, MOST, MOST_OF_REALM, Packet, Purpose, Question, draw};
 use crate::exchange::view::RehearsalView;
-use crate::exchange::{Event, Word};
+use crate::exchange::{Direction, Event, Word};
 
 impl Shell {
     /// Draws packets, if it is time: of what the peer has all of.
@@ -93,13 +93,17 @@ impl Shell {
 
     /// The peer has said something.
     pub(super) fn heard(&mut self, words: Vec<Word>) {
-        let mut decisions = Vec::new();
+        let (mut decisions, mut others) = (Vec::new(), Vec::new());
         for word in words {
             match word {
                 Word::Decision(decision) => decisions.push(decision),
+                Word::Intent(_) | Word::Verdict(_) => others.push(word),
             }
         }
         self.compare(decisions);
+        if !others.is_empty() && self.wires.hear.try_send(others).is_err() {
+            self.close(Direction::Following, "it says more than can be heard");
+        }
     }
 
     /// Has what the peer says of realms that are followed compared with what this node would do.
