@@ -14,8 +14,8 @@ use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
     Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey4, FlowKey6, FragmentEntry,
     FragmentKey, HALF_ENTRIES, LiveWord, Load, PrefixKey, ProbeTarget, QuicCounters, Ranges, Record, Recorded, Reverse,
-    Root, Row, ServerKey, Service, Signs, Sources, Translated, Translation, Tunnel, UNRESOLVED_FRAME_MAX, UnresolvedFrame,
-    root_flags,
+    Root, Row, ServerKey, Service, Signs, Sources, Translated, Translation, Tunnel, UNRESOLVED_FRAME_MAX,
+    UnresolvedFrame, root_flags,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;

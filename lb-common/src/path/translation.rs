@@ -6,7 +6,8 @@
 //! a backend; then the request's. A new flow tries a bounded number of sources: so a flood of SYNs costs memory, never time.
 //! It keeps its own where only the service is to be told, unless that is taken. A record is not touched but by its own flow and by the
 //! census, which deletes both when neither direction has been heard of for the timeout of its state; a full table costs
-//! new flows, never those that are recorded.
+//! new flows, never those that are recorded. What goes on without a record, while records may be on their way from the node that was master
+//! until just now, is dropped ([`Tables::awaits_records`]).
 //!
 //! Which backend has a flow is not said here but by `select`, as for all others; a record that names another backend than that is
 //! made anew.
@@ -27,7 +28,7 @@ use crate::flow::Flow;
 use crate::hash;
 use crate::limits::SOURCE_TRIES;
 use crate::packet::ethernet::{self, Exit, Frame};
-use crate::packet::transport::{Flags, destination_port_wire, ports_wire as both, source_port_wire};
+use crate::packet::transport::{Flags, Signal, destination_port_wire, ports_wire as both, source_port_wire};
 use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
 
 /// What the addresses and ports of a packet become.
@@ -309,6 +310,9 @@ fn decide_request<T: Tables>(tables: &T, work: &mut Work) -> Result<(), Reason> 
         }
         forget(tables, work);
     }
+    if continues(work) && tables.awaits_records(work.live) {
+        return Err(Reason::RecordAwaited);
+    }
     begin(tables, work, row, destination_port_wire(target_wire), now)
 }
 
@@ -428,10 +432,26 @@ fn decide_reply<T: Tables>(tables: &T, work: &mut Work, notes: bool) -> Result<(
     }
     live_word::check(tables, work.live)?;
     if work.recorded_only {
-        return Err(Reason::NotTranslated);
+        return Err(if is_awaited_reply(tables, work) { Reason::RecordAwaited } else { Reason::NotTranslated });
     }
     let is_left_alone = work.exclude != 0 && tables.is_excluded(work.exclude, work.key.destination);
     if is_left_alone { Err(Reason::NotTranslated) } else { Ok(()) }
+}
+
+/// Whether a packet of a connection is not its first.
+#[inline(always)]
+fn continues(work: &Work) -> bool {
+    work.key.protocol == protocol::TCP as u32 && !matches!(work.flags.signal(), Signal::Opens)
+}
+
+/// Whether the record of a reply may be on its way: it goes to a port that only flows get, so the host has no use for it, and
+/// would reset the backend.
+#[inline(always)]
+fn is_awaited_reply<T: Tables>(tables: &T, work: &Work) -> bool {
+    let port = u16::from_be(destination_port_wire(work.key.ports_wire)) as u32;
+    work.key.protocol == protocol::TCP as u32
+        && tables.awaits_records(work.live)
+        && tables.sources().is_some_and(|sources| port.wrapping_sub(sources.first_port) < sources.ports)
 }
 
 /// Rewrites both ends of a packet, its checksums, and its time to live; `None` when the transport header is cut short: nothing is

@@ -22,7 +22,14 @@ pub fn cases() -> Vec<Case> {
     FLAVOURS
         .into_iter()
         .flat_map(|f| {
-            full_nat(f).into_iter().chain(shared(f)).chain(no_room(f)).chain(pieces(f)).chain(errors(f)).chain(edges(f))
+            full_nat(f)
+                .into_iter()
+                .chain(awaited(f))
+                .chain(shared(f))
+                .chain(no_room(f))
+                .chain(pieces(f))
+                .chain(errors(f))
+                .chain(edges(f))
         })
         .collect()
 }
@@ -47,6 +54,54 @@ fn outside(f: Flavour, answer: &Frame) -> Frame {
 /// The usual client's packet to a service, from another port.
 fn from_port(f: Flavour, service: u16, from: u16) -> Frame {
     f.request(service).sourced(f.client(client::NEAR), from)
+}
+
+/// Records may be on their way from the node that was master.
+fn awaited(f: Flavour) -> Vec<Case> {
+    let row = f.row(port::FULL_NAT, 0);
+    let sent = f.request(port::FULL_NAT);
+    if !f.tcp {
+        return vec![
+            case(format!("{f}: full NAT: datagrams wait for no record"))
+                .awaits(true)
+                .forwards(&sent, &inside(f, &sent), row)
+                .translates(2),
+            case(format!("{f}: full NAT: datagrams that come back without a record are the host's all the same"))
+                .awaits(true)
+                .passes(&answer(f), Reason::NotTranslated),
+        ];
+    }
+    let syn = sent.flags(flag::SYN);
+    vec![
+        case(format!("{f}: full NAT: what goes on without a record waits for it, both ways"))
+            .awaits(true)
+            .drops(&sent, Reason::RecordAwaited)
+            .drops(&sent.flags(flag::RST), Reason::RecordAwaited)
+            .drops(&answer(f), Reason::RecordAwaited)
+            .drops(&answer(f).flags(flag::SYN | flag::ACK), Reason::RecordAwaited)
+            .passes(&answer(f).destined(f.source(), 40_000), Reason::NotTranslated)
+            .translates(0),
+        case(format!("{f}: full NAT: what has a record waits for nothing"))
+            .forwards(&sent, &inside(f, &sent), row)
+            .awaits(true)
+            .forwards(&sent, &inside(f, &sent), row)
+            .returns(&answer(f), &outside(f, &answer(f)), WAN),
+        case(format!("{f}: full NAT: what begins waits for nothing"))
+            .awaits(true)
+            .opens(&syn, &inside(f, &syn), row)
+            .forwards(&sent, &inside(f, &sent), row)
+            .translates(2),
+        case(format!("{f}: a shared server: what goes on without a record waits for it"))
+            .awaits(true)
+            .drops(&f.request(port::SHARED), Reason::RecordAwaited)
+            .translates(0),
+        case(format!("{f}: full NAT: when all is here, what goes on without a record gets one"))
+            .awaits(true)
+            .drops(&sent, Reason::RecordAwaited)
+            .awaits(false)
+            .forwards(&sent, &inside(f, &sent), row)
+            .translates(2),
+    ]
 }
 
 fn full_nat(f: Flavour) -> Vec<Case> {

@@ -702,7 +702,7 @@ fn live_word(port: u16) -> u32 {
         port::FOLLOWS_DIRECT | port::FOLLOWS_NAT | port::FOLLOWS_MIXED => ROUTER,
         // Records of their flows may be awaited.
         port::UNSETTLED | port::KEPT | port::EXCEPTIONS | port::DRAINED => ROUTER,
-        port::TURNS | port::NO_RULE => ROUTER,
+        port::TURNS | port::NO_RULE | port::FULL_NAT | port::SHARED => ROUTER,
         port::FOLLOWS_BEYOND => LIVE_WORDS,
         _ => ALWAYS_LIVE,
     }
