@@ -3,7 +3,7 @@
 //! which has nothing else of the planner's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use lb_common::abi::{FlowKey6, connection_state, record_state};
 use lb_common::connection::Timeouts;
@@ -13,12 +13,12 @@ use lb_common::packet::transport::destination_port_wire;
 
 use super::item::{BACKENDS_PER_BLOCK, Backend, Key, SLOTS_PER_BLOCK, SlotNote, Value};
 use super::translation::Translating;
-use crate::config::{Config, Listener, Protocol, UdpMode};
+use crate::config::{Config, Listener, Protocol, Service as ServiceConfig, UdpMode};
 use crate::reconcile::entries;
 use crate::reconcile::listening::Listening;
 use crate::reconcile::placed::Placed;
 use crate::reconcile::planner::Planner;
-use crate::reconcile::stateful::persistence;
+use crate::reconcile::stateful::{Seat, persistence};
 use crate::reconcile::tables::Table;
 use crate::scheduler::slots::told::History;
 
@@ -39,6 +39,17 @@ pub struct Directory {
     uses: BTreeSet<(Kind, bool)>,
     /// Families of which some service translates.
     translates: BTreeSet<bool>,
+    /// What the entries were made of, by service.
+    origins: BTreeMap<Arc<str>, Origin>,
+}
+
+/// What an entry was made of. A lookup table that changes lies elsewhere afterwards, since this one is looked at from here.
+#[derive(Clone, Debug)]
+struct Origin {
+    config: Arc<ServiceConfig>,
+    table: Weak<Table>,
+    pool: u32,
+    seat: Option<Seat>,
 }
 
 /// The tables that records are in.
@@ -97,20 +108,38 @@ pub struct Entry {
 }
 
 impl Directory {
-    /// Of a configuration, with these services where the planner has put them. Entries that are as they were are those of `before`.
+    /// Of a configuration, with these services where the planner has put them. Entries that are as they were are those of `before`, and
+    /// those of which nothing has changed are not even looked at.
     pub fn new(config: &Config, hash: &str, planner: &Planner, before: &Self) -> Self {
         let mut next = Self { config: hash.into(), ..Self::default() };
         for service in &config.services {
             let Some(realm) = &service.vrrp else { continue };
             let Some(placed) = planner.services().get(&service.name) else { continue };
-            let live = planner.live().get(realm).unwrap_or(u32::MAX);
-            let translating = Translating::new(config, placed, live);
-            let entry = Entry::new(placed, planner.tables().get(placed.table), realm, translating);
-            let as_before = before.services.get(service.name.as_str()).filter(|it| ***it == entry).cloned();
-            next.add(as_before.unwrap_or_else(|| Arc::new(entry)));
-            next.live.extend(planner.live().get(realm).map(|index| (realm.as_str().into(), index)));
+            let live = planner.live().get(realm);
+            let translating = Translating::new(config, placed, live.unwrap_or(u32::MAX));
+            let table = planner.tables().shared(placed.table);
+            let name = service.name.as_str();
+            let known = before.services.get(name);
+            let origin = before.origins.get(name).filter(|origin| origin.is_of(placed, table));
+            let entry = match (known, origin) {
+                (Some(known), Some(_)) if known.translating == translating => Arc::clone(known),
+                _ => {
+                    let entry = Entry::new(placed, table, realm, translating);
+                    known.filter(|it| ***it == entry).cloned().unwrap_or_else(|| Arc::new(entry))
+                }
+            };
+            next.origins.insert(Arc::clone(&entry.name), Origin::new(placed, table));
+            next.add(entry);
+            next.live.extend(live.map(|index| (realm.as_str().into(), index)));
         }
         next
+    }
+
+    /// Whether records may have a place now that had none in `before`: there are other services, or backends.
+    pub fn has_more_places_than(&self, before: &Self) -> bool {
+        self.services
+            .iter()
+            .any(|(name, new)| before.services.get(name).is_none_or(|old| new.has_more_places_than(old)))
     }
 
     fn add(&mut self, entry: Arc<Entry>) {
@@ -186,7 +215,28 @@ impl Directory {
     }
 }
 
+impl Origin {
+    fn new(placed: &Placed, table: &Arc<Table>) -> Self {
+        let Placed { config, pool, seat, .. } = placed;
+        Self { config: Arc::clone(config), table: Arc::downgrade(table), pool: *pool, seat: *seat }
+    }
+
+    fn is_of(&self, placed: &Placed, table: &Arc<Table>) -> bool {
+        Arc::ptr_eq(&self.config, &placed.config)
+            && std::ptr::eq(self.table.as_ptr(), Arc::as_ptr(table))
+            && (self.pool, self.seat) == (placed.pool, placed.seat)
+    }
+}
+
 impl Entry {
+    fn has_more_places_than(&self, before: &Self) -> bool {
+        let kind = |it: &Self| (it.first_load.is_some(), it.persistence != 0);
+        self.realm != before.realm
+            || kind(self) != kind(before)
+            || self.listeners != before.listeners
+            || self.indices.keys().any(|identity| !before.indices.contains_key(identity))
+    }
+
     fn new(placed: &Placed, table: &Table, realm: &str, translating: Option<Translating>) -> Self {
         let config = &placed.config;
         let member = |(identity, member): (&str, &crate::scheduler::pool::PoolMember)| Backend {
@@ -301,3 +351,7 @@ pub fn is_state(state: u16, stateful: bool) -> bool {
         false => (record_state::OPENING..=record_state::CLOSING).contains(&state),
     }
 }
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

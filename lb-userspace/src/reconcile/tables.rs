@@ -142,6 +142,11 @@ impl TableSet {
         self.tables.get(&number).expect("tables live as long as a service names them")
     }
 
+    /// The same, to be held beside.
+    pub fn shared(&self, number: u32) -> &std::sync::Arc<Table> {
+        self.tables.get(&number).expect("tables live as long as a service names them")
+    }
+
     /// The table of this number, to change.
     pub fn get_mut(&mut self, number: u32) -> &mut Table {
         let table = self.tables.get_mut(&number).expect("tables live as long as a service names them");

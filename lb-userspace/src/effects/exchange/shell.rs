@@ -249,7 +249,9 @@ impl Shell {
             self.happened(Event::Changed(realm, key, value));
         }
         // What had no place may have one now: all is to be told again.
-        if self.tables.as_mut().is_some_and(Tables::take_whether_any_lacked_a_backend) {
+        if directory.has_more_places_than(&before)
+            && self.tables.as_mut().is_some_and(Tables::take_whether_any_lacked_a_backend)
+        {
             self.close(Direction::Following, "other backends are configured: all is to be told again");
         }
     }

@@ -1,0 +1,110 @@
+//! What is made anew, and what counts as a place for records that had none.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::parse;
+use crate::reconcile::census::Census;
+use crate::reconcile::image::Image;
+use crate::reconcile::placed::{Standing, Standings};
+use crate::scheduler::seed::Seed;
+
+/// Services `s0`, `s1`, … with so many backends each, and more keys for the last one.
+fn config(services: usize, backends: usize, last: &str) -> Config {
+    let mut text = "[dataplane]\ninterfaces = [\"eth0\"]\n".to_owned();
+    for (vrid, router) in [(6, "public"), (7, "inside")] {
+        text += &format!("[[vrrp]]\nname = \"{router}\"\ninterface = \"eth0\"\n");
+        text += &format!("vrid = {vrid}\naddresses = [\"203.0.113.{vrid}/32\"]\n");
+    }
+    for service in 0..services {
+        let more = if service + 1 == services { last } else { "" };
+        let vrrp = if more.contains("vrrp") { "" } else { "vrrp = \"public\"\n" };
+        let port = 1000 + service;
+        text += &format!("[[service]]\nname = \"s{service}\"\nlookup_table_size = 32\n{vrrp}{more}\n");
+        let address = if more.contains("vrrp") { 7 } else { 6 };
+        text += &format!("listen = [\"tcp://203.0.113.{address}:{port}\"]\n");
+        for backend in 1..=backends {
+            text += &format!("[[service.backend]]\naddress = \"10.0.{service}.{backend}\"\n");
+        }
+    }
+    parse(&text, "host").unwrap_or_else(|problems| panic!("{problems:#?}")).0
+}
+
+struct Bench {
+    planner: Planner,
+    image: Image,
+    config: Config,
+    directory: Directory,
+    now: Duration,
+}
+
+impl Bench {
+    fn new(config: Config) -> Self {
+        let (planner, image) = (Planner::new(Seed::from_text("test"), 4096, 4096), Image::new(4096, 4096));
+        let now = Duration::from_secs(1000);
+        let mut bench = Self { planner, image, config, directory: Directory::default(), now };
+        bench.reload();
+        bench
+    }
+
+    fn reload(&mut self) -> usize {
+        let unchanged = self.planner.unchanged_by(&self.config);
+        let config = self.config.clone();
+        let plan = self.planner.configure_with(self.now, &self.image, &config, &BTreeMap::new(), &unchanged).unwrap();
+        plan.writes.iter().for_each(|write| self.image.apply(write));
+        self.publish()
+    }
+
+    /// How many services have another entry than before; all are what they would be if they were made anew.
+    fn publish(&mut self) -> usize {
+        let next = Directory::new(&self.config, "hash", &self.planner, &self.directory);
+        let anew = Directory::new(&self.config, "hash", &self.planner, &Directory::default());
+        assert_eq!(next.services, anew.services);
+        let before = std::mem::replace(&mut self.directory, next);
+        let is_other = |(name, entry): &(&Arc<str>, &Arc<Entry>)| {
+            before.services.get(*name).is_none_or(|known| !Arc::ptr_eq(known, entry))
+        };
+        self.directory.services.iter().filter(is_other).count()
+    }
+}
+
+#[test]
+fn whatever_changes_is_seen_and_nothing_else_is_made_anew() {
+    let mut bench = Bench::new(config(4, 3, ""));
+    assert_eq!(bench.publish(), 0);
+    let standings: Standings = [("10.0.1.1 direct".to_owned(), Standing { weight: 0, up: true })].into();
+    let writes = bench.planner.reweigh(bench.now, &bench.image, &[("s1".to_owned(), standings)].into()).writes;
+    writes.iter().for_each(|write| bench.image.apply(write));
+    assert_eq!(bench.publish(), 1, "another weight");
+    for sweep in 0..2 {
+        bench.now += Duration::from_secs(10_000);
+        bench.planner.sweep(bench.now, &bench.image, &Census::new(bench.now));
+        assert_eq!(bench.publish(), 1, "slots that move on, {sweep}");
+    }
+    assert_eq!(bench.publish(), 0);
+    for last in ["vrrp = \"inside\"", "vrrp = \"inside\"\nidle_timeout = \"77s\"", "scheduler = \"round-robin\""] {
+        bench.config = config(4, 3, last);
+        assert_eq!(bench.reload(), 1, "{last}");
+    }
+    bench.config = config(3, 3, "");
+    assert_eq!(bench.reload(), 0, "one is gone");
+}
+
+#[test]
+fn only_services_and_backends_that_were_not_there_are_places_for_more_records() {
+    let of = |config: Config| Bench::new(config).directory;
+    let before = of(config(2, 3, ""));
+    for (services, backends, last, has_more) in [
+        (2, 3, "", false),
+        (2, 3, "idle_timeout = \"77s\"", false),
+        (2, 2, "", false),
+        (1, 3, "", false),
+        (2, 4, "", true),
+        (3, 3, "", true),
+        (2, 3, "vrrp = \"inside\"", true),
+        (2, 3, "scheduler = \"round-robin\"", true),
+    ] {
+        let has = of(config(services, backends, last)).has_more_places_than(&before);
+        assert_eq!(has, has_more, "{services} services, {backends} backends, {last}");
+    }
+}
