@@ -30,6 +30,8 @@ const FIRST_PORT: u16 = 40_000;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Configuration 1 of QUIC-LB, and bits that do not matter.
 const FIRST_OCTET: u8 = 1 << 5 | 0x0c;
+/// Addresses of the balancer that full NAT gives.
+const SOURCES: &str = "[dataplane]\nsource_nat_addresses = [\"10.2.0.11\", \"fd02::11\"]\n";
 const NAME: &str = "service.test";
 
 #[test]
@@ -40,6 +42,11 @@ fn a_connection_outlives_its_clients_port_in_direct() {
 #[test]
 fn a_connection_outlives_its_clients_port_in_nat() {
     check(Replies::ThroughBalancer, "nat");
+}
+
+#[test]
+fn a_connection_outlives_its_clients_port_in_full_nat() {
+    check(Replies::ThroughBalancer, "full-nat");
 }
 
 fn check(replies: Replies, forwarding: &str) {
@@ -118,7 +125,8 @@ fn explained(fairway: &Fairway, address: IpAddr) {
 /// Two services of each family with the same servers; one of each two goes by connection IDs.
 fn config(lab: &Lab, forwarding: &str) -> String {
     let usual = usual_config(lab, &[]);
-    let mut text = usual[..usual.find("[[service]]").expect("it has services")].to_owned();
+    let text = usual[..usual.find("[[service]]").expect("it has services")].to_owned();
+    let mut text = if forwarding == "full-nat" { text.replacen("[dataplane]\n", SOURCES, 1) } else { text };
     for (family, address, backend) in [
         ("four", SERVICE_V4.to_string(), (|index| backend_v4(index).into()) as fn(usize) -> IpAddr),
         ("six", format!("[{SERVICE_V6}]"), |index| backend_v6(index).into()),
