@@ -109,6 +109,8 @@ mod seen {
     pub const ROW: u32 = 1 << 8;
     pub const REPLY: u32 = 1 << 9;
     pub const TRANSLATED: u32 = 1 << 10;
+    pub const NAMED: u32 = 1 << 11;
+    pub const NOT_NAMED: u32 = 1 << 12;
 }
 
 mod fate {
@@ -141,7 +143,9 @@ impl Tracer for Notebook {
             Step::Quote(flow) => notes.flow(flow, seen::QUOTE),
             Step::Flow(flow) => notes.flow(flow, seen::FLOW),
             // The row says it.
-            Step::Chosen(_) | Step::Named(_) => {}
+            Step::Chosen(_) => {}
+            // Which it is, the row says too.
+            Step::Named(backend) => notes.seen |= if backend.is_some() { seen::NAMED } else { seen::NOT_NAMED },
             // Only the verdict tells of these: names of virtual routers are known to `explain`.
             Step::Live(..) | Step::Admission(_) => {}
             Step::Service(service) => notes.first_row = service.first_row,
@@ -329,6 +333,9 @@ fn log_packet(context: Context, notes: &Notes, number: u64) {
 fn log_choice(context: Context, notes: &Notes, number: u64) {
     if notes.has(seen::QUOTE) {
         log_flow(context, notes, number);
+    }
+    if notes.has(seen::NAMED | seen::NOT_NAMED) {
+        info!(context, "{} named {}", number, u8::from(notes.has(seen::NAMED)));
     }
     if notes.has(seen::SLOT) {
         info!(context, "{} slot {} {} {}", number, notes.slot, notes.slot_word, notes.first_row);

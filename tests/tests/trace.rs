@@ -37,6 +37,15 @@ listen = ["udp://192.0.2.1:53"]
 address = "10.0.0.11"
 
 [[service]]
+name = "quic"
+listen = ["udp://192.0.2.1:443"]
+udp = "quic"
+
+[[service.backend]]
+address = "10.0.0.11"
+server_id = "5e01"
+
+[[service]]
 name = "translated"
 listen = ["udp://192.0.2.9:53"]
 forwarding = "nat"
@@ -71,6 +80,21 @@ fn the_steps_of_matching_packets_are_told_and_those_of_no_others() {
         assert_eq!((came[22], left[22]), (64, 63), "the time to live");
         assert_eq!(left[..6], BACKEND_MAC);
         assert!(came.ends_with(b"hello") && left.ends_with(b"hello"));
+    });
+}
+
+#[test]
+fn that_a_connection_id_says_who_gets_a_packet_is_told() {
+    lab(async |mut lab| {
+        let query = TraceQuery { port: Some(443), seconds: 60, ..TraceQuery::default() };
+        let (_session, mut events) = lab.dataplane.start_trace(&query, lab.planner.rows()).expect("it starts");
+        // A short header, configuration 0, the server ID, and what must follow.
+        let packet = [&[0x40, 0x15, 0x5e, 0x01], [7; 24].as_slice()].concat();
+        lab.send_octets(40000, "192.0.2.1:443", &packet);
+        let told = story(&mut events, 4).await;
+        assert_eq!(told[1], "its connection ID names its backend");
+        assert!(told[2].starts_with("to 10.0.0.11 direct of quic, udp://192.0.2.1:443 (row "), "{told:?}");
+        assert_eq!(told[3], "sent back out of fwa");
     });
 }
 
@@ -228,8 +252,12 @@ impl Lab {
     }
 
     fn send(&self, from: u16, to: &str) {
+        self.send_octets(from, to, b"hello");
+    }
+
+    fn send_octets(&self, from: u16, to: &str, octets: &[u8]) {
         let (_, socket) = self.clients.iter().find(|(port, _)| *port == from).expect("one of the lab's");
-        socket.send_to(b"hello", to).expect("sent");
+        socket.send_to(octets, to).expect("sent");
     }
 }
 

@@ -73,6 +73,10 @@ impl Words {
                 let (client, service) = (words.socket()?, words.socket()?);
                 Some(format!("an error about the flow {client} > {service}"))
             }
+            "named" => Some(match words.number::<u8>()? {
+                1 => "its connection ID names its backend".to_owned(),
+                _ => "its connection ID names no backend that is alive".to_owned(),
+            }),
             "slot" => self.slot(packet, words),
             "record" => {
                 let (backend, is_new) = (words.number()?, words.number::<u8>()? == 1);
@@ -210,6 +214,22 @@ mod tests {
                 "#1 its record says two",
                 "#1 to two of web, tcp://192.0.2.1:80 (row 17)",
                 "#1 sent out of eth4",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_connection_id_names_a_backend_or_none() {
+        let story = worded(&["7 size 60 3", "7 named 1", "7 row 17", "8 size 60 3", "8 named 0", "8 slot 4711 1 16"]);
+        assert_eq!(
+            story,
+            [
+                "#1 a frame without IP, in by eth3",
+                "#1 its connection ID names its backend",
+                "#1 to two of web, tcp://192.0.2.1:80 (row 17)",
+                "#2 a frame without IP, in by eth3",
+                "#2 its connection ID names no backend that is alive",
+                "#2 slot 4711: two (unsettled, before that backend 0)",
             ]
         );
     }
