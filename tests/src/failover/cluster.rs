@@ -58,7 +58,7 @@ impl Cluster {
         let replies = if setup.variant.nat { Replies::ThroughBalancer } else { Replies::Direct };
         let lab =
             Lab::build(&Spec { balancers: 2, backends: BACKENDS + 1, floating: true, replies, ..Spec::default() })?;
-        if !setup.variant.nat {
+        if !setup.translates() {
             stop_forwarding(&lab)?;
         }
         let mut cluster = Self {

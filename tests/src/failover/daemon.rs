@@ -160,7 +160,7 @@ fn speaker(fairway: &Fairway) -> Family {
 
 fn router(setup: Setup, index: usize) -> Router {
     let mut addresses = vec![IpAddr::V4(SERVICE_V4)];
-    if setup.variant.nat {
+    if setup.translates() {
         addresses.push(GATEWAY_V4.into());
     }
     Router::new(VRID, setup.interval, PRIORITIES[index], addresses)
@@ -170,6 +170,9 @@ fn configuration(lab: &Lab, setup: Setup, index: usize, backends: Range<usize>) 
     let router = router(setup, index);
     let mut text = preamble(lab, index);
     text += "\n[dataplane]\ninterfaces = [\"eth0\"]\nhash_seed = \"bench\"\n";
+    if setup.variant.mix {
+        text += &format!("source_nat_addresses = [\"{GATEWAY_V4}\"]\n");
+    }
     text += &router.for_fairway();
     if let Some(heartbeat) = setup.variant.heartbeat {
         text += &peer(lab, heartbeat, index);

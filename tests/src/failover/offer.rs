@@ -34,6 +34,7 @@ pub fn offers(setup: Setup) -> Vec<Offer> {
         first,
         Offer { name: "least", port: PORT + 1, chooses: least, ..first },
         Offer { name: "remembers", port: PORT + 2, chooses: remembers, ..first },
+        Offer { name: "translated", port: PORT + 3, forwarding: "full-nat", ..first },
     ]
 }
 

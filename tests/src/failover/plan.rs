@@ -167,6 +167,11 @@ impl Setup {
         is_short && !self.variant.mix
     }
 
+    /// Whether backends' answers pass the balancer, of some service at least: then it must forward as routers do.
+    pub fn translates(&self) -> bool {
+        self.variant.nat || self.variant.mix
+    }
+
     /// Whether it can be put to that fault.
     pub fn allows(&self, fault: Fault) -> bool {
         self.peer == Peer::Fairway || !matches!(fault, Fault::Resign | Fault::Replaced | Fault::Changed)

@@ -1,7 +1,7 @@
 //! The exchange's thread: owns [`Exchange`](crate::exchange::Exchange), its two connections to the peer, and descriptors of its own for
 //! the tables of records. It tells what this node's tables hold of what it is master of, and puts what the peer tells into them.
 //!
-//! An OS thread at normal priority, below the VRRP thread and beside the loop. Nobody waits for it and it waits for nobody: what it
+//! An OS thread below the VRRP thread and, by its nice value, before the loop: what a master has not told when it dies is lost. Nobody waits for it and it waits for nobody: what it
 //! must know (mastership, the [directory](crate::exchange::directory)) are snapshots that others replace, what it has to say
 //! (the [view](crate::exchange::view), the standings that a master tells) are snapshots that it replaces.
 //!
@@ -34,6 +34,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use crate::effects::dataplane::Records;
+use crate::effects::vrrp::be_prompt;
 use crate::exchange::directory::Directory;
 use crate::exchange::rehearsal::{Answer, Question};
 use crate::exchange::view::View;
@@ -125,9 +126,10 @@ impl ExchangeThread {
             hear,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = thread::Builder::new()
-            .name("fairway-exchange".to_owned())
-            .spawn(move || runtime.block_on(shell::Shell::new(start, wires).run()))?;
+        let thread = thread::Builder::new().name("fairway-exchange".to_owned()).spawn(move || {
+            be_prompt();
+            runtime.block_on(shell::Shell::new(start, wires).run());
+        })?;
         Ok(Self {
             directory,
             view,

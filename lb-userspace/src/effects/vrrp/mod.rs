@@ -36,7 +36,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-pub use realtime::PRIORITY;
+pub use realtime::{PRIORITY, be_prompt};
 pub use view::ThreadView;
 
 use crate::happening::Happening;

@@ -42,6 +42,14 @@ pub fn be_punctual() -> Result<(), String> {
     realtime()
 }
 
+/// Of a thread that should run soon after it is woken, but never before those at real-time priority.
+const NICE: i32 = -10;
+
+/// Lets the calling thread run before ordinary ones. Where that is not permitted it is as soon as they are.
+pub fn be_prompt() {
+    let _ = sys::set_nice(NICE);
+}
+
 fn realtime() -> Result<(), String> {
     sys::become_realtime(PRIORITY).map_err(|error| {
         let advice = match error.raw_os_error() {

@@ -20,6 +20,16 @@ pub fn become_realtime(priority: i32) -> io::Result<()> {
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Gives the calling thread a nice value: the lower, the sooner it runs beside others.
+///
+/// # Errors
+/// When that is not permitted.
+pub fn set_nice(value: i32) -> io::Result<()> {
+    // SAFETY: a call without pointers; on Linux 0 is the calling thread.
+    let outcome = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Keeps in memory what is there, and from now on what is touched for the first time: not stacks and mappings as a whole.
 ///
 /// # Errors
