@@ -11,6 +11,7 @@ pub mod health;
 pub mod native;
 pub mod nexthop;
 pub mod playground;
+mod random;
 pub mod reconcile;
 pub mod runtime;
 pub mod scheduler;

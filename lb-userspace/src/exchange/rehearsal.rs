@@ -25,6 +25,7 @@ use super::agreement::GRACE;
 use super::directory::Entry;
 use super::item::FlowId;
 use crate::config::{Listener, Ports};
+use crate::random::Random;
 use crate::reconcile::entries;
 
 /// Time between two rounds.
@@ -143,66 +144,48 @@ pub fn draw(services: &[&Arc<Entry>], count: usize, round: u64) -> Vec<Packet> {
         let entry = hashed[(first.wrapping_add(at as u64) % hashed.len() as u64) as usize];
         let listeners = entry.listeners();
         let listener = &listeners[random.below(listeners.len() as u64) as usize];
-        Packet { flow: random.flow(listener), opens: random.below(2) == 0, record: None }
+        Packet { flow: flow(&mut random, listener), opens: random.below(2) == 0, record: None }
     };
     (0..count).map(packet).collect()
 }
 
-/// Numbers that look random, by SplitMix64.
-#[derive(Clone, Copy, Debug, Default)]
-struct Random(u64);
+fn between(random: &mut Random, first: u16, last: u16) -> u16 {
+    first + random.below(u64::from(last - first) + 1) as u16
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn between(&mut self, first: u16, last: u16) -> u16 {
-        first + self.below(u64::from(last - first) + 1) as u16
-    }
-
-    /// A flow of some client to a listener.
-    fn flow(&mut self, listener: &Listener) -> FlowKey6 {
-        let client = match listener.address {
-            // Whatever may be a client's: neither this network nor loopback nor a group.
-            IpAddr::V4(_) => {
-                let first = loop {
-                    let octet = self.between(1, 223);
-                    if octet != 127 {
-                        break octet as u8;
-                    }
-                };
-                let [_, second, third, fourth, ..] = self.next().to_be_bytes();
-                IpAddr::V4(Ipv4Addr::new(first, second, third, fourth))
-            }
-            IpAddr::V6(_) => {
-                let bits = u128::from(self.next()) << 64 | u128::from(self.next());
-                IpAddr::V6(Ipv6Addr::from(bits & !(7 << 125) | 1 << 125))
-            }
-        };
-        let number = entries::number(listener.protocol);
-        let ports = match listener.ports {
-            _ if protocol::is_portless(number) => 0,
-            Ports::One(port) => ports_wire(self.between(1024, u16::MAX).to_be(), port.to_be()),
-            Ports::Range(first, last) => {
-                ports_wire(self.between(1024, u16::MAX).to_be(), self.between(first, last).to_be())
-            }
-            Ports::Every => ports_wire(self.between(1024, u16::MAX).to_be(), self.between(1, u16::MAX).to_be()),
-        };
-        FlowKey6 {
-            source: client.into(),
-            destination: listener.address.into(),
-            ports_wire: ports,
-            protocol: u32::from(number),
+/// A flow of some client to a listener.
+fn flow(random: &mut Random, listener: &Listener) -> FlowKey6 {
+    let client = match listener.address {
+        // Whatever may be a client's: neither this network nor loopback nor a group.
+        IpAddr::V4(_) => {
+            let first = loop {
+                let octet = between(random, 1, 223);
+                if octet != 127 {
+                    break octet as u8;
+                }
+            };
+            let [_, second, third, fourth, ..] = random.next().to_be_bytes();
+            IpAddr::V4(Ipv4Addr::new(first, second, third, fourth))
         }
+        IpAddr::V6(_) => {
+            let bits = u128::from(random.next()) << 64 | u128::from(random.next());
+            IpAddr::V6(Ipv6Addr::from(bits & !(7 << 125) | 1 << 125))
+        }
+    };
+    let number = entries::number(listener.protocol);
+    let ports = match listener.ports {
+        _ if protocol::is_portless(number) => 0,
+        Ports::One(port) => ports_wire(between(random, 1024, u16::MAX).to_be(), port.to_be()),
+        Ports::Range(first, last) => {
+            ports_wire(between(random, 1024, u16::MAX).to_be(), between(random, first, last).to_be())
+        }
+        Ports::Every => ports_wire(between(random, 1024, u16::MAX).to_be(), between(random, 1, u16::MAX).to_be()),
+    };
+    FlowKey6 {
+        source: client.into(),
+        destination: listener.address.into(),
+        ports_wire: ports,
+        protocol: u32::from(number),
     }
 }
 
@@ -312,7 +295,7 @@ mod tests {
         let flow = FlowKey6 {
             source: IpAddr::from([198, 51, 100, 7]).into(),
             ports_wire: ports_wire(4242u16.to_be(), 80u16.to_be()),
-            ..Random(1).flow(&listener)
+            ..super::flow(&mut Random(1), &listener)
         };
         Decision { service: "web".into(), flow: FlowId::from(&flow), opens: true, backend: backend.into() }
     }
@@ -367,7 +350,7 @@ mod tests {
         let realm: Arc<str> = "public".into();
         let listener = Listener { protocol: Protocol::Udp, address: [192, 0, 2, 1].into(), ports: Ports::Every };
         let mut random = Random(7);
-        let flows: Vec<FlowKey6> = (0..1000).map(|_| random.flow(&listener)).collect();
+        let flows: Vec<FlowKey6> = (0..1000).map(|_| flow(&mut random, &listener)).collect();
         let mut sampler = Sampler::default();
         flows.iter().for_each(|flow| sampler.offer(&realm, flow, false));
         let taken = sampler.take("public");
@@ -382,15 +365,14 @@ mod tests {
         let address: IpAddr = "2001:db8::1".parse().expect("literal");
         let mut random = Random(3);
         for _ in 0..1000 {
-            let v4 = random.flow(&Listener {
-                protocol: Protocol::Tcp,
-                address: [192, 0, 2, 1].into(),
-                ports: Ports::Range(8000, 8099),
-            });
+            let v4 = flow(
+                &mut random,
+                &Listener { protocol: Protocol::Tcp, address: [192, 0, 2, 1].into(), ports: Ports::Range(8000, 8099) },
+            );
             let IpAddr::V4(client) = v4.source.into() else { panic!("of one family") };
             assert!(!client.is_loopback() && !client.is_multicast() && !client.is_unspecified(), "{client}");
             assert!((8000..=8099).contains(&u16::from_be(destination_port_wire(v4.ports_wire))));
-            let v6 = random.flow(&Listener { protocol: Protocol::Esp, address, ports: Ports::Every });
+            let v6 = flow(&mut random, &Listener { protocol: Protocol::Esp, address, ports: Ports::Every });
             let IpAddr::V6(client) = v6.source.into() else { panic!("of one family") };
             assert_eq!((client.segments()[0] >> 13, v6.ports_wire), (1, 0));
         }

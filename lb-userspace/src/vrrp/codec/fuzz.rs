@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::*;
+use crate::random::Random;
 
 const ROUNDS: u64 = 2_000_000;
 
@@ -16,7 +17,7 @@ type Fates = BTreeMap<Option<Rejected>, u64>;
 #[test]
 fn hostile_octets_are_accepted_whole_or_rejected_for_one_reason() {
     let rounds = if std::env::var_os("FAIRWAY_FULL").is_some() { ROUNDS * 20 } else { ROUNDS };
-    let mut rng = Rng(0x112);
+    let mut rng = Random(0x112);
     let mut fates = Fates::new();
     for _ in 0..rounds {
         let wire = Wire::any(&mut rng);
@@ -53,7 +54,7 @@ struct Wire {
 }
 
 impl Wire {
-    fn any(rng: &mut Rng) -> Self {
+    fn any(rng: &mut Random) -> Self {
         let v4 = |last| IpAddr::from([10, 99, 0, last]);
         let v6 = |last| IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, last]);
         match rng.below(3) {
@@ -64,10 +65,10 @@ impl Wire {
     }
 }
 
-fn hostile(rng: &mut Rng, wire: Wire) -> Vec<u8> {
+fn hostile(rng: &mut Random, wire: Wire) -> Vec<u8> {
     if rng.below(8) == 0 {
         let length = rng.below(64);
-        return (0..length).map(|_| rng.octet()).collect();
+        return (0..length).map(|_| octet(rng)).collect();
     }
     let mut message = well_formed(rng, wire);
     for _ in 0..rng.below(4) {
@@ -79,16 +80,16 @@ fn hostile(rng: &mut Rng, wire: Wire) -> Vec<u8> {
     message
 }
 
-fn well_formed(rng: &mut Rng, wire: Wire) -> Vec<u8> {
+fn well_formed(rng: &mut Random, wire: Wire) -> Vec<u8> {
     let mut address = || match wire.source {
-        IpAddr::V4(_) => IpAddr::from([rng.octet(), rng.octet(), rng.octet(), rng.octet()]),
-        IpAddr::V6(_) => IpAddr::from(std::array::from_fn::<u8, 16, _>(|_| rng.octet())),
+        IpAddr::V4(_) => IpAddr::from([octet(rng), octet(rng), octet(rng), octet(rng)]),
+        IpAddr::V6(_) => IpAddr::from(std::array::from_fn::<u8, 16, _>(|_| octet(rng))),
     };
     let addresses = vec![address(), address()];
     let advertisement = Advertisement {
         version: wire.version,
-        vrid: rng.octet(),
-        priority: rng.octet(),
+        vrid: octet(rng),
+        priority: octet(rng),
         interval: Duration::from_millis(rng.below(50_000)),
         addresses,
         authentication: (rng.below(2) == 0).then_some(*b"password"),
@@ -98,15 +99,15 @@ fn well_formed(rng: &mut Rng, wire: Wire) -> Vec<u8> {
 }
 
 /// Headers are short and decide most, so that half of the blows go there.
-fn mutate(rng: &mut Rng, message: &mut Vec<u8>) {
+fn mutate(rng: &mut Random, message: &mut Vec<u8>) {
     let length = u64::try_from(message.len()).expect("a message is short");
     let reach = if rng.below(2) == 0 { length.min(8) } else { length };
     let at = usize::try_from(rng.below(reach.max(1))).expect("within a message");
     match rng.below(5) {
         0 => message.truncate(at),
-        1 => message.resize(message.len() + at, rng.octet()),
+        1 => message.resize(message.len() + at, octet(rng)),
         2 => message.iter_mut().skip(at).take(1).for_each(|octet| *octet ^= 1 << rng.below(8)),
-        3 => message.iter_mut().skip(at).take(1).for_each(|octet| *octet = rng.octet()),
+        3 => message.iter_mut().skip(at).take(1).for_each(|it| *it = octet(rng)),
         _ => message.iter_mut().skip(at).take(2).for_each(|octet| *octet = 0),
     }
 }
@@ -128,22 +129,6 @@ fn put_checksum_right(message: &mut [u8], wire: Wire) {
     message[CHECKSUM..CHECKSUM + 2].copy_from_slice(&sum);
 }
 
-/// SplitMix64.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn octet(&mut self) -> u8 {
-        self.next().to_be_bytes()[0]
-    }
+fn octet(rng: &mut Random) -> u8 {
+    rng.next().to_be_bytes()[0]
 }

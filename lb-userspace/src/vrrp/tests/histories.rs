@@ -3,31 +3,19 @@
 use super::bench::{ms, router};
 use super::pair::{Pair, eth0};
 use crate::config::VirtualRouter;
+use crate::random::Random;
 use crate::vrrp::event::{Event, Link};
 use crate::vrrp::view::State;
 
 const HISTORIES: u64 = 60;
 const STEPS: u64 = 12;
 
-/// A small generator of numbers (splitmix64), so that a failing seed is one number.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-}
-
 fn node(index: usize) -> VirtualRouter {
     VirtualRouter { priority: [254, 250][index], ..router("a", 51) }
 }
 
 /// Something happens, to one of the nodes or to a wire.
-fn step(pair: &mut Pair, chance: &mut Chance) {
+fn step(pair: &mut Pair, chance: &mut Random) {
     let index = chance.below(2) as usize;
     match chance.below(10) {
         0 => pair.vrrp_cut[index] = chance.below(2) == 0,
@@ -60,7 +48,7 @@ fn heal(pair: &mut Pair) {
 #[test]
 fn when_all_is_well_again_there_is_one_master_and_after_the_hold_the_better_one() {
     for seed in 0..HISTORIES {
-        let mut chance = Chance(seed);
+        let mut chance = Random(seed);
         let mut pair = Pair::new(&[node(0)], &[node(1)]);
         (0..STEPS).for_each(|_| step(&mut pair, &mut chance));
         heal(&mut pair);
