@@ -87,6 +87,8 @@ pub enum Effect {
         /// nothing is removed or replaced.
         late: bool,
     },
+    /// Of a realm all is told from here on, under a new claim.
+    Begin(Arc<str>),
     /// Of a realm that this node follows there is nothing but these.
     Keep(Arc<str>, HashSet<Key>),
     /// End this connection.
@@ -522,7 +524,7 @@ impl Exchange {
         let mut refused = Vec::new();
         match message.body {
             Body::Stand { config, realms } => self.peer_stands(now, config, realms),
-            Body::Begin { realm, epoch } => refused.extend(self.begin(realm, epoch, peer)),
+            Body::Begin { realm, epoch } => refused.extend(self.begin(realm, epoch, peer, out)),
             Body::Items { realm, epoch, items, unknown } => {
                 self.counters.unknown += u64::from(unknown);
                 refused.extend(self.take(now, realm, epoch, items, message.now, out));
@@ -569,7 +571,7 @@ impl Exchange {
     }
 
     /// A claim, with all of its realm to follow. How we stand if we refuse it.
-    fn begin(&mut self, name: Arc<str>, epoch: u64, peer: u64) -> Option<Stand> {
+    fn begin(&mut self, name: Arc<str>, epoch: u64, peer: u64, out: &mut Vec<Effect>) -> Option<Stand> {
         let realm = self.realms.get_mut(&name);
         let leaps = |realm: &Realm| epoch > realm.highest.saturating_add(LEAP);
         let is_new = |realm: &Realm| epoch > realm.epoch || epoch == realm.epoch && realm.owner == peer;
@@ -580,6 +582,7 @@ impl Exchange {
         realm.highest = realm.highest.max(epoch);
         realm.following = Some(Following { mentioned: Some(HashSet::new()), concluded: false });
         realm.tell_anew(Telling::No);
+        out.push(Effect::Begin(name));
         None
     }
 

@@ -567,3 +567,15 @@ fn who_gave_a_realm_up_is_not_caught_up_before_the_peer_has_said_how_it_stands()
     tell(&mut node, 3, stand(false));
     assert_eq!(node.caught_up(), Ok(()));
 }
+
+#[test]
+fn only_a_claim_that_is_taken_begins_a_realm_anew() {
+    let begins = |effects: &[Effect]| effects.contains(&Effect::Begin(realm()));
+    let begin = |epoch| Body::Begin { realm: realm(), epoch };
+    let mut node = follower();
+    assert!(begins(&tell(&mut node, 1, begin(3))));
+    assert!(!begins(&tell(&mut node, 2, begin(2))), "an older one, in the midst of what is told");
+    assert!(begins(&tell(&mut node, 3, begin(4))));
+    node.handle(Duration::ZERO, Event::Mastership(realm(), true));
+    assert!(!begins(&tell(&mut node, 4, begin(4))), "a master takes none");
+}

@@ -394,6 +394,8 @@ impl World {
                     }
                 }
             }
+            // Of slots nothing is told here.
+            Effect::Begin(_) => {}
             Effect::Keep(realm, keep) => {
                 let it = &mut self.nodes[node];
                 if it.masters[&realm] {

@@ -30,7 +30,7 @@ use crate::exchange::readiness::Readiness;
 use crate::exchange::rehearsal::{Answer, Comparison, Question};
 use crate::exchange::view::View;
 use crate::exchange::word::{Spoken, Word};
-use crate::exchange::{Body, Direction, Effect, Event, Exchange, Key, Value};
+use crate::exchange::{Direction, Effect, Event, Exchange, Key, Value};
 use crate::vrrp::view::State;
 
 /// Flows that were recorded and are told of at one tick, at most: as many as there is room for while they wait.
@@ -328,6 +328,7 @@ impl Shell {
                 }
             },
             Effect::Store { realm, items, now, late } => self.store(&realm, items, now, late),
+            Effect::Begin(realm) => self.begin_slots(&realm),
             Effect::Keep(realm, keys) => self.keep(&realm, &keys),
             Effect::Close(direction, why) => self.close(direction, why),
             Effect::Hear(words) => self.heard(words),
@@ -358,13 +359,7 @@ impl Shell {
         self.look_up();
         let is = |connection: &Option<Connection>, number| connection.as_ref().is_some_and(|it| it.number == number);
         match news {
-            News::Told(number, message) if is(&self.following, number) => {
-                let begun = if let Body::Begin { realm, .. } = &message.body { Some(Arc::clone(realm)) } else { None };
-                self.happened(Event::Told(message));
-                if let Some(realm) = begun.filter(|realm| self.exchange.is_being_told(realm)) {
-                    self.begin_slots(&realm);
-                }
-            }
+            News::Told(number, message) if is(&self.following, number) => self.happened(Event::Told(message)),
             News::Answered(number, answer) if is(&self.telling, number) => self.happened(Event::Answered(answer)),
             News::Ended(number, failure) => {
                 if let Failure::Refused(refusal) = failure {
