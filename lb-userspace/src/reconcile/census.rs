@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lb_common::abi::{Chooser, ClientKey, FlowKey6, Record, Translation};
+use lb_common::abi::{Chooser, ClientKey, FlowKey6, Record, Service, Translation};
 use lb_common::address::Address;
 use lb_common::connection::{self, Counted, Timeouts};
 use lb_common::flow::{Flow, SECOND};
@@ -84,15 +84,14 @@ impl Census {
         Self { began, ..Self::default() }
     }
 
-    /// Counts a record, or says that it has had its time. `now` in nanoseconds of the packet path's clock.
+    /// Whether a record has had its time. `now` in nanoseconds of the packet path's clock.
+    pub fn is_over(image: &Image, key: &FlowKey6, record: &Record, now: u64) -> bool {
+        keeper(image, key, record, now).is_none()
+    }
+
+    /// Counts a record, or says that it has had its time. `now` as for [`Self::is_over`].
     pub fn add(&mut self, image: &Image, key: &FlowKey6, record: &Record, now: u64) -> Fate {
-        let Some(service) = image.listener(key.destination, destination_port_wire(key.ports_wire), key.protocol as u8)
-        else {
-            return Fate::Delete;
-        };
-        if record.pool != service.pool || !record.is_fresh(now, service.idle_timeout) {
-            return Fate::Delete;
-        }
+        let Some(service) = keeper(image, key, record, now) else { return Fate::Delete };
         let slot = selection::slot(service, &Flow::from(*key));
         self.live.entry(slot).or_default().insert(record.backend);
         *self.named.entry(record.pool).or_default().entry(record.backend).or_default() += 1;
@@ -120,17 +119,18 @@ impl Census {
         forgotten
     }
 
-    /// Counts a record of a stateful service, or says that it has had its time. `now` as for [`Self::add`].
+    /// Whether a record of a stateful service has had its time. `now` as for [`Self::is_over`].
+    pub fn is_connection_over(image: &Image, key: &FlowKey6, record: &Record, now: u64) -> bool {
+        chooser_of(image, key, record).is_none_or(|(service, chooser)| is_silent(service, chooser, record, now))
+    }
+
+    /// Counts a record of a stateful service, or says that it has had its time. `now` as for [`Self::is_over`].
     pub fn add_connection(&mut self, image: &Image, key: &FlowKey6, record: &Record, now: u64) -> ConnectionFate {
-        let listener = image.listener(key.destination, destination_port_wire(key.ports_wire), key.protocol as u8);
-        let listener = listener.filter(|it| it.pool == record.pool);
-        let Some((service, chooser)) = listener.and_then(|it| Some((it, it.stateful()?))) else {
+        let Some((service, chooser)) = chooser_of(image, key, record) else {
             // Its listener was removed; what else listens for the service counts it still.
             return ConnectionFate::Delete(self.load_elsewhere(image, record));
         };
-        let Some(chooser) = image.choosers.get(chooser as usize) else { return ConnectionFate::Delete(None) };
-        let timeouts = Timeouts::new(service.idle_timeout, chooser);
-        if !connection::is_fresh(record, now, timeouts) {
+        if is_silent(service, chooser, record, now) {
             return ConnectionFate::Delete(Some(chooser.first_load() + u32::from(record.backend)));
         }
         *self.named.entry(record.pool).or_default().entry(record.backend).or_default() += 1;
@@ -247,4 +247,24 @@ impl Records for TableCensus<'_> {
         let named = self.census.live.get(&(self.first_slot + slot));
         named.is_some_and(|named| named.iter().any(|&backend| backend != owner))
     }
+}
+
+/// The service that keeps a record still.
+fn keeper<'a>(image: &'a Image, key: &FlowKey6, record: &Record, now: u64) -> Option<&'a Service> {
+    let service = listener_of(image, key)?;
+    (record.pool == service.pool && record.is_fresh(now, service.idle_timeout)).then_some(service)
+}
+
+/// The service of a record that keeps state, and its rule.
+fn chooser_of<'a>(image: &'a Image, key: &FlowKey6, record: &Record) -> Option<(&'a Service, &'a Chooser)> {
+    let service = listener_of(image, key).filter(|it| it.pool == record.pool)?;
+    Some((service, image.choosers.get(service.stateful()? as usize)?))
+}
+
+fn listener_of<'a>(image: &'a Image, key: &FlowKey6) -> Option<&'a Service> {
+    image.listener(key.destination, destination_port_wire(key.ports_wire), key.protocol as u8)
+}
+
+fn is_silent(service: &Service, chooser: &Chooser, record: &Record, now: u64) -> bool {
+    !connection::is_fresh(record, now, Timeouts::new(service.idle_timeout, chooser))
 }

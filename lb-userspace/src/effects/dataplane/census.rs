@@ -11,7 +11,7 @@ use lb_common::limits::SLOTS_PER_ELEMENT;
 use zerocopy::FromBytes as _;
 
 use super::Maps;
-use super::flow_table::FlowTable;
+use super::flow_table::{FlowTable, Taken};
 use crate::reconcile::census::{Census, Fate};
 use crate::reconcile::image::Image;
 
@@ -22,11 +22,10 @@ use crate::reconcile::image::Image;
 pub fn take(maps: &mut Maps, image: &Image, now: Duration) -> anyhow::Result<Tally> {
     let mut census = Census::new(now);
     let clock = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-    let mut count = |key: &FlowKey6, record: &Record| census.add(image, key, record, clock);
-    let mut tcp = table(&mut maps.flows_v4, widen, &mut count)?;
-    tcp += table(&mut maps.flows_v6, as_is, &mut count)?;
-    let mut udp = table(&mut maps.udp_flows_v4, widen, &mut count)?;
-    udp += table(&mut maps.udp_flows_v6, as_is, &mut count)?;
+    let mut tcp = table(&mut maps.flows_v4, widen, image, &mut census, clock)?;
+    tcp += table(&mut maps.flows_v6, as_is, image, &mut census, clock)?;
+    let mut udp = table(&mut maps.udp_flows_v4, widen, image, &mut census, clock)?;
+    udp += table(&mut maps.udp_flows_v6, as_is, image, &mut census, clock)?;
     connections::count(maps, image, &mut census, clock)?;
     translations::count(maps, image, &mut census, clock)?;
     note_refusals(maps, image, &mut census)?;
@@ -47,23 +46,31 @@ pub struct Tally {
 fn table<const K: usize>(
     table: &mut FlowTable<K>,
     key_of: impl Fn(&[u8; K]) -> FlowKey6,
-    count: &mut impl FnMut(&FlowKey6, &Record) -> Fate,
+    image: &Image,
+    census: &mut Census,
+    now: u64,
 ) -> anyhow::Result<u64>
 where
     [u8; K]: aya::Pod,
 {
     let mut old = Vec::new();
     let mut kept = 0;
-    table.for_each(|key, value| {
-        let record = Record::read_from_bytes(value).expect("a record is 16 octets");
-        match count(&key_of(key), &record) {
-            Fate::Keep => kept += 1,
-            Fate::Delete => old.push(*key),
-        }
+    table.for_each(|key, value| match census.add(image, &key_of(key), &record(value), now) {
+        Fate::Keep => kept += 1,
+        Fate::Delete => old.push(*key),
     })?;
-    // One that was touched this moment had been silent for its whole timeout.
-    old.iter().try_for_each(|key| table.remove(key))?;
+    for key in old {
+        let flow = key_of(&key);
+        if let Taken::Kept(value) = table.take_if(&key, |it| Census::is_over(image, &flow, &record(it), now))? {
+            census.add(image, &flow, &record(&value), now);
+            kept += 1;
+        }
+    }
     Ok(kept)
+}
+
+fn record(octets: &[u8; 16]) -> Record {
+    Record::read_from_bytes(octets).expect("a record is 16 octets")
 }
 
 pub(super) fn widen(key: &[u8; 16]) -> FlowKey6 {

@@ -11,6 +11,16 @@ use super::batch::{self, Walk};
 /// `BPF_NOEXIST`: only if there is no record yet.
 const NO_EXIST: u64 = 1;
 
+/// What became of a record that was to be deleted.
+pub enum Taken<const V: usize> {
+    /// It was deleted, and this is what it last said.
+    Gone([u8; V]),
+    /// It is there still, since it says this by now.
+    Kept([u8; V]),
+    /// It was not there any more.
+    Absent,
+}
+
 /// A hash map with keys of `K` octets and records of `V`.
 pub struct FlowTable<const K: usize, const V: usize = 16>(Map);
 
@@ -92,6 +102,21 @@ where
     pub fn take(&mut self, key: &[u8; K]) -> anyhow::Result<Option<[u8; V]>> {
         let Map::HashMap(data) = &self.0 else { bail!("a flow table of another shape") };
         batch::take(data.fd().as_fd(), key)
+    }
+
+    /// Deletes a record if it is over still: since it was read a packet may have made it the record of another flow with the same
+    /// ports, which must not lose it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn take_if(&mut self, key: &[u8; K], is_over: impl Fn(&[u8; V]) -> bool) -> anyhow::Result<Taken<V>> {
+        let Some(record) = self.get(key)? else { return Ok(Taken::Absent) };
+        if !is_over(&record) {
+            return Ok(Taken::Kept(record));
+        }
+        let Some(last) = self.take(key)? else { return Ok(Taken::Absent) };
+        // Between these two calls there was time for a packet, too, and after them for one that made a record of its own.
+        Ok(if !is_over(&last) && self.add(key, last)? { Taken::Kept(last) } else { Taken::Gone(last) })
     }
 
     /// Runs `visit` on every record.

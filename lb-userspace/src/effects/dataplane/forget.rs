@@ -53,12 +53,15 @@ fn table<const K: usize>(table: &mut FlowTable<K>, backends: &BTreeSet<(u32, u16
 where
     [u8; K]: aya::Pod,
 {
+    let is_dead = |value: &[u8; 16]| {
+        let record = Record::read_from_bytes(value).expect("a record is 16 octets");
+        backends.contains(&(record.pool, record.backend))
+    };
     let mut dead = Vec::new();
     table.for_each(|key, value| {
-        let record = Record::read_from_bytes(value).expect("a record is 16 octets");
-        if backends.contains(&(record.pool, record.backend)) {
+        if is_dead(value) {
             dead.push(*key);
         }
     })?;
-    dead.iter().try_for_each(|key| table.remove(key))
+    dead.iter().try_for_each(|key| table.take_if(key, is_dead).map(drop))
 }

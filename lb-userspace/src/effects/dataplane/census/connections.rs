@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{Chooser, ClientKey, FlowKey6, Record};
+use lb_common::abi::{Chooser, ClientKey, FlowKey6};
 use lb_common::connection::Counted;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use super::{as_is, widen};
+use super::{as_is, record, widen};
 use crate::effects::dataplane::Maps;
 use crate::effects::dataplane::choosers::Choosers;
-use crate::effects::dataplane::flow_table::FlowTable;
+use crate::effects::dataplane::flow_table::{FlowTable, Taken};
 use crate::reconcile::census::{Census, ConnectionFate, Fate};
 use crate::reconcile::image::Image;
 
@@ -43,8 +43,7 @@ fn clients(maps: &mut Maps, image: &Image, census: &mut Census, now: u64) -> any
     let mut strangers = Vec::new();
     maps.clients.for_each(|key, value| {
         let client = ClientKey::read_from_bytes(key).expect("a key is 24 octets");
-        let record = Record::read_from_bytes(value).expect("a record is 16 octets");
-        if census.add_client(&timeouts, &client, &record, now) == Fate::Delete {
+        if census.add_client(&timeouts, &client, &record(value), now) == Fate::Delete {
             strangers.push(*key);
         }
     })?;
@@ -54,9 +53,7 @@ fn clients(maps: &mut Maps, image: &Image, census: &mut Census, now: u64) -> any
 /// Forgets a client, unless it has come back since the census began.
 fn forget(table: &mut FlowTable<24>, client: &ClientKey, began: u64) -> anyhow::Result<()> {
     let key: &[u8; 24] = client.as_bytes().try_into().expect("a key is 24 octets");
-    let Some(last) = table.take(key)? else { return Ok(()) };
-    let record = Record::read_from_bytes(&last).expect("a record is 16 octets");
-    if record.last_seen >= began { table.insert(key, last) } else { Ok(()) }
+    table.take_if(key, |it| record(it).last_seen < began).map(drop)
 }
 
 fn table<const K: usize>(
@@ -72,16 +69,20 @@ where
     [u8; K]: aya::Pod,
 {
     let mut over = Vec::new();
-    table.for_each(|key, value| {
-        let record = Record::read_from_bytes(value).expect("a record is 16 octets");
-        match census.add_connection(image, &key_of(key), &record, now) {
-            ConnectionFate::Keep => {}
-            ConnectionFate::Delete(load) => over.push((*key, load)),
-        }
+    table.for_each(|key, value| match census.add_connection(image, &key_of(key), &record(value), now) {
+        ConnectionFate::Keep => {}
+        ConnectionFate::Delete(load) => over.push((*key, load)),
     })?;
     for (key, load) in over {
-        let Some(last) = table.take(&key)? else { continue };
-        let last = Record::read_from_bytes(&last).expect("a record is 16 octets");
+        let flow = key_of(&key);
+        let last = match table.take_if(&key, |it| Census::is_connection_over(image, &flow, &record(it), now))? {
+            Taken::Gone(last) => record(&last),
+            Taken::Kept(value) => {
+                census.add_connection(image, &flow, &record(&value), now);
+                continue;
+            }
+            Taken::Absent => continue,
+        };
         if let Some(load) = load {
             let change = Counted::one(last.state).ended();
             choosers.count(load, change)?;

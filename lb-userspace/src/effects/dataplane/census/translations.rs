@@ -5,7 +5,7 @@ use lb_common::path::translation::{Ends, turned};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::{as_is, widen};
-use crate::effects::dataplane::flow_table::FlowTable;
+use crate::effects::dataplane::flow_table::{FlowTable, Taken};
 use crate::effects::dataplane::{Maps, narrow};
 use crate::reconcile::census::{Census, TranslationFate};
 use crate::reconcile::image::Image;
@@ -33,22 +33,33 @@ where
         let (key, it) = (widen(key), read(value));
         let timeout = Census::translation_timeout(image, &key, &it).unwrap_or(0);
         if now.saturating_sub(it.last_seen) > timeout {
-            silent.push((key, it, timeout));
+            silent.push((key, timeout));
         } else if it.state != 0 {
             census.add_translation(&key, &it);
         }
     })?;
-    for (key, it, timeout) in silent {
+    for (key, timeout) in silent {
+        // Since it was read packets may have made it young, or another flow's.
+        let Some(it) = table.get(&narrow(&key))?.map(|value| read(&value)) else { continue };
+        let is_over = |value: &[u8; 48]| now.saturating_sub(read(value).last_seen) > timeout;
         let other_key = turned(&Ends::from(&it), key.protocol);
         let other = table.get(&narrow(&other_key))?.map(|value| read(&value));
-        match Census::silent_translation(&key, &it, timeout, other.as_ref(), now) {
+        let fate = match now.saturating_sub(it.last_seen) > timeout {
+            true => Census::silent_translation(&key, &it, timeout, other.as_ref(), now),
+            false => TranslationFate::Keep,
+        };
+        match fate {
             TranslationFate::Keep if it.state != 0 => census.add_translation(&key, &it),
             TranslationFate::Keep => {}
-            TranslationFate::Forget => table.remove(&narrow(&key))?,
+            TranslationFate::Forget => {
+                table.take_if(&narrow(&key), is_over)?;
+            }
             TranslationFate::ForgetBoth => {
                 // The reply's first: whoever finds the other alone is about to make both anew.
-                table.remove(&narrow(&other_key))?;
-                table.remove(&narrow(&key))?;
+                let Taken::Gone(reply) = table.take_if(&narrow(&other_key), is_over)? else { continue };
+                if let Taken::Kept(_) = table.take_if(&narrow(&key), is_over)? {
+                    table.add(&narrow(&other_key), reply)?;
+                }
             }
         }
     }
