@@ -19,8 +19,11 @@ use nix::cmsg_space;
 use nix::sys::socket::sockopt::Ipv4RecvTtl;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt};
 
-/// The methods, by Fairway's names, and what a lab must look like for each.
-pub const METHODS: [(&str, Replies); 2] = [("direct", Replies::Direct), ("nat", Replies::ThroughBalancer)];
+/// The methods, by Fairway's names, and what a lab must look like for each. For `tunnel` its backends must unwrap, too.
+pub const METHODS: [(&str, Replies); 3] =
+    [("direct", Replies::Direct), ("nat", Replies::ThroughBalancer), (TUNNEL, Replies::Direct)];
+/// The method whose backends get packets in others.
+pub const TUNNEL: &str = "tunnel";
 
 /// The file that keeps what is seen of IPVS by a method, in `tests/data/ipvs`.
 pub fn file(method: &str) -> String {

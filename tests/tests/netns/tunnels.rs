@@ -212,7 +212,7 @@ impl Far {
 }
 
 /// The program on the way in of a backend.
-fn unwrap() -> Ebpf {
+pub fn unwrap() -> Ebpf {
     let mut ebpf = Ebpf::load(UNWRAP).expect("the object");
     let program: &mut Xdp = ebpf.program_mut("unwrap").expect("it has the program").try_into().expect("it is XDP");
     program.load().expect("the verifier takes it");

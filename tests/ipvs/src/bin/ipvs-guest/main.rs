@@ -49,7 +49,7 @@ const SYNC: &str = "sync";
 
 fn record_modes() -> Result<()> {
     for (name, replies) in fairway_ipvs::modes::METHODS {
-        show(&fairway_ipvs::modes::file(name), &modes::observe(replies)?);
+        show(&fairway_ipvs::modes::file(name), &modes::observe(name, replies)?);
     }
     Ok(())
 }

@@ -9,13 +9,21 @@ use fairway_ipvs::modes;
 
 use fairway_ipvs::control::{Method, Service};
 
-/// What is seen of the method that `replies` stand for.
-pub fn observe(replies: Replies) -> Result<String> {
+use crate::network;
+
+/// What is seen of a method of [`modes::METHODS`].
+pub fn observe(name: &str, replies: Replies) -> Result<String> {
     let method = match replies {
+        _ if name == modes::TUNNEL => Method::Tunnel,
         Replies::Direct => Method::Direct,
         Replies::ThroughBalancer => Method::Nat,
     };
     let lab = Lab::build(&Spec { replies, ..Spec::default() })?;
+    if method == Method::Tunnel {
+        // The device that the module makes in every namespace takes IPv4 out of IPv4.
+        (0..lab.spec().backends)
+            .try_for_each(|index| lab.backend(index).run(|| network::ip("link set tunl0 up"))?)?;
+    }
     lab.balancer(0).run(|| balance(&lab, method))??;
     modes::observe(&lab)
 }

@@ -45,7 +45,8 @@ pub fn silence_kernel() -> Result<()> {
     fs::write("/proc/sys/kernel/printk", "1").context("cannot silence the kernel")
 }
 
-fn ip(arguments: &str) -> Result<()> {
+/// Runs `ip` in this thread's namespace; it must succeed.
+pub fn ip(arguments: &str) -> Result<()> {
     let status = Command::new("ip").args(arguments.split(' ')).status().context("cannot start ip")?;
     if !status.success() {
         bail!("ip {arguments}: {status}");
