@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,7 @@ fn counts_are_right_after_much_coming_and_going_on_all_processors() {
         let Kernel { ebpf, maps, namespace, .. } = &mut table.kernel;
         let program = &*object::program(ebpf, "fairway").expect("loaded before");
         let (image, namespace, stop) = (&table.image, &*namespace, &stop);
+        let established = &AtomicUsize::new(0);
         thread::scope(|scope| {
             let workers: Vec<_> = (0..)
                 .zip(&processors)
@@ -63,16 +64,21 @@ fn counts_are_right_after_much_coming_and_going_on_all_processors() {
                         stay_on(processor);
                         let mut worker = Worker::new(program, own);
                         worker.establish();
+                        established.fetch_add(1, Ordering::Relaxed);
                         worker.churn(stop);
                         worker
                     })
                 })
                 .collect();
+            let is_running = || !workers.iter().any(|worker| worker.is_finished());
+            while established.load(Ordering::Relaxed) < workers.len() && is_running() {
+                thread::sleep(Duration::from_millis(5));
+            }
             let (mut recount, mut censuses, mut corrected) = (Recount::default(), 0, 0);
             #[expect(clippy::disallowed_methods, reason = "a test that runs for a while")]
             let end = Instant::now() + lasting;
             #[expect(clippy::disallowed_methods, reason = "a test that runs for a while")]
-            while Instant::now() < end && !workers.iter().any(|worker| worker.is_finished()) {
+            while Instant::now() < end && is_running() {
                 corrected += take_census(maps, image, &service, &mut recount);
                 censuses += 1;
             }
@@ -92,12 +98,7 @@ fn counts_are_right_after_much_coming_and_going_on_all_processors() {
             .expect("a string");
     }
     println!("{text}");
-    for seen in &workers {
-        assert!(
-            seen.reopened > u64::from(flows) / 50 && seen.held > u64::from(flows) / 4 && seen.shared > 5_000,
-            "{text}"
-        );
-    }
+    assert!(censuses >= CENSUSES, "{text}");
     let mut recount = Recount::default();
     for _ in 0..CENSUSES {
         take_census(&mut table.kernel.maps, &table.image, &service, &mut recount);
@@ -156,6 +157,13 @@ struct Seen {
     shared: u64,
 }
 
+impl Seen {
+    /// What would prove nothing is not accepted, however slow the machine.
+    fn is_enough(&self) -> bool {
+        self.reopened > 500 && self.held > 5_000 && self.shared > 5_000
+    }
+}
+
 impl<'a> Worker<'a> {
     fn new(program: &'a Xdp, own: Range<u32>) -> Self {
         let (random, owners) = (Random(own.start.into()), vec![None; own.len()]);
@@ -178,7 +186,7 @@ impl<'a> Worker<'a> {
     }
 
     fn churn(&mut self, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
+        while !stop.load(Ordering::Relaxed) || !self.seen.is_enough() {
             for _ in 0..4 {
                 self.go_on();
             }
