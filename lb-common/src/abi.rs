@@ -457,6 +457,33 @@ pub struct Recorded {
     pub stateful: u64,
 }
 
+/// What another node tells of a flow, as the program that stores it is told: many of them in one frame, one behind the other.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Transfer {
+    /// The flow.
+    pub key: FlowKey6,
+    /// Its record; of one that is removed, only the pool counts.
+    pub record: Record,
+    /// The load of the pool's backend 0 if the service keeps state, else [`NO_LOADS`].
+    pub first_load: u32,
+    /// One of [`transfer`].
+    pub action: u32,
+}
+
+/// In the place of a [`Transfer`]'s first load: the service has none.
+pub const NO_LOADS: u32 = u32::MAX;
+
+/// Values of [`Transfer::action`].
+pub mod transfer {
+    /// The record is made, or replaces the one that there is.
+    pub const PUT: u32 = 0;
+    /// The record is made if there is none.
+    pub const ADD: u32 = 1;
+    /// There is no such record any more.
+    pub const REMOVE: u32 = 2;
+}
+
 /// A translated flow that was recorded just now, as user space is told.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -788,6 +815,7 @@ const _: () = {
     assert!(size_of::<FlowKey6>() == 40);
     assert!(size_of::<Record>() == 16);
     assert!(size_of::<Recorded>() == 64);
+    assert!(size_of::<Transfer>() == 64);
     assert!(size_of::<Translated>() == 88, "user space tells it from `Recorded` by its size");
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FragmentEntry>() == 40);

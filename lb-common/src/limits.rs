@@ -50,3 +50,5 @@ pub const SLOTS_PER_ELEMENT: usize = 16;
 /// Rows whose counters are one element of the counters map. The kernel finds a CPU's copy of an element through a pointer,
 /// one for each element: with one a row, these pointers would be a cache miss of their own as soon as there are many rows.
 pub const COUNTERS_PER_ELEMENT: usize = 16;
+/// Records of another node's that the kernel stores in one call. Their frame has to fit a page beside what the kernel puts there.
+pub const TRANSFERS: usize = 48;

@@ -1,6 +1,6 @@
 //! Fairway's XDP program: the packet path of `lb-common` over kernel memory and BPF maps. It decides nothing itself.
-//! Beside it lies the same path with a tracer, which takes its place while `fairway trace` runs, and the program that sends probes
-//! to `direct` backends by the way of clients' packets.
+//! Beside it lies the same path with a tracer, which takes its place while `fairway trace` runs, the program that sends probes
+//! to `direct` backends by the way of clients' packets, and the one that stores records of another node's.
 #![no_std]
 #![no_main]
 // For the atomic instructions of this target, which the compiler has no types for.
@@ -15,6 +15,7 @@ mod quic;
 mod scratch;
 mod stateful;
 mod steer;
+mod store;
 mod tables;
 mod trace;
 mod translation;
@@ -47,6 +48,12 @@ pub fn fairway_trace(context: XdpContext) -> u32 {
     let action = action(process(&mut packet::Frame(&context), &tables::Maps(&context, notes)));
     trace::end(context.ctx);
     action
+}
+
+/// Stores records that another node tells of: a frame of them is no packet, and only user space runs this. How many it could not store.
+#[xdp]
+pub fn fairway_store(context: XdpContext) -> u32 {
+    store::all(&context)
 }
 
 /// On the way out of the steering device: probes leave for their backends, all else is dropped.

@@ -92,21 +92,21 @@ static SYN_MARKS: Array<u64> = Array::with_max_entries(SYN_MARK_COUNT, 0);
 #[map]
 static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(64, 0);
 #[map]
-static FLOWS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static FLOWS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
-static FLOWS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static FLOWS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
-static UDP_FLOWS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static UDP_FLOWS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
-static UDP_FLOWS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static UDP_FLOWS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
 static CHOOSERS: Array<Chooser> = Array::with_max_entries(CHOOSER_COUNT as u32, BPF_F_MMAPABLE);
 #[map]
-static LOADS: Array<Load> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+pub static LOADS: Array<Load> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 #[map]
-static CONNECTIONS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static CONNECTIONS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
-static CONNECTIONS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static CONNECTIONS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
 static CLIENTS: HashMap<ClientKey, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]

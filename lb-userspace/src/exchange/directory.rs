@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use lb_common::abi::{FlowKey6, connection_state, record_state};
 use lb_common::connection::Timeouts;
 use lb_common::flow::{CLOSING_TIMEOUT, OPENING_TIMEOUT, SECOND};
@@ -33,7 +35,7 @@ pub struct Directory {
     pub live: BTreeMap<Arc<str>, u32>,
     /// Services that follow one, by name.
     services: BTreeMap<Arc<str>, Arc<Entry>>,
-    pools: HashMap<u32, Arc<Entry>>,
+    pools: HashMap<u32, Arc<Entry>, RandomState>,
     listeners: Listening<Arc<Entry>>,
     /// Tables in which there may be records of these.
     uses: BTreeSet<(Kind, bool)>,
@@ -197,6 +199,12 @@ impl Directory {
         self.services.values().any(|entry| entry.persistence != 0)
     }
 
+    /// The shortest time that a SYN may wait for what follows, of services that keep state.
+    pub fn syn_timeout(&self) -> Option<Duration> {
+        let stateful = self.services.values().filter(|entry| entry.first_load.is_some());
+        stateful.map(|entry| Duration::from_secs(entry.tcp.syn.into())).min()
+    }
+
     /// The service of a name.
     pub fn service(&self, name: &str) -> Option<&Arc<Entry>> {
         self.services.get(name)
@@ -249,7 +257,7 @@ impl Entry {
         let mut backends: Vec<Backend> = table.pool.members().map(member).collect();
         backends.sort_by_key(|backend| backend.index);
         let indices = backends.iter().map(|it| (Arc::clone(&it.identity), it.index)).collect();
-        let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let timeouts = |protocol| Timeouts {
             idle: seconds(config.idle_timeout(protocol)),
             fin: seconds(config.fin_timeout),

@@ -12,8 +12,10 @@
 //!
 //! A reader that does not know a kind passes over it: so a later version may tell more.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use lb_common::abi::FlowKey6;
 use lb_common::address::Address;
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -57,6 +59,9 @@ pub enum Key {
     /// What the packets of a flow become, and those that answer them.
     Translation(FlowId),
 }
+
+/// Keys of which a million may be kept: hashed fast, under a seed that nobody knows.
+pub type Keys = HashSet<Key, RandomState>;
 
 /// What is said of it. Times are nanoseconds of the teller's monotonic clock.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use self::follower::Follower;
 use self::teller::Teller;
-use super::item::{Key, Value};
+use super::item::{Key, Keys, Value};
 use super::message::{Answer, Item, MOST_REALMS, Message};
 use super::realm::{Realm, Telling};
 use super::word::Word;
@@ -59,10 +59,11 @@ pub enum Event {
     Told(Message),
     /// The peer answers.
     Answered(Answer),
-    /// An item of a realm that this node is master of is so now, or gone.
-    Changed(Arc<str>, Key, Option<Value>),
-    /// All items of a realm, as [`Effect::Gather`] asked for. Changes told before are in them.
-    Gathered(Arc<str>, Vec<(Key, Value)>),
+    /// Items of a realm that this node is master of are so now, or gone.
+    Changed(Arc<str>, Vec<Item>),
+    /// Items of a realm as they are now, as [`Effect::Gather`] asked for, and whether there are more to come. All that are no records
+    /// come first of all, at once.
+    Gathered(Arc<str>, Vec<(Key, Value)>, bool),
     /// Time passes. To be told once an interval.
     Tick,
     /// This is to be said, if anybody listens.
@@ -76,7 +77,8 @@ pub enum Effect {
     Tell(Message),
     /// Send this to who tells.
     Answer(Answer),
-    /// Tell all items of this realm: [`Event::Gathered`].
+    /// Tell all items of this realm: [`Event::Gathered`], of which the first is to come at once, and the others as
+    /// [`Exchange::gathers`] asks for them. What changes meanwhile is to be told by [`Event::Changed`].
     Gather(Arc<str>),
     /// Items of a realm that this node follows are so now. `now`: the teller's clock.
     Store {
@@ -93,7 +95,7 @@ pub enum Effect {
     /// Of a realm all is told from here on, under a new claim.
     Begin(Arc<str>),
     /// Of a realm that this node follows there is nothing but these.
-    Keep(Arc<str>, HashSet<Key>),
+    Keep(Arc<str>, Keys),
     /// End this connection.
     Close(Direction, &'static str),
     /// The peer has said this.
@@ -174,8 +176,8 @@ impl Exchange {
             Event::Lost(Direction::Following) => self.end_following(),
             Event::Told(message) => self.told(now, message, &mut out),
             Event::Answered(answer) => self.answered(now, answer, &mut out),
-            Event::Changed(name, key, value) => self.changed(&name, key, value),
-            Event::Gathered(name, items) => self.gathered(now, &name, items, &mut out),
+            Event::Changed(name, items) => self.changed(&name, items),
+            Event::Gathered(name, items, more) => self.gathered(now, &name, items, more, &mut out),
             Event::Tick => self.tick(now, &mut out),
             Event::Say(words) => self.add_words(words, &mut out),
         }
@@ -190,6 +192,11 @@ impl Exchange {
     /// Whether changes of a realm are to be told to this.
     pub fn notes_changes(&self, realm: &str) -> bool {
         self.teller.is_some() && self.realms.get(realm).is_some_and(Realm::notes_changes)
+    }
+
+    /// Whether more of a realm is to be gathered: `None` if not, or no more; else whether it is time for it.
+    pub fn gathers(&self, realm: &str) -> Option<bool> {
+        self.realms.get(realm).and_then(Realm::gathers)
     }
 
     /// Whether this node is master of a realm, as it was told.

@@ -21,6 +21,8 @@ pub const MOST_REALMS: usize = 1_024;
 pub const ITEM_OCTETS: usize = 48 * 1024;
 /// Octets of a message at most: the items, and one of the largest more.
 pub const LARGEST: usize = ITEM_OCTETS + item::LARGEST + 1024;
+/// Octets that an item about a flow of IPv4 takes.
+const USUAL: usize = 30;
 /// Octets of a configuration hash at most.
 const MOST_HASH: usize = 64;
 
@@ -115,7 +117,8 @@ pub struct Answer {
 impl Message {
     /// Its octets.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64);
+        let items = if let Body::Items { items, .. } = &self.body { items.len() } else { 0 };
+        let mut out = Vec::with_capacity(64 + items * USUAL);
         out.extend(self.number.to_be_bytes());
         out.extend(self.now.to_be_bytes());
         match &self.body {
@@ -162,7 +165,8 @@ impl Message {
             ITEMS => {
                 let (realm, epoch) = (reader.text()?, u64::from_be_bytes(reader.array()?));
                 let count = u16::from_be_bytes(reader.array()?);
-                let (mut items, mut unknown) = (Vec::new(), 0);
+                // Not so many as it says, but as there can be in what is there.
+                let (mut items, mut unknown) = (Vec::with_capacity(usize::from(count).min(reader.0.len() / USUAL)), 0);
                 for _ in 0..count {
                     match item::decode(&mut reader)? {
                         Some(item) => items.push(item),

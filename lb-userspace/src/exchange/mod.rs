@@ -41,6 +41,7 @@
 
 pub mod agreement;
 pub mod directory;
+mod dirty;
 pub mod foreign;
 pub mod item;
 pub mod machine;

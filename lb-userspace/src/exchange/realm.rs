@@ -1,9 +1,9 @@
 //! One realm: who has claimed it, what is still to be told of it, and how far it is followed.
 
-use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use super::item::{Key, Value};
+use super::dirty::Dirty;
+use super::item::{Key, Keys, Value};
 use super::message::Item;
 
 /// Who is no longer master says what waited to be told for so long, unless another claims the realm before; and whoever takes over
@@ -29,7 +29,7 @@ pub(super) struct Realm {
     /// How far it is told.
     pub telling: Telling,
     /// What has changed and is not told yet.
-    pub dirty: BTreeMap<Key, Option<Value>>,
+    pub dirty: Dirty,
     /// How far it is followed, in the session that there is.
     pub following: Option<Following>,
 }
@@ -85,22 +85,36 @@ impl Before {
 pub(super) struct Bulk {
     /// What is left, last first. Flows come first here: what their indices mean is told before them.
     pub left: Vec<(Key, Value)>,
+    /// Whether more is to come.
+    pub more: bool,
     /// What has changed since it was gathered, and was told so: what `left` says of it is old.
-    pub told: HashSet<Key>,
+    told: Keys,
 }
 
+/// More is gathered once so few items are left to tell: some more than are told in an interval.
+const FEW: usize = 16_384;
+
 impl Bulk {
-    /// Of these items.
-    pub fn of(items: Vec<(Key, Value)>) -> Self {
+    /// Of these items, of which those that are no records are all, and of records more may come.
+    pub fn of(items: Vec<(Key, Value)>, more: bool) -> Self {
         let (mut others, mut left): (Vec<_>, Vec<_>) = items.into_iter().partition(|(key, _)| !key.is_record());
         others.sort_by(|(one, _), (other, _)| other.cmp(one));
         left.append(&mut others);
-        Self { left, told: HashSet::new() }
+        Self { left, more, told: Keys::default() }
     }
 
     /// Whether what is told next is a flow, so that changes of flows may go before it.
     fn is_at_flows(&self) -> bool {
         self.left.last().is_none_or(|(key, _)| key.is_record())
+    }
+
+    /// Octets of so many that changes may have.
+    fn share_of_changes(&self, octets: usize) -> usize {
+        match (self.left.is_empty(), self.more) {
+            (false, _) => octets / 2,
+            (true, true) => octets,
+            (true, false) => 0,
+        }
     }
 
     fn next(&mut self) -> Option<Item> {
@@ -117,7 +131,7 @@ impl Bulk {
 #[derive(Debug)]
 pub(super) struct Following {
     /// While all of it is being told: what was mentioned.
-    pub mentioned: Option<HashSet<Key>>,
+    pub mentioned: Option<Keys>,
     /// Its master is none any more, and has said that this was all.
     pub concluded: bool,
 }
@@ -149,6 +163,31 @@ impl Realm {
             | Telling::Bulk(_)
             | Telling::LastWords { .. }
             | Telling::Refused { .. } => self.tell_anew(Telling::No),
+        }
+    }
+
+    /// More items of all that is told, as they are now.
+    pub fn gathered(&mut self, items: Vec<(Key, Value)>, more: bool) {
+        let Telling::Bulk(bulk) = &mut self.telling else { return };
+        bulk.more = more;
+        let mut left = Vec::with_capacity(items.len() + bulk.left.len());
+        for (key, value) in items {
+            // What waits to be told of it is older than this.
+            let Some(value) = self.dirty.replace(&key, value) else { continue };
+            // And so is what was told of it.
+            bulk.told.remove(&key);
+            left.push((key, value));
+        }
+        // In front of what is left: what explains records is told before them.
+        left.append(&mut bulk.left);
+        bulk.left = left;
+    }
+
+    /// Whether more is to be gathered, and whether it is time for it.
+    pub fn gathers(&self) -> Option<bool> {
+        match &self.telling {
+            Telling::Bulk(bulk) => bulk.more.then_some(bulk.left.len() < FEW),
+            _ => None,
         }
     }
 
@@ -198,8 +237,8 @@ impl Realm {
         let mut sum = 0;
         while sum < octets && items.len() < usize::from(u16::MAX) {
             let next = match &mut self.telling {
-                Telling::Bulk(bulk) if !bulk.left.is_empty() && bulk.is_at_flows() && sum < octets / 2 => {
-                    match self.dirty.pop_first() {
+                Telling::Bulk(bulk) if bulk.is_at_flows() && sum < bulk.share_of_changes(octets) => {
+                    match self.dirty.pop() {
                         Some((key, value)) => {
                             bulk.told.insert(key.clone());
                             Some((key, value))
@@ -208,7 +247,7 @@ impl Realm {
                     }
                 }
                 Telling::Bulk(bulk) => bulk.next(),
-                Telling::Live | Telling::LastWords { .. } => self.dirty.pop_first(),
+                Telling::Live | Telling::LastWords { .. } => self.dirty.pop(),
                 Telling::No | Telling::Due | Telling::Asked | Telling::Refused { .. } => None,
             };
             let Some((key, value)) = next else { break };

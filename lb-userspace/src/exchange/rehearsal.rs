@@ -111,10 +111,11 @@ struct Reservoir {
 impl Sampler {
     /// Such a record is there. `stateful`: it is of a stateful service.
     pub fn offer(&mut self, realm: &Arc<str>, flow: &FlowKey6, stateful: bool) {
-        if !self.realms.contains_key(realm) {
-            self.realms.insert(Arc::clone(realm), Reservoir::default());
-        }
-        let Some(reservoir) = self.realms.get_mut(realm) else { return };
+        let Some(reservoir) = self.realms.get_mut(realm) else {
+            let reservoir = Reservoir { flows: vec![(*flow, stateful)], seen: 1 };
+            self.realms.insert(Arc::clone(realm), reservoir);
+            return;
+        };
         reservoir.seen += 1;
         if reservoir.flows.len() < KNOWN {
             return reservoir.flows.push((*flow, stateful));

@@ -349,7 +349,7 @@ fn a_follower_that_does_not_answer_is_told_only_so_much() {
             (Key::Flow(FlowId(octets), false), record(1))
         })
         .collect();
-    let mut effects = node.handle(Duration::ZERO, Event::Gathered(realm(), all));
+    let mut effects = node.handle(Duration::ZERO, Event::Gathered(realm(), all, false));
     (0..100).for_each(|_| effects.extend(node.handle(Duration::ZERO, Event::Tick)));
     let told = |effect: &Effect| matches!(effect, Effect::Tell(Message { body: Body::Items { .. }, .. }));
     assert_eq!(effects.iter().filter(|it| told(it)).count(), WINDOW);
@@ -373,19 +373,19 @@ fn told_items(effects: &[Effect]) -> Vec<Key> {
 }
 
 fn changed(node: &mut Exchange, number: u8) {
-    assert!(node.handle(Duration::ZERO, Event::Changed(realm(), flow(number), Some(record(1)))).is_empty());
+    assert!(node.handle(Duration::ZERO, Event::Changed(realm(), vec![(flow(number), Some(record(1)))])).is_empty());
 }
 
 #[test]
 fn who_hands_over_has_still_said_what_waited() {
     let mut node = master();
-    node.handle(Duration::ZERO, Event::Gathered(realm(), vec![]));
+    node.handle(Duration::ZERO, Event::Gathered(realm(), vec![], false));
     changed(&mut node, 1);
     node.handle(Duration::ZERO, Event::Mastership(realm(), false));
     assert!(node.notes_changes(&realm()), "its last packets are on their way");
     changed(&mut node, 2);
     let effects = node.handle(Duration::ZERO, Event::Tick);
-    assert_eq!(told_items(&effects), [flow(1), flow(2)]);
+    assert_eq!(told_items(&effects), [flow(2), flow(1)]);
     node.handle(Duration::from_millis(1_001), Event::Tick);
     assert!(!node.notes_changes(&realm()), "not for ever");
 }
@@ -393,7 +393,7 @@ fn who_hands_over_has_still_said_what_waited() {
 #[test]
 fn who_hands_over_says_once_that_this_was_all() {
     let mut node = master();
-    node.handle(Duration::ZERO, Event::Gathered(realm(), vec![]));
+    node.handle(Duration::ZERO, Event::Gathered(realm(), vec![], false));
     node.handle(Duration::ZERO, Event::Mastership(realm(), false));
     let mut ends = Vec::new();
     for millisecond in 0..100 {
@@ -474,9 +474,9 @@ fn what_changes_while_all_is_told_is_told_in_between_and_not_undone() {
         Key::Flow(FlowId(octets), false)
     };
     let all = (0..20_000u32).map(|number| (many(number), record(1))).collect();
-    let first = node.handle(Duration::ZERO, Event::Gathered(realm(), all));
+    let first = node.handle(Duration::ZERO, Event::Gathered(realm(), all, false));
     assert!(
-        node.handle(Duration::ZERO, Event::Changed(realm(), many(0), None)).is_empty(),
+        node.handle(Duration::ZERO, Event::Changed(realm(), vec![(many(0), None)])).is_empty(),
         "the last to be told is gone"
     );
     node.handle(Duration::ZERO, Event::Answered(Answer { taken: 10, refused: vec![] }));
@@ -512,7 +512,7 @@ fn a_realm_that_the_other_node_does_not_know_does_not_count_as_followed() {
     let mut other = Exchange::new(2, LIMITS);
     other.handle(Duration::ZERO, Event::Connected(Direction::Following, 1));
     let mut node = master();
-    let told = node.handle(Duration::ZERO, Event::Gathered(realm(), vec![]));
+    let told = node.handle(Duration::ZERO, Event::Gathered(realm(), vec![], false));
     let last = message(1, Body::Begin { realm: realm(), epoch: 1 });
     let answered = other.handle(Duration::ZERO, Event::Told(last));
     let refused = vec![Stand { realm: realm(), master: true, epoch: 1 }];
@@ -530,7 +530,7 @@ fn what_has_an_earlier_number_is_said_before_anything_is_gathered() {
     node.handle(Duration::ZERO, Event::Mastership(realm(), true));
     node.handle(Duration::ZERO, Event::Connected(Direction::Telling, PEER));
     node.handle(Duration::ZERO, Event::Tick);
-    node.handle(Duration::ZERO, Event::Gathered(realm(), vec![]));
+    node.handle(Duration::ZERO, Event::Gathered(realm(), vec![], false));
     node.handle(Duration::ZERO, Event::Mastership(inside.clone(), true));
     changed(&mut node, 1);
     node.handle(Duration::ZERO, Event::Say(vec![decision()]));
@@ -578,4 +578,37 @@ fn only_a_claim_that_is_taken_begins_a_realm_anew() {
     assert!(begins(&tell(&mut node, 3, begin(4))));
     node.handle(Duration::ZERO, Event::Mastership(realm(), true));
     assert!(!begins(&tell(&mut node, 4, begin(4))), "a master takes none");
+}
+
+#[test]
+fn of_what_is_gathered_in_pieces_the_latest_is_told_last_and_the_end_comes_after_all() {
+    let state = |state| Value::Flow(FlowRecord { backend: 1, state, last_seen: 1 });
+    let mut node = master();
+    let mut told = node.handle(Duration::ZERO, Event::Gathered(realm(), vec![], true));
+    assert_eq!(node.gathers(&realm()), Some(true));
+    let note = |node: &mut Exchange, number, value| {
+        node.handle(Duration::ZERO, Event::Changed(realm(), vec![(flow(number), value)]))
+    };
+    // One that is told, then gathered as it is by then; one that waits while it is gathered; one that ends after that.
+    note(&mut node, 1, Some(state(1)));
+    told.extend(node.handle(Duration::ZERO, Event::Tick));
+    note(&mut node, 3, Some(state(1)));
+    let piece = [1, 3, 4].map(|number| (flow(number), state(2))).to_vec();
+    let is_end = |it: &Effect| matches!(it, Effect::Tell(Message { body: Body::End { .. }, .. }));
+    told.extend(node.handle(Duration::ZERO, Event::Gathered(realm(), piece, true)));
+    note(&mut node, 4, None);
+    told.extend(node.handle(Duration::ZERO, Event::Tick));
+    assert!(!told.iter().any(is_end), "there is more to come");
+    told.extend(node.handle(Duration::ZERO, Event::Gathered(realm(), vec![(flow(5), state(2))], false)));
+    told.extend(node.handle(Duration::ZERO, Event::Tick));
+    assert!(told.last().is_some_and(is_end), "{told:?}");
+    assert_eq!(node.gathers(&realm()), None);
+    let mut known = std::collections::BTreeMap::new();
+    for effect in told {
+        let Effect::Tell(Message { body: Body::Items { items, .. }, .. }) = effect else { continue };
+        known.extend(items);
+    }
+    let now = Some(state(2));
+    let all = [(flow(1), now.clone()), (flow(3), now.clone()), (flow(4), None), (flow(5), now)];
+    assert_eq!(known, all.into_iter().collect());
 }

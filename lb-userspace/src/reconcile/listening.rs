@@ -4,19 +4,21 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use foldhash::fast::RandomState;
+
 use crate::config::{Listener, Ports, Protocol};
 
 /// Listeners, each with something of its own.
 #[derive(Clone, Debug)]
 pub struct Listening<V> {
-    listeners: HashMap<Listener, V>,
+    listeners: HashMap<Listener, V, RandomState>,
     /// The ranges of an address.
-    ranges: HashMap<(Protocol, IpAddr), Vec<Ports>>,
+    ranges: HashMap<(Protocol, IpAddr), Vec<Ports>, RandomState>,
 }
 
 impl<V> Default for Listening<V> {
     fn default() -> Self {
-        Self { listeners: HashMap::new(), ranges: HashMap::new() }
+        Self { listeners: HashMap::default(), ranges: HashMap::default() }
     }
 }
 

@@ -69,6 +69,25 @@ fn main() -> Result<()> {
         ],
     )?);
 
+    // How connections go on a walk finds: what they have cost is known only now.
+    wait("all are known as established", || other.established() >= flows)?;
+    let used = (master.used()?.saturating_sub(before.0), other.used()?.saturating_sub(before.1));
+    let at_the_rate = |used: Duration| json!((used.as_secs_f64() / took.as_secs_f64() * 1000.0).round() / 10.0);
+    rows.push(row(
+        "established",
+        flows,
+        took + since(begun),
+        &before,
+        &master,
+        &other,
+        received(&lab, SECOND)?,
+        &[
+            ("known_after_ms", json!(since(begun).as_millis() as u64)),
+            ("telling_percent_at_the_rate", at_the_rate(used.0)),
+            ("following_percent_at_the_rate", at_the_rate(used.1)),
+        ],
+    )?);
+
     wait("nothing is under way", || master.metric("fairway_exchange_unconfirmed_items") == 0.0)?;
     let before = (master.used()?, other.used()?, received(&lab, SECOND)?);
     thread::sleep(REST);

@@ -94,6 +94,11 @@ impl Node {
             + self.fairway.metric_sum("fairway_backend_inactive_connections")
     }
 
+    /// Those of them that it counts as established.
+    pub fn established(&self) -> f64 {
+        self.fairway.metric_sum("fairway_backend_active_connections")
+    }
+
     /// What the exchange's thread has used of a processor.
     ///
     /// # Errors

@@ -73,6 +73,8 @@ struct Node {
     /// The same before the last change.
     before: BTreeMap<Arc<str>, Items>,
     masters: BTreeMap<Arc<str>, bool>,
+    /// Realms that are being gathered, and the last record that was.
+    gathering: BTreeMap<Arc<str>, Option<Key>>,
 }
 
 /// What one node tells the other, and the answers.
@@ -128,7 +130,7 @@ impl Node {
         assert!(none.is_empty());
         let empty: BTreeMap<Arc<str>, Items> = names.iter().map(|name| (name.clone(), Items::new())).collect();
         let masters = names.into_iter().map(|name| (name, false)).collect();
-        Self { exchange, boot, before: empty.clone(), tables: empty, masters }
+        Self { exchange, boot, before: empty.clone(), tables: empty, masters, gathering: BTreeMap::new() }
     }
 }
 
@@ -255,7 +257,7 @@ impl World {
                 Some(value) => drop(table.insert(key.clone(), value)),
                 None => drop(table.remove(&key)),
             }
-            self.event(node, Event::Changed(realm.clone(), key.clone(), value.clone()))
+            self.event(node, Event::Changed(realm.clone(), vec![(key.clone(), value.clone())]))
                 .expect("it is the master's own");
         }
     }
@@ -277,6 +279,7 @@ impl World {
             self.carry(teller)?;
         }
         for node in 0..2 {
+            self.gather(node)?;
             self.event(node, Event::Tick)?;
         }
         Ok(())
@@ -331,6 +334,36 @@ impl World {
         Ok(())
     }
 
+    /// What is gathered of a realm now.
+    fn gathered(&self, node: usize, realm: &Arc<str>) -> Vec<(Key, Value)> {
+        let it = &self.nodes[node];
+        let from = if self.fault == Fault::GatherEarly { &it.before } else { &it.tables };
+        from[realm].iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// The next records of a realm that is gathered; it takes its time.
+    fn gather(&mut self, node: usize) -> Result<(), String> {
+        let gathering: Vec<_> = self.nodes[node].gathering.clone().into_iter().collect();
+        for (realm, last) in gathering {
+            if self.nodes[node].exchange.gathers(&realm).is_none() {
+                self.nodes[node].gathering.remove(&realm);
+                continue;
+            }
+            if self.rng.one_in(3) {
+                continue;
+            }
+            let is_next = |(key, _): &(Key, Value)| key.is_record() && last.as_ref().is_none_or(|last| key > last);
+            let mut items: Vec<_> = self.gathered(node, &realm).into_iter().filter(is_next).collect();
+            let more = items.len() > 3;
+            items.truncate(3);
+            if let Some((key, _)) = items.last() {
+                self.nodes[node].gathering.insert(realm.clone(), Some(key.clone()));
+            }
+            self.event(node, Event::Gathered(realm, items, more))?;
+        }
+        Ok(())
+    }
+
     /// What a fault makes of a message.
     fn tamper(&mut self, mut message: Message) -> Message {
         match (&mut message.body, self.fault) {
@@ -356,10 +389,10 @@ impl World {
             Effect::Tell(message) => self.connections[node].there.push_back(message),
             Effect::Answer(answer) => self.connections[1 - node].back.push_back(answer),
             Effect::Gather(realm) => {
-                let it = &self.nodes[node];
-                let from = if self.fault == Fault::GatherEarly { &it.before } else { &it.tables };
-                let items = from[&realm].iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-                self.event(node, Event::Gathered(realm, items))?;
+                self.nodes[node].gathering.insert(realm.clone(), None);
+                let is_first = |(key, _): &(Key, Value)| !key.is_record();
+                let items = self.gathered(node, &realm).into_iter().filter(is_first).collect();
+                self.event(node, Event::Gathered(realm, items, true))?;
             }
             Effect::Store { realm, items, late: true, .. } => {
                 let it = &mut self.nodes[node];
@@ -377,7 +410,7 @@ impl World {
                         .get_mut(&realm)
                         .expect("there is one for each realm")
                         .insert(key.clone(), value.clone());
-                    self.event(node, Event::Changed(realm.clone(), key, Some(value)))?;
+                    self.event(node, Event::Changed(realm.clone(), vec![(key, Some(value))]))?;
                 }
             }
             Effect::Store { realm, items, .. } => {

@@ -16,10 +16,12 @@ mod mmap;
 pub mod object;
 mod records;
 mod trace;
+mod transfers;
 mod translations;
 mod unresolved;
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -58,6 +60,8 @@ use crate::runtime::request::{TraceEvent, TraceQuery};
 pub const FORWARDING: &str = "fairway";
 /// The program that sends probes to direct backends.
 pub const STEERING: &str = "fairway_steer";
+/// The program that stores what another node tells of flows.
+pub const STORING: &str = "fairway_store";
 /// The program that forwards and says how.
 pub const TRACING: &str = "fairway_trace";
 
@@ -107,8 +111,10 @@ impl Dataplane {
     /// # Errors
     /// When the kernel refuses.
     pub fn records(&mut self) -> anyhow::Result<Records> {
+        let storing = object::program(&mut self.ebpf, STORING)?.fd().context("the program that stores records")?;
+        let storing = storing.as_fd().try_clone_to_owned().context("duplicating a program's descriptor")?;
         let recorded = self.maps.recorded.take();
-        Records::of(&self.maps, recorded)
+        Records::of(&self.maps, recorded, storing)
     }
 
     /// Whether this node is live for the virtual router of a live word.

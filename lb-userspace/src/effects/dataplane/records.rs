@@ -2,9 +2,10 @@
 //! loop and for which the loop never waits.
 
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 
 use aya::maps::{MapData, RingBuf};
-use lb_common::abi::{ClientKey, FlowKey6, Record, Recorded, Translated};
+use lb_common::abi::{ClientKey, FlowKey6, NO_LOADS, Record, Recorded, Transfer, Translated, transfer};
 use lb_common::connection::Counted;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -13,6 +14,7 @@ use super::census::{as_is, widen};
 use super::choosers::Choosers;
 use super::flow_table::FlowTable;
 use super::live_words::LiveWords;
+use super::transfers::Transfers;
 use super::translations::Translations;
 use super::{Maps, narrow};
 use crate::exchange::directory::Kind;
@@ -34,6 +36,7 @@ pub struct Records {
     choosers: Choosers,
     live_words: LiveWords,
     recorded: Option<RingBuf<MapData>>,
+    transfers: Transfers,
 }
 
 /// What was recorded just now.
@@ -53,7 +56,8 @@ pub struct Walks {
 }
 
 impl Records {
-    pub(super) fn of(maps: &Maps, recorded: Option<RingBuf<MapData>>) -> anyhow::Result<Self> {
+    /// `storing`: the program that stores what another node tells.
+    pub(super) fn of(maps: &Maps, recorded: Option<RingBuf<MapData>>, storing: OwnedFd) -> anyhow::Result<Self> {
         let pair =
             |v4: &FlowTable<16>, v6: &FlowTable<40>| anyhow::Ok(Pair { v4: v4.duplicate()?, v6: v6.duplicate()? });
         Ok(Self {
@@ -65,6 +69,7 @@ impl Records {
             choosers: maps.choosers.duplicate()?,
             live_words: LiveWords::from_fd(maps.live_words.descriptor()?)?,
             recorded,
+            transfers: Transfers::by(storing),
         })
     }
 
@@ -93,32 +98,74 @@ impl Records {
         Ok(octets.map(|octets| read(&octets)))
     }
 
-    /// Makes or replaces a record.
+    /// Puts what another node tells of a flow on its way into our tables, and into the counts; it may not be there before
+    /// [`Self::settle`] says so.
     ///
     /// # Errors
-    /// When the table is full or the kernel refuses.
-    pub fn put(&mut self, kind: Kind, flow: &FlowKey6, record: &Record) -> anyhow::Result<()> {
+    /// When this or others that were on their way could not be stored.
+    pub fn transfer(&mut self, it: Transfer) -> anyhow::Result<()> {
+        if self.transfers.push(it) { self.settle() } else { Ok(()) }
+    }
+
+    /// All that was on its way is there now.
+    ///
+    /// # Errors
+    /// When a table is full or the kernel refuses. All that could be stored was.
+    pub fn settle(&mut self) -> anyhow::Result<()> {
+        // To store twice what was stored changes nothing; and one by one the kernel says why it refuses.
+        let mut settled = Ok(());
+        for it in self.transfers.run() {
+            settled = settled.and(self.store(&it));
+        }
+        settled
+    }
+
+    /// What the program does, by a call for each step.
+    fn store(&mut self, it: &Transfer) -> anyhow::Result<()> {
+        let Transfer { key, record, first_load, action } = it;
+        let kind = Kind::of(key, *first_load != NO_LOADS);
+        if *action == transfer::REMOVE {
+            let Some(last) = self.take(kind, key)? else { return Ok(()) };
+            return self.count(it, &last, Counted::one(last.state).ended());
+        }
+        if self.add(kind, key, record)? {
+            return self.count(it, record, Counted::one(record.state));
+        }
+        if *action == transfer::ADD {
+            return Ok(());
+        }
+        let before = self.get(kind, key)?;
+        self.put(kind, key, record)?;
+        if let Some(before) = before {
+            self.count(it, &before, Counted::one(before.state).ended())?;
+        }
+        self.count(it, record, Counted::one(record.state))
+    }
+
+    fn put(&mut self, kind: Kind, flow: &FlowKey6, record: &Record) -> anyhow::Result<()> {
         let (pair, octets) = (self.pair_mut(kind), zerocopy::transmute!(*record));
         if flow.source.is_v4() { pair.v4.insert(&narrow(flow), octets) } else { pair.v6.insert(&wide(flow), octets) }
     }
 
     /// Makes a record where there is none; whether it did.
-    ///
-    /// # Errors
-    /// When the table is full or the kernel refuses.
-    pub fn add(&mut self, kind: Kind, flow: &FlowKey6, record: &Record) -> anyhow::Result<bool> {
+    fn add(&mut self, kind: Kind, flow: &FlowKey6, record: &Record) -> anyhow::Result<bool> {
         let (pair, octets) = (self.pair_mut(kind), zerocopy::transmute!(*record));
         if flow.source.is_v4() { pair.v4.add(&narrow(flow), octets) } else { pair.v6.add(&wide(flow), octets) }
     }
 
     /// Deletes a record, and returns what it last said.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn take(&mut self, kind: Kind, flow: &FlowKey6) -> anyhow::Result<Option<Record>> {
+    fn take(&mut self, kind: Kind, flow: &FlowKey6) -> anyhow::Result<Option<Record>> {
         let pair = self.pair_mut(kind);
         let octets = if flow.source.is_v4() { pair.v4.take(&narrow(flow)) } else { pair.v6.take(&wide(flow)) }?;
         Ok(octets.map(|octets| read(&octets)))
+    }
+
+    /// Changes what the backend has that a record names, if it is of the service that this is told of and that keeps counts.
+    fn count(&self, it: &Transfer, record: &Record, change: Counted) -> anyhow::Result<()> {
+        if it.first_load == NO_LOADS || record.pool != it.record.pool {
+            return Ok(());
+        }
+        self.choosers.count(it.first_load + u32::from(record.backend), change)
     }
 
     /// Remembers a client, or another backend for it.
@@ -157,14 +204,6 @@ impl Records {
         self.clients.step(&mut walks.clients, |key, value| {
             visit(&ClientKey::read_from_bytes(key).expect("a key is 24 octets"), &read(value));
         })
-    }
-
-    /// Changes what a backend of a stateful service has.
-    ///
-    /// # Errors
-    /// When there is no such load.
-    pub fn count(&self, load: u32, change: Counted) -> anyhow::Result<()> {
-        self.choosers.count(load, change)
     }
 
     /// Runs `visit` on the next records of one kind and family; whether there are more.

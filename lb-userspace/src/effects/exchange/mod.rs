@@ -7,18 +7,22 @@
 //!
 //! **Finding changes.** The kernel program says of each flow that it records, by a ring buffer that is looked at with every tick: new
 //! flows are what a failover must not lose. How they go on it does not say; a walk over the tables finds what differs from
-//! what was told ([`crate::exchange::told`]), and what the ring buffer had no room for. A walk goes some thousands of records at a time and rests nine times as long as it worked, so it takes at
-//! most a tenth of a core, and begins anew [`walk::INTERVAL`] after the one before at the earliest.
+//! what was told ([`crate::exchange::told`]), and what the ring buffer had no room for. A walk goes some thousands of records at a time and rests many times as long as it worked: it has a
+//! thirty-second of a core, and up to a tenth if it would take too long else. It begins anew [`walk::INTERVAL`] after the one before at the earliest.
+//! All of a realm is gathered in pieces too ([`gather`]); no walk goes on meanwhile, which would find everything to be new.
 //!
 //! **Rehearsing.** Which backend a packet goes to only the daemon's loop can say, which has all tables: it is asked through a channel
 //! that has room for little, and answers between two events ([`crate::exchange::rehearsal`]).
 //!
 //! **Following.** A record of the peer's is put into this node's table under this node's indices, and counted among its backend's
-//! connections, only while this node is not master: then no packet touches these records. What races all the same (a packet that came
+//! connections, by a program in the kernel, many in one call: a call for each costs ten times what storing it does. That happens only while this node is not master: then no packet touches these records. What races all the same (a packet that came
 //! to a backup) may leave a count wrong by one, which the census finds.
 
+mod changes;
 mod connection;
+mod gather;
 mod shell;
+mod stored;
 mod tables;
 mod translations;
 mod walk;

@@ -5,8 +5,9 @@ mod follower;
 mod links;
 mod rehearsal;
 mod shown;
+mod teller;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,11 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::connection::{Connection, Failure, Greeted, News};
+use super::gather::Gathering;
 use super::tables::Tables;
 use super::walk::Walker;
 use super::{Followed, Link, Start, TICK};
-use crate::effects::dataplane::{Fresh, Records};
+use crate::effects::dataplane::Records;
 use crate::exchange::agreement::Agreement;
 use crate::exchange::directory::Directory;
 use crate::exchange::foreign::Foreign;
@@ -30,11 +32,9 @@ use crate::exchange::readiness::Readiness;
 use crate::exchange::rehearsal::{Answer, Comparison, Question};
 use crate::exchange::view::View;
 use crate::exchange::word::{Spoken, Word};
-use crate::exchange::{Direction, Effect, Event, Exchange, Key, Value};
+use crate::exchange::{Direction, Effect, Event, Exchange};
 use crate::vrrp::view::State;
 
-/// Flows that were recorded and are told of at one tick, at most: as many as there is room for while they wait.
-const MOST_RECORDED: usize = 16_384;
 /// Messages of the peer's that wait.
 const NEWS: usize = 32;
 /// Limits of the protocol: changes that wait, of 100 octets or so; and records of one virtual router, four times as many as the tables
@@ -63,6 +63,8 @@ pub(super) struct Shell {
     directory: Arc<Directory>,
     tables: Option<Tables>,
     walker: Walker,
+    /// Realms that are to be told, one after another.
+    gatherings: VecDeque<Gathering>,
     foreign: Foreign,
     link: Option<Arc<Link>>,
     listener: Option<TcpListener>,
@@ -115,6 +117,7 @@ impl Shell {
             directory: Arc::default(),
             tables: None,
             walker: Walker::default(),
+            gatherings: VecDeque::new(),
             foreign: Foreign::default(),
             link: None,
             listener: None,
@@ -188,6 +191,7 @@ impl Shell {
         self.look_up();
         self.speak();
         self.tell_recorded();
+        self.gather();
         self.walk();
         self.happened(Event::Tick);
         self.await_records();
@@ -246,7 +250,7 @@ impl Shell {
             self.happened(Event::Config(Arc::clone(&directory.config)));
         }
         for (realm, key, value) in directory.changes_since(&before) {
-            self.happened(Event::Changed(realm, key, value));
+            self.happened(Event::Changed(realm, vec![(key, value)]));
         }
         // What had no place may have one now: all is to be told again.
         if directory.has_more_places_than(&before)
@@ -275,40 +279,6 @@ impl Shell {
         });
     }
 
-    /// Tells of flows that were recorded since the last tick.
-    fn tell_recorded(&mut self) {
-        for _ in 0..MOST_RECORDED {
-            let Some(tables) = &mut self.tables else { return };
-            let Some(recorded) = tables.records.recorded() else { return };
-            let exchange = &self.exchange;
-            let notes = |realm: &str| exchange.notes_changes(realm);
-            let change = match recorded {
-                Fresh::Flow(flow) => tables.told_of(&self.directory, &flow, notes),
-                Fresh::Translation(it) => tables.told_of_translation(&self.directory, &it, notes),
-            };
-            if let Some((realm, key, value)) = change {
-                self.recorded += 1;
-                self.happened(Event::Changed(realm, key, value));
-            }
-        }
-    }
-
-    fn walk(&mut self) {
-        let Some(tables) = &mut self.tables else { return };
-        let exchange = &self.exchange;
-        if !self.directory.realms.iter().any(|realm| exchange.notes_changes(realm)) {
-            return;
-        }
-        let found = self.walker.go_on(self.start.clock, tables, &self.directory, |realm| exchange.notes_changes(realm));
-        match found {
-            Ok(found) => {
-                self.problems.remove("walk");
-                found.into_iter().for_each(|(realm, key, value)| self.happened(Event::Changed(realm, key, value)));
-            }
-            Err(error) => self.problem("walk", format!("the flow tables cannot be read: {error:#}")),
-        }
-    }
-
     fn happened(&mut self, event: Event) {
         let effects = self.exchange.handle(self.now(), event);
         for effect in effects {
@@ -320,13 +290,7 @@ impl Shell {
         match effect {
             Effect::Tell(message) => self.say(Direction::Telling, message.encode()),
             Effect::Answer(answer) => self.say(Direction::Following, answer.encode()),
-            Effect::Gather(realm) => match self.gather(&realm) {
-                Ok(items) => self.happened(Event::Gathered(realm, items)),
-                Err(error) => {
-                    self.problem("gather", format!("the flow tables cannot be read: {error:#}"));
-                    self.close(Direction::Telling, "the flow tables cannot be read");
-                }
-            },
+            Effect::Gather(realm) => self.begin_gathering(realm),
             Effect::Store { realm, items, now, late } => self.store(&realm, items, now, late),
             Effect::Begin(realm) => self.begin_slots(&realm),
             Effect::Keep(realm, keys) => self.keep(&realm, &keys),
@@ -343,15 +307,6 @@ impl Shell {
         if connection.as_mut().is_some_and(|connection| !connection.say(payload)) {
             self.close(direction, "it does not take what it is told");
         }
-    }
-
-    fn gather(&mut self, realm: &str) -> anyhow::Result<Vec<(Key, Value)>> {
-        let mut items: Vec<(Key, Value)> = self.directory.of_realm(realm).flat_map(|entry| entry.items()).collect();
-        if let Some(tables) = &mut self.tables {
-            items.extend(tables.gather(&self.directory, realm)?);
-        }
-        self.problems.remove("gather");
-        Ok(items)
     }
 
     fn hear(&mut self, news: News) {

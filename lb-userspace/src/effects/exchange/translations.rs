@@ -1,20 +1,19 @@
 //! Recorded translations as the exchange uses them: what is to be told of them, and what the peer tells put into our table. They
 //! name no backend by an index, so whose a flow is, its key says: the service's address and port.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use lb_common::abi::{FlowKey4, FlowKey6, Record, Translated, Translation};
 use lb_common::flow::Flow;
 
-use super::tables::{Tables, since, widen};
-use super::walk::Change;
+use super::changes::{Changes, Noted};
+use super::stored::since;
+use super::tables::{Tables, widen};
 use crate::effects::dataplane::TranslationWalks;
 use crate::exchange::directory::{Directory, Entry};
-use crate::exchange::item::{FlowId, TranslationRecord};
+use crate::exchange::item::{FlowId, Keys, TranslationRecord};
 use crate::exchange::told::{REFRESH, Told};
 use crate::exchange::translation::{Pair, told};
 use crate::exchange::{Key, Value, pairs};
@@ -73,55 +72,57 @@ impl ToldTranslations {
         self.v4.len() + self.v6.len()
     }
 
-    fn forget(&mut self, is_of: impl Fn(&FlowKey6) -> bool) {
+    /// See [`Told::forget_keys`].
+    pub fn forget(&mut self, is_of: impl Fn(&FlowKey6) -> bool) {
         self.v4.forget_keys(|key| is_of(&widen(key)));
         self.v6.forget_keys(is_of);
     }
 }
 
 impl Tables {
-    /// A translation was recorded: what is to be told of it. `notes` says of which realms anything is.
+    /// A translation was recorded: whether that is to be told; then it is among the changes.
     pub fn told_of_translation(
         &mut self,
-        directory: &Directory,
+        noted: &Noted<'_, impl Fn(&str) -> bool>,
         it: &Translated,
-        notes: impl Fn(&str) -> bool,
-    ) -> Option<Change> {
+        changes: &mut Changes,
+    ) -> bool {
         let Translated { key, translation } = it;
-        let entry = directory.of_flow(key).filter(|entry| notes(&entry.realm))?;
+        let Some(entry) = noted.directory().of_flow(key).filter(|entry| noted.takes(entry)) else { return false };
         let timeout = entry.translation_timeout(key, translation.state);
         let is_new = self.translations.shows(key, translation, translation.last_seen, timeout);
-        is_new.then(|| change(entry, key, translation, translation.last_seen))
+        if is_new {
+            note(changes, entry, key, translation, translation.last_seen);
+        }
+        is_new
     }
 
-    /// All translations of a realm, which count as told from now on.
+    /// The next translations of a realm, of one family; whether there are more. They count as told from now on.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub(super) fn gather_translations(
         &mut self,
+        is_v4: bool,
+        walks: &mut TranslationWalks,
         directory: &Directory,
         realm: &str,
         items: &mut Vec<(Key, Value)>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<ControlFlow<()>> {
         let Self { records, translations, .. } = self;
-        translations.forget(|key| directory.of_flow(key).is_none_or(|entry| &*entry.realm == realm));
-        for is_v4 in [true, false].into_iter().filter(|&is_v4| directory.translates(is_v4)) {
-            let (mut walks, mut failure) = (TranslationWalks::default(), None);
-            let mut visit = |key: &FlowKey6, it: &Translation| {
-                let Some(entry) = directory.of_flow(key).filter(|entry| &*entry.realm == realm) else { return };
-                match pairs::last_seen(&records.translations, key, it) {
-                    Ok(last_seen) => {
-                        translations.shows(key, it, last_seen, entry.translation_timeout(key, it.state));
+        let mut failure = None;
+        let more = records.translations.step(is_v4, walks, |key, it| {
+            let Some(entry) = directory.of_flow(key).filter(|entry| &*entry.realm == realm) else { return };
+            match pairs::last_seen(&records.translations, key, it) {
+                Ok(last_seen) => {
+                    if translations.shows(key, it, last_seen, entry.translation_timeout(key, it.state)) {
                         items.push((Key::Translation(key.into()), Value::Translation(told(key, it, last_seen))));
                     }
-                    Err(error) => failure = Some(error),
                 }
-            };
-            while records.translations.step(is_v4, &mut walks, &mut visit)?.is_continue() {}
-            failure.map_or(Ok(()), Err)?;
-        }
-        Ok(())
+                Err(error) => failure = Some(error),
+            }
+        })?;
+        failure.map_or(Ok(more), Err)
     }
 
     /// The next part of a walk over the translations of a family; whether there are more. What differs from what was told is `found`.
@@ -133,10 +134,9 @@ impl Tables {
         is_v4: bool,
         is_first: bool,
         walks: &mut TranslationWalks,
-        directory: &Directory,
+        noted: &Noted<'_, impl Fn(&str) -> bool>,
         now: Duration,
-        notes: impl Fn(&str) -> bool,
-        found: &mut Vec<Change>,
+        found: &mut Changes,
     ) -> anyhow::Result<ControlFlow<()>> {
         let Self { records, translations, .. } = self;
         if is_first {
@@ -144,14 +144,14 @@ impl Tables {
         }
         let (now, mut failure) = (nanoseconds(now), None);
         let more = records.translations.step(is_v4, walks, |key, it| {
-            let Some(entry) = directory.of_flow(key).filter(|entry| notes(&entry.realm)) else { return };
+            let Some(entry) = noted.directory().of_flow(key).filter(|entry| noted.takes(entry)) else { return };
             let timeout = entry.translation_timeout(key, it.state);
             // A flow in which only the backend speaks is silent by its client's record.
             let is_silent = now.saturating_sub(it.last_seen) > timeout / REFRESH;
             let last_seen = if is_silent { pairs::last_seen(&records.translations, key, it) } else { Ok(it.last_seen) };
             match last_seen {
                 Ok(last_seen) if translations.shows(key, it, last_seen, timeout) => {
-                    found.push(change(entry, key, it, last_seen));
+                    note(found, entry, key, it, last_seen);
                 }
                 Ok(_) => {}
                 Err(error) => failure = Some(error),
@@ -160,8 +160,8 @@ impl Tables {
         failure.map_or(Ok(()), Err)?;
         if more.is_break() {
             for key in translations.end(is_v4) {
-                let Some(entry) = directory.of_flow(&key) else { continue };
-                found.push((Arc::clone(&entry.realm), Key::Translation((&key).into()), None));
+                let Some(entry) = noted.directory().of_flow(&key) else { continue };
+                found.push(&entry.realm, Key::Translation((&key).into()), None);
             }
         }
         Ok(more)
@@ -198,12 +198,7 @@ impl Tables {
     }
 
     /// Forgets all translations of a realm but these.
-    pub(super) fn keep_translations(
-        &mut self,
-        directory: &Directory,
-        realm: &str,
-        keys: &HashSet<Key>,
-    ) -> anyhow::Result<()> {
+    pub(super) fn keep_translations(&mut self, directory: &Directory, realm: &str, keys: &Keys) -> anyhow::Result<()> {
         let mut strangers = Vec::new();
         for is_v4 in [true, false] {
             let mut walks = TranslationWalks::default();
@@ -219,9 +214,9 @@ impl Tables {
     }
 }
 
-fn change(entry: &Entry, key: &FlowKey6, it: &Translation, last_seen: u64) -> Change {
+fn note(changes: &mut Changes, entry: &Entry, key: &FlowKey6, it: &Translation, last_seen: u64) {
     let value = Value::Translation(told(key, it, last_seen));
-    (Arc::clone(&entry.realm), Key::Translation(key.into()), Some(value))
+    changes.push(&entry.realm, Key::Translation(key.into()), Some(value));
 }
 
 /// The records that another's flow has here, or why it has no place.

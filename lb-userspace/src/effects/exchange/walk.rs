@@ -1,28 +1,30 @@
 //! The walk over the tables that finds what differs from what was told. Some thousands of records at a time; after each piece it rests
-//! nine times as long as that took.
+//! many times as long as that took.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::changes::{Changes, Noted};
 use super::tables::{Tables, all, client_key, client_value, value};
 use crate::effects::dataplane::{TranslationWalks, Walks};
+use crate::exchange::Key;
 use crate::exchange::directory::{Directory, Kind};
-use crate::exchange::{Key, Value};
 
 /// Time between the beginnings of two walks, at least.
 pub const INTERVAL: Duration = Duration::from_millis(250);
-/// A walk rests so many times as long as it works: it has one tenth of a core.
-const REST: u32 = 9;
+/// A walk rests so many times as long as it works at most, and has one thirty-second of a core;
+const MOST_REST: u32 = 31;
+/// and so many times at least: it never has more than a tenth.
+const LEAST_REST: u32 = 9;
+/// In between it rests so long that it takes about this time in all, or half of what a SYN may wait for what follows, where that is less:
+/// the other node, which was told of the SYN, is to hear that the connection is established before it forgets it.
+const AIM: Duration = Duration::from_secs(15);
 /// Work is done in pieces of about so long.
 const PIECE: Duration = Duration::from_millis(1);
 
-/// Something of a realm that is so now, or gone.
-pub type Change = (Arc<str>, Key, Option<Value>);
-
 /// What is walked over.
 #[derive(Clone, Copy)]
-enum Table {
+pub(super) enum Table {
     /// Records of one kind, of IPv4 or not.
     Flows(Kind, bool),
     /// Clients that are remembered.
@@ -41,6 +43,11 @@ pub struct Walker {
     walks: Walks,
     translation_walks: TranslationWalks,
     began: Duration,
+    /// Without rests: this walk so far, and the one before.
+    worked: Duration,
+    worked_before: Duration,
+    /// About how long it should take.
+    aim: Duration,
     rest_until: Duration,
     took: Option<Duration>,
     count: u64,
@@ -57,7 +64,12 @@ impl Walker {
         self.took
     }
 
-    /// Goes on for a piece, if it is time; what it found. `notes` says of which realms anything is to be told.
+    /// What was walked over of the walk under way was in vain: it begins anew.
+    pub fn restart(&mut self) {
+        self.left.clear();
+    }
+
+    /// Goes on for a piece, if it is time; what it found.
     ///
     /// # Errors
     /// When the kernel refuses; the walk begins anew.
@@ -65,24 +77,26 @@ impl Walker {
         &mut self,
         clock: fn() -> Duration,
         tables: &mut Tables,
-        directory: &Directory,
-        notes: impl Fn(&str) -> bool,
-    ) -> anyhow::Result<Vec<Change>> {
+        mut noted: Noted<'_, impl Fn(&str) -> bool>,
+    ) -> anyhow::Result<Changes> {
         let began = clock();
-        let mut found = Vec::new();
-        if began < self.rest_until || self.left.is_empty() && !self.begin(began, tables, directory) {
+        let mut found = Changes::default();
+        if began < self.rest_until || self.left.is_empty() && !self.begin(began, tables, noted.directory()) {
             return Ok(found);
         }
         let mut now = began;
         while now < began + PIECE && !self.left.is_empty() {
-            if let Err(error) = self.step(now, tables, directory, &notes, &mut found) {
-                *self = Self { rest_until: began + INTERVAL, count: self.count, ..Self::default() };
+            if let Err(error) = self.step(now, tables, &mut noted, &mut found) {
+                let (count, worked_before) = (self.count, self.worked_before);
+                *self = Self { rest_until: began + INTERVAL, count, worked_before, ..Self::default() };
                 return Err(error);
             }
             now = clock();
         }
-        self.rest_until = now + (now - began) * REST;
+        self.worked += now - began;
+        self.rest_until = now + (now - began) * rest(self.worked.max(self.worked_before), self.aim);
         if self.left.is_empty() {
+            self.worked_before = std::mem::take(&mut self.worked);
             self.took = Some(now - self.began);
             self.count += 1;
         }
@@ -93,7 +107,7 @@ impl Walker {
         if now < self.began + INTERVAL {
             return false;
         }
-        self.began = now;
+        (self.began, self.aim) = (now, directory.syn_timeout().map_or(AIM, |timeout| AIM.min(timeout / 2)));
         let is_used = |&(kind, is_v4): &(Kind, bool)| directory.uses(kind, is_v4) || !tables.told.is_empty(kind, is_v4);
         self.left = all().filter(is_used).map(|(kind, is_v4)| Table::Flows(kind, is_v4)).collect();
         if directory.remembers_clients() || !tables.told.clients.is_empty() {
@@ -110,18 +124,17 @@ impl Walker {
         &mut self,
         now: Duration,
         tables: &mut Tables,
-        directory: &Directory,
-        notes: impl Fn(&str) -> bool,
-        found: &mut Vec<Change>,
+        noted: &mut Noted<'_, impl Fn(&str) -> bool>,
+        found: &mut Changes,
     ) -> anyhow::Result<()> {
         let Some(&table) = self.left.last() else { return Ok(()) };
         let is_first = !std::mem::replace(&mut self.is_entered, true);
         let more = match table {
-            Table::Flows(kind, is_v4) => self.step_flows(kind, is_v4, is_first, tables, directory, notes, found)?,
-            Table::Clients => self.step_clients(is_first, tables, directory, notes, found)?,
+            Table::Flows(kind, is_v4) => self.step_flows(kind, is_v4, is_first, tables, noted, found)?,
+            Table::Clients => self.step_clients(is_first, tables, noted, found)?,
             Table::Translations(is_v4) => {
                 let walks = &mut self.translation_walks;
-                tables.step_translations(is_v4, is_first, walks, directory, now, notes, found)?
+                tables.step_translations(is_v4, is_first, walks, noted, now, found)?
             }
         };
         if more.is_break() {
@@ -137,9 +150,8 @@ impl Walker {
         is_v4: bool,
         is_first: bool,
         tables: &mut Tables,
-        directory: &Directory,
-        notes: impl Fn(&str) -> bool,
-        found: &mut Vec<Change>,
+        noted: &mut Noted<'_, impl Fn(&str) -> bool>,
+        found: &mut Changes,
     ) -> anyhow::Result<ControlFlow<()>> {
         let stateful = kind == Kind::Connection;
         let Tables { records, told, sampler, .. } = tables;
@@ -147,16 +159,16 @@ impl Walker {
             told.begin(kind, is_v4);
         }
         let more = records.step(kind, is_v4, &mut self.walks, |flow, record| {
-            let Some(entry) = directory.of_pool(record.pool).filter(|entry| notes(&entry.realm)) else { return };
+            let Some(entry) = noted.of_pool(record.pool) else { return };
             sampler.offer(&entry.realm, flow, stateful);
             if told.shows(kind, flow, record, entry.timeout(flow, record.state, stateful)) {
-                found.push((Arc::clone(&entry.realm), Key::Flow(flow.into(), stateful), Some(value(record))));
+                found.push(&entry.realm, Key::Flow(flow.into(), stateful), Some(value(record)));
             }
         })?;
         if more.is_break() {
             for (flow, pool) in told.end(kind, is_v4) {
-                let Some(entry) = directory.of_pool(pool) else { continue };
-                found.push((Arc::clone(&entry.realm), Key::Flow((&flow).into(), stateful), None));
+                let Some(entry) = noted.directory().of_pool(pool) else { continue };
+                found.push(&entry.realm, Key::Flow((&flow).into(), stateful), None);
             }
         }
         Ok(more)
@@ -166,26 +178,46 @@ impl Walker {
         &mut self,
         is_first: bool,
         tables: &mut Tables,
-        directory: &Directory,
-        notes: impl Fn(&str) -> bool,
-        found: &mut Vec<Change>,
+        noted: &mut Noted<'_, impl Fn(&str) -> bool>,
+        found: &mut Changes,
     ) -> anyhow::Result<ControlFlow<()>> {
         let Tables { records, told, .. } = tables;
         if is_first {
             told.clients.begin();
         }
         let more = records.step_clients(&mut self.walks, |client, record| {
-            let Some(entry) = directory.of_pool(record.pool).filter(|entry| notes(&entry.realm)) else { return };
+            let Some(entry) = noted.of_pool(record.pool) else { return };
             if told.clients.shows(client, record, entry.persistence) {
-                found.push((Arc::clone(&entry.realm), client_key(entry, client), Some(client_value(record))));
+                found.push(&entry.realm, client_key(entry, client), Some(client_value(record)));
             }
         })?;
         if more.is_break() {
             for (client, pool) in told.clients.end() {
-                let Some(entry) = directory.of_pool(pool) else { continue };
-                found.push((Arc::clone(&entry.realm), client_key(entry, &client), None));
+                let Some(entry) = noted.directory().of_pool(pool) else { continue };
+                found.push(&entry.realm, client_key(entry, &client), None);
             }
         }
         Ok(more)
+    }
+}
+
+/// How many times as long as a piece took a walk rests after it that works so long in all.
+fn rest(worked: Duration, aim: Duration) -> u32 {
+    let aim = aim.as_micros() / worked.as_micros().max(1);
+    u32::try_from(aim.saturating_sub(1)).unwrap_or(u32::MAX).clamp(LEAST_REST, MOST_REST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_has_little_of_a_core_unless_it_would_take_too_long() {
+        for (worked, aim, share) in
+            [(0, 15, 32), (100, 15, 32), (468, 15, 32), (750, 15, 20), (1_500, 15, 10), (60_000, 15, 10), (100, 2, 20)]
+        {
+            let rests = rest(Duration::from_millis(worked), Duration::from_secs(aim));
+            assert_eq!(rests + 1, share, "{worked} ms of work in {aim} s");
+        }
     }
 }

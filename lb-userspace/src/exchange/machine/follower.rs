@@ -1,9 +1,10 @@
 //! The end that follows: which claims it takes, what it has of them, and what it answers.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::item::Keys;
 use super::super::message::{Answer, Body, Item, Message, Stand};
 use super::super::realm::{Following, Realm, Telling};
 use super::{Direction, Effect, Exchange, LEAP};
@@ -106,7 +107,7 @@ impl Exchange {
         };
         (realm.epoch, realm.owner) = (epoch, peer);
         realm.highest = realm.highest.max(epoch);
-        realm.following = Some(Following { mentioned: Some(HashSet::new()), concluded: false });
+        realm.following = Some(Following { mentioned: Some(Keys::default()), concluded: false });
         realm.tell_anew(Telling::No);
         out.push(Effect::Begin(name));
         None

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::item::{Key, Value};
-use super::super::message::{Answer, Body, ITEM_OCTETS, Message, Stand};
+use super::super::message::{Answer, Body, ITEM_OCTETS, Item, Message, Stand};
 use super::super::realm::{Bulk, LAST_WORDS, Realm, Telling};
 use super::super::word::Word;
 use super::{AGAIN, BURST, Direction, Effect, Exchange, KEEPALIVE, LEAP, MOST_WORDS, REPEAT, WINDOW};
@@ -44,25 +44,33 @@ impl Exchange {
         }
     }
 
-    pub(super) fn changed(&mut self, name: &Arc<str>, key: Key, value: Option<Value>) {
+    pub(super) fn changed(&mut self, name: &Arc<str>, items: Vec<Item>) {
         let connected = self.teller.is_some();
         let Some(realm) = self.realms.get_mut(name).filter(|realm| connected && realm.notes_changes()) else { return };
-        realm.dirty.insert(key, value);
+        items.into_iter().for_each(|(key, value)| realm.dirty.insert(key, value));
         if realm.dirty.len() > self.limits.waiting {
             self.counters.overflows += 1;
             realm.tell_anew(if realm.master { Telling::Due } else { Telling::No });
         }
     }
 
-    pub(super) fn gathered(&mut self, now: Duration, name: &Arc<str>, items: Vec<(Key, Value)>, out: &mut Vec<Effect>) {
+    pub(super) fn gathered(
+        &mut self,
+        now: Duration,
+        name: &Arc<str>,
+        items: Vec<(Key, Value)>,
+        more: bool,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(realm) = self.realms.get_mut(name) else { return };
-        if !matches!(realm.telling, Telling::Asked) {
-            return;
+        if matches!(realm.telling, Telling::Asked) {
+            let epoch = realm.epoch;
+            realm.tell_anew(Telling::Bulk(Bulk::of(items, more)));
+            self.counters.bulks += 1;
+            self.say(now, Body::Begin { realm: Arc::clone(name), epoch }, 0, out);
+        } else {
+            realm.gathered(items, more);
         }
-        let epoch = realm.epoch;
-        realm.tell_anew(Telling::Bulk(Bulk::of(items)));
-        self.counters.bulks += 1;
-        self.say(now, Body::Begin { realm: Arc::clone(name), epoch }, 0, out);
         self.tell_items(now, out);
     }
 
@@ -147,7 +155,7 @@ impl Exchange {
                     let count = items.len();
                     self.counters.told += count as u64;
                     self.say(now, Body::Items { realm: realm_name, epoch, items, unknown: 0 }, count, out);
-                } else if matches!(realm.telling, Telling::Bulk(_)) {
+                } else if matches!(&realm.telling, Telling::Bulk(bulk) if !bulk.more) {
                     realm.telling = Telling::Live;
                     self.say(now, Body::End { realm: realm_name, epoch }, 0, out);
                 } else {

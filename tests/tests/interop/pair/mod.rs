@@ -16,6 +16,7 @@ mod rehearsal;
 mod resign;
 mod servers;
 mod service;
+mod transfers;
 
 use std::net::IpAddr;
 use std::process::Command;

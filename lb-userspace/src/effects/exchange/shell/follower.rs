@@ -1,7 +1,6 @@
 //! What the peer tells, put where it belongs: records into our tables, what its indices stand for, the weights that it makes its tables
 //! from.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +8,17 @@ use std::time::Duration;
 use tracing::info;
 
 use super::super::Followed;
-use super::super::tables::{Client, Foreigner};
+use super::super::stored::{Client, Foreigner};
 use super::super::translations;
 use super::Shell;
-use crate::exchange::item::{BACKENDS_PER_BLOCK, Backend, FlowId};
+use crate::exchange::item::{BACKENDS_PER_BLOCK, Backend, Keys};
 use crate::exchange::message::Item;
 use crate::exchange::{Key, Value};
 use crate::reconcile::placed::{Extent, FromMaster, ToldSlots};
 
 impl Shell {
     pub(super) fn store(&mut self, realm: &Arc<str>, items: Vec<Item>, teller_now: u64, late: bool) {
-        let mut is_reweighed = false;
+        let (mut is_reweighed, mut stored, now) = (false, Ok(()), self.now());
         for (key, value) in items {
             match (key, value) {
                 (Key::Backends(service, block), value) if !late => {
@@ -35,71 +34,58 @@ impl Shell {
                         Some(_) => continue,
                         None => Vec::new(),
                     };
-                    let (now, ago) = (self.now(), |since| Duration::from_nanos(teller_now.saturating_sub(since)));
+                    let ago = |since| Duration::from_nanos(teller_now.saturating_sub(since));
                     let since = |since| now.saturating_sub(ago(since));
                     is_reweighed |= self.foreign.note_slots(realm, &service, block, &notes, since);
                 }
-                (Key::Flow(flow, stateful), Some(Value::Flow(record))) => {
-                    let age = teller_now.saturating_sub(record.last_seen);
-                    let it = Foreigner { realm, flow: flow.key(), stateful, record, age };
-                    let now = self.now();
-                    let Some(tables) = &mut self.tables else { continue };
-                    let stored = tables.store(&self.directory, &self.foreign, &it, now, late);
-                    self.stored(stored);
-                }
-                (Key::Flow(flow, stateful), None) if !late => {
-                    let Some(tables) = &mut self.tables else { continue };
-                    let removed = tables.remove(&self.directory, realm, &flow.key(), stateful);
-                    self.stored(removed);
-                }
-                (Key::Client(service, address), value) => {
-                    let (backend, age) = match value {
-                        Some(Value::Client(backend, last)) => (backend, teller_now.saturating_sub(last)),
-                        None if !late => (u16::MAX, 0),
-                        _ => continue,
-                    };
-                    let address = IpAddr::from(address).into();
-                    let it = Client { realm, service: &service, address, backend, age };
-                    let now = self.now();
-                    let Some(tables) = &mut self.tables else { continue };
-                    let stored = if value.is_some() {
-                        tables.store_client(&self.directory, &self.foreign, &it, now, late)
-                    } else {
-                        tables.remove_client(&self.directory, &it)
-                    };
-                    self.stored(stored);
-                }
-                (Key::Translation(flow), value) => {
-                    let stored = self.store_translation(realm, flow, value, teller_now, late);
-                    self.stored(stored);
-                }
-                // Last words about backends are old, and values of another kind than their key are nonsense.
-                _ => {}
+                (key, value) => stored = stored.and(self.store_record(realm, key, value, (teller_now, now), late)),
             }
         }
+        let settled = self.tables.as_mut().map_or(Ok(()), |tables| tables.records.settle());
+        self.stored(stored.and(settled));
         if is_reweighed {
             self.follow();
         }
     }
 
-    fn store_translation(
+    /// Something of packets that came. `now`: by the teller's clock, and by ours.
+    fn store_record(
         &mut self,
         realm: &str,
-        flow: FlowId,
+        key: Key,
         value: Option<Value>,
-        teller_now: u64,
+        (teller_now, now): (u64, Duration),
         late: bool,
     ) -> anyhow::Result<()> {
-        let now = self.now();
-        let Some(tables) = &mut self.tables else { return Ok(()) };
-        match value {
-            Some(Value::Translation(record)) => {
+        let (Some(tables), directory) = (&mut self.tables, &self.directory) else { return Ok(()) };
+        match (key, value) {
+            (Key::Flow(flow, stateful), Some(Value::Flow(record))) => {
+                let age = teller_now.saturating_sub(record.last_seen);
+                let it = Foreigner { realm, flow: flow.key(), stateful, record, age };
+                tables.store(directory, &self.foreign, &it, now, late)
+            }
+            (Key::Flow(flow, stateful), None) if !late => tables.remove(directory, realm, &flow.key(), stateful),
+            (Key::Client(service, address), value) => {
+                let (backend, age) = match value {
+                    Some(Value::Client(backend, last)) => (backend, teller_now.saturating_sub(last)),
+                    None if !late => (u16::MAX, 0),
+                    _ => return Ok(()),
+                };
+                let address = IpAddr::from(address).into();
+                let it = Client { realm, service: &service, address, backend, age };
+                if value.is_some() {
+                    tables.store_client(directory, &self.foreign, &it, now, late)
+                } else {
+                    tables.remove_client(directory, &it)
+                }
+            }
+            (Key::Translation(flow), Some(Value::Translation(record))) => {
                 let age = teller_now.saturating_sub(record.last_seen);
                 let it = translations::Foreigner { realm, flow: flow.key(), record, age };
-                tables.store_translation(&self.directory, &it, now, late)
+                tables.store_translation(directory, &it, now, late)
             }
-            None if !late => tables.remove_translation(&self.directory, realm, &flow.key()),
-            // As above.
+            (Key::Translation(flow), None) if !late => tables.remove_translation(directory, realm, &flow.key()),
+            // Last words about backends, and that something is gone, are old; values of another kind than their key are nonsense.
             _ => Ok(()),
         }
     }
@@ -124,13 +110,15 @@ impl Shell {
         true
     }
 
-    pub(super) fn keep(&mut self, realm: &Arc<str>, keys: &HashSet<Key>) {
+    pub(super) fn keep(&mut self, realm: &Arc<str>, keys: &Keys) {
         let is_kept = |service: &Arc<str>, block| keys.contains(&Key::Backends(Arc::clone(service), block));
         self.foreign.keep(realm, is_kept);
         self.foreign.keep_slots(realm, |service, block| keys.contains(&Key::Slots(Arc::clone(service), block)));
         if let Some(tables) = &mut self.tables {
             let kept = tables.keep(&self.directory, realm, keys);
-            self.stored(kept);
+            // Whatever failed, nothing may be left on its way: this node may be master next.
+            let settled = tables.records.settle();
+            self.stored(kept.and(settled));
         }
         self.follow();
         info!(vrrp = %realm, "all of the master's state is here");
