@@ -199,6 +199,11 @@ impl Exchange {
         self.realms.get(realm).and_then(Realm::gathers)
     }
 
+    /// The same of changes that a walk over the tables finds.
+    pub fn walks_for_changes(&self, realm: &str) -> bool {
+        self.teller.is_some() && self.realms.get(realm).is_some_and(Realm::walks_for_changes)
+    }
+
     /// Whether this node is master of a realm, as it was told.
     pub fn is_master(&self, realm: &str) -> bool {
         self.realms.get(realm).is_some_and(|realm| realm.master)

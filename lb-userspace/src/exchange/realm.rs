@@ -48,8 +48,11 @@ pub(super) enum Telling {
     Bulk(Bulk),
     /// All was told; changes are.
     Live,
-    /// We are not its master any more, and say what we had still to say, until this moment or until another claims it.
+    /// We are not its master any more, and say what we had still to say, though another claims it by now: clients come here until
+    /// they have heard of it.
     LastWords {
+        /// Our claim.
+        epoch: u64,
         /// Since when.
         since: Duration,
         /// That this was all has been said.
@@ -155,7 +158,7 @@ impl Realm {
     pub fn leave(&mut self, now: Duration) {
         (self.master, self.before) = (false, None);
         match self.telling {
-            Telling::Live => self.telling = Telling::LastWords { since: now, concluded: false },
+            Telling::Live => self.telling = Telling::LastWords { epoch: self.epoch, since: now, concluded: false },
             // Half of it is of no use to anybody.
             Telling::No
             | Telling::Due
@@ -205,6 +208,23 @@ impl Realm {
         }
     }
 
+    /// Whether a walk over the tables is to find such changes: not what another, who is master by now, has told us.
+    pub fn walks_for_changes(&self) -> bool {
+        self.notes_changes() && self.following.is_none()
+    }
+
+    /// The claim under which it is told.
+    pub fn told_under(&self) -> u64 {
+        if let Telling::LastWords { epoch, .. } = self.telling { epoch } else { self.epoch }
+    }
+
+    /// Another has claimed it.
+    pub fn is_claimed(&mut self) {
+        if !matches!(self.telling, Telling::LastWords { .. }) {
+            self.tell_anew(Telling::No);
+        }
+    }
+
     /// Whether records of the peer's may be under way that a packet of a client's could come before: of a realm that this node
     /// follows, should it take over now; of one that it is master of, until the other has said that this was all.
     pub fn awaits_records(&self, now: Duration) -> bool {
@@ -218,7 +238,7 @@ impl Realm {
     /// We are not its master any more, and it is time to say that this was all that we had to say.
     pub fn concludes(&mut self, now: Duration) -> bool {
         let is_empty = self.dirty.is_empty();
-        let Telling::LastWords { since, concluded } = &mut self.telling else { return false };
+        let Telling::LastWords { since, concluded, .. } = &mut self.telling else { return false };
         let is_time = !*concluded && is_empty && now >= *since + LAST_BEGINNING;
         *concluded |= is_time;
         is_time

@@ -407,6 +407,31 @@ fn who_hands_over_says_once_that_this_was_all() {
 }
 
 #[test]
+fn last_words_are_said_to_the_end_under_the_old_claim_though_another_claims_by_then() {
+    let mut node = master();
+    node.handle(Duration::ZERO, Event::Gathered(realm(), vec![], false));
+    node.handle(Duration::ZERO, Event::Connected(Direction::Following, PEER));
+    node.handle(Duration::ZERO, Event::Mastership(realm(), false));
+    changed(&mut node, 1);
+    tell(&mut node, 1, Body::Begin { realm: realm(), epoch: 2 });
+    changed(&mut node, 2);
+    assert!(node.notes_changes(&realm()), "clients come here until they have heard of the other");
+    assert!(!node.walks_for_changes(&realm()), "which would find what the other has told");
+    let effects = node.handle(Duration::from_millis(5), Event::Tick);
+    assert_eq!(told_items(&effects), [flow(2), flow(1)]);
+    let is_of = |epoch| {
+        move |it: &Effect| match it {
+            Effect::Tell(Message { body: Body::Items { epoch: told, .. } | Body::End { epoch: told, .. }, .. }) => {
+                *told == epoch
+            }
+            _ => false,
+        }
+    };
+    assert!(effects.iter().any(is_of(1)));
+    assert!(node.handle(Duration::from_millis(25), Event::Tick).iter().any(is_of(1)), "that this was all");
+}
+
+#[test]
 fn records_are_awaited_from_before_the_takeover_until_the_other_has_said_all() {
     let end = |epoch| Body::End { realm: realm(), epoch };
     let followed = || {

@@ -108,7 +108,7 @@ impl Exchange {
         (realm.epoch, realm.owner) = (epoch, peer);
         realm.highest = realm.highest.max(epoch);
         realm.following = Some(Following { mentioned: Some(Keys::default()), concluded: false });
-        realm.tell_anew(Telling::No);
+        realm.is_claimed();
         out.push(Effect::Begin(name));
         None
     }

@@ -115,7 +115,7 @@ impl Exchange {
     /// Says of realms that this node has given up that all of them was told.
     fn conclude(&mut self, now: Duration, out: &mut Vec<Effect>) {
         let concluded = |(name, realm): (&Arc<str>, &mut Realm)| {
-            realm.concludes(now).then(|| Body::End { realm: Arc::clone(name), epoch: realm.epoch })
+            realm.concludes(now).then(|| Body::End { realm: Arc::clone(name), epoch: realm.told_under() })
         };
         let ends: Vec<Body> = self.realms.iter_mut().filter_map(concluded).collect();
         ends.into_iter().for_each(|end| self.say(now, end, 0, out));
@@ -149,7 +149,7 @@ impl Exchange {
         for name in names {
             while self.teller.as_ref().is_some_and(|it| it.begun < BURST && it.under_way.len() < WINDOW) {
                 let Some(realm) = self.realms.get_mut(&name) else { break };
-                let (items, epoch) = (realm.next_items(ITEM_OCTETS), realm.epoch);
+                let (items, epoch) = (realm.next_items(ITEM_OCTETS), realm.told_under());
                 let realm_name = Arc::clone(&name);
                 if !items.is_empty() {
                     let count = items.len();
