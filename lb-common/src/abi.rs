@@ -471,6 +471,15 @@ pub struct Transfer {
     pub action: u32,
 }
 
+impl Transfer {
+    /// Of a record that is there already: whether this says of the same flow and backend that they were heard of later.
+    #[inline(always)]
+    pub const fn is_later_than(&self, there: &Record) -> bool {
+        let Record { pool, backend, last_seen, .. } = self.record;
+        there.pool == pool && there.backend == backend && there.last_seen < last_seen
+    }
+}
+
 /// In the place of a [`Transfer`]'s first load: the service has none.
 pub const NO_LOADS: u32 = u32::MAX;
 
@@ -478,7 +487,7 @@ pub const NO_LOADS: u32 = u32::MAX;
 pub mod transfer {
     /// The record is made, or replaces the one that there is.
     pub const PUT: u32 = 0;
-    /// The record is made if there is none.
+    /// The record is made if there is none; one that is there is heard of later, if this says so.
     pub const ADD: u32 = 1;
     /// There is no such record any more.
     pub const REMOVE: u32 = 2;

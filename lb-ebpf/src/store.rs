@@ -74,7 +74,16 @@ pub extern "C" fn fairway_transfer(failed: u32) -> u32 {
 #[inline(always)]
 fn store<K>(table: &HashMap<K, Record>, key: &K, it: &Transfer) -> bool {
     match (table.get_ptr_mut(key), it.action) {
-        (None, transfer::REMOVE) | (Some(_), transfer::ADD) => true,
+        (None, transfer::REMOVE) => true,
+        (Some(there), transfer::ADD) => {
+            // SAFETY: the element is valid while the program runs; of who else writes this word, one is the last.
+            unsafe {
+                if it.is_later_than(&*there) {
+                    (*there).last_seen = it.record.last_seen;
+                }
+            }
+            true
+        }
         (None, _) => {
             let is_made = table.insert(key, &it.record, u64::from(BPF_NOEXIST)).is_ok();
             if is_made {

@@ -40,22 +40,30 @@
 //! which identity its indices stand for ([`item::Value::Backends`]) before it uses them.
 
 pub mod agreement;
+pub mod changes;
 pub mod directory;
 mod dirty;
 pub mod foreign;
+pub mod gather;
 pub mod item;
 pub mod machine;
 pub mod message;
 pub mod pairs;
+pub mod party;
 pub mod readiness;
 mod realm;
 pub mod rehearsal;
 pub mod seal;
+pub mod store;
+pub mod stored;
+pub mod tables;
 #[cfg(test)]
 mod tests;
 pub mod told;
 pub mod translation;
+pub mod translations;
 pub mod view;
+pub mod walk;
 pub mod word;
 
 pub use item::{FlowId, Key, Value};

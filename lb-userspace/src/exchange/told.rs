@@ -2,8 +2,8 @@
 //! shows every record of a table, in rounds, and at the end of a round learns what was not shown any more.
 //!
 //! The last packet's time changes with every packet and is not told each time: only once it has moved by a quarter of what the
-//! flow may be silent. A follower adds that quarter, so that it forgets no flow before its time; it may keep one for
-//! that much longer.
+//! flow may be silent, by whole seconds. A follower adds that quarter, and the second, so that it forgets no flow before its time; it may keep
+//! one for that much longer.
 
 use std::collections::HashMap;
 use std::hash::Hash;

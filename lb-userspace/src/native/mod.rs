@@ -2,6 +2,7 @@
 //! tests run here exactly what runs in the kernel.
 
 mod packet;
+mod records;
 mod tables;
 mod words;
 

@@ -1,14 +1,14 @@
 //! The tables in plain memory, behind the trait that the packet path asks.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 use lb_common::abi::{
     ALWAYS_LIVE, Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey6, FragmentEntry,
-    FragmentKey, Load, ProbeTarget, QuicCounters, Ranges, Record, Reverse, Root, Row, ServerKey, Service, Signs,
-    Sources, Translation, Tunnel, admission, root_flags,
+    FragmentKey, Load, ProbeTarget, QuicCounters, Ranges, Record, Recorded, Reverse, Root, Row, ServerKey, Service,
+    Signs, Sources, Translated, Translation, Tunnel, admission, root_flags,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;
@@ -28,6 +28,7 @@ use lb_common::scheduler::turns::{Passes, Turn};
 use lb_common::slot::Slot;
 
 use super::words::words;
+use crate::exchange::store::Fresh;
 use crate::reconcile::image::Image;
 use crate::reconcile::write::Write;
 
@@ -75,6 +76,8 @@ pub struct NativeTables {
     pub translations: RefCell<BTreeMap<FlowId, Translation>>,
     /// Of these, so many fit.
     pub translation_capacity: usize,
+    /// What was recorded while the root says that another node is to know.
+    pub recorded: RefCell<VecDeque<Fresh>>,
     /// What is to be translated.
     pub work: Cell<Work>,
     /// Packets that do not fit into a tunnel and will be answered yet.
@@ -135,6 +138,7 @@ impl NativeTables {
             unrecorded: Cell::new(0),
             translations: RefCell::default(),
             translation_capacity: flow_capacity.saturating_mul(2),
+            recorded: RefCell::default(),
             work: Cell::default(),
             answers: Cell::new(ANSWERS_PER_SECOND),
             counters: RefCell::default(),
@@ -221,6 +225,13 @@ impl NativeTables {
 }
 
 impl NativeTables {
+    /// Tells of what was recorded, if another node is to know.
+    fn tell(&self, fresh: Fresh) {
+        if self.image.root.word & root_flags::EXCHANGE != 0 {
+            self.recorded.borrow_mut().push_back(fresh);
+        }
+    }
+
     /// Says whether the backend of a load is full as things are now.
     fn judge(&mut self, load: u32) {
         let Load { upper, lower, .. } = self.image.loads[load as usize];
@@ -321,6 +332,7 @@ impl Tables for NativeTables {
             return Inserted::Full;
         }
         flows.insert(flow.key6(), record);
+        self.tell(Fresh::Flow(Recorded { key: flow.key6(), record, stateful: 0 }));
         Inserted::Done
     }
 
@@ -414,6 +426,7 @@ impl Tables for NativeTables {
             return Inserted::Full;
         }
         connections.insert(flow.key6(), record);
+        self.tell(Fresh::Flow(Recorded { key: flow.key6(), record, stateful: 1 }));
         Inserted::Done
     }
 
@@ -462,6 +475,9 @@ impl Tables for NativeTables {
             return Inserted::Full;
         }
         translations.insert(*key, *translation);
+        if translation.state != 0 {
+            self.tell(Fresh::Translation(Translated { key: *key, translation: *translation }));
+        }
         Inserted::Done
     }
 

@@ -43,7 +43,7 @@ pub use ledger::{Account, Ledger};
 pub use live_words::LiveWords;
 pub use maps::{Maps, ProbeTables};
 pub use mmap::MappedArray;
-pub use records::{Fresh, Records, Walks};
+pub use records::{Records, Walks};
 pub use trace::TraceSession;
 pub use translations::{TranslationWalks, Translations};
 pub use unresolved::Sender;

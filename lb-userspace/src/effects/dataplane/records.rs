@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 
 use aya::maps::{MapData, RingBuf};
-use lb_common::abi::{ClientKey, FlowKey6, NO_LOADS, Record, Recorded, Transfer, Translated, transfer};
+use lb_common::abi::{ClientKey, FlowKey6, Record, Recorded, Transfer, Translated};
 use lb_common::connection::Counted;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -18,6 +18,7 @@ use super::transfers::Transfers;
 use super::translations::Translations;
 use super::{Maps, narrow};
 use crate::exchange::directory::Kind;
+use crate::exchange::store::{Fresh, Store};
 
 /// One kind, of both families.
 struct Pair {
@@ -31,20 +32,11 @@ pub struct Records {
     udp: Pair,
     connections: Pair,
     clients: FlowTable<24>,
-    /// What the packets of translated flows become.
-    pub translations: Translations,
+    translations: Translations,
     choosers: Choosers,
     live_words: LiveWords,
     recorded: Option<RingBuf<MapData>>,
     transfers: Transfers,
-}
-
-/// What was recorded just now.
-pub enum Fresh {
-    /// The record of a flow.
-    Flow(Recorded),
-    /// What a flow becomes.
-    Translation(Translated),
 }
 
 /// A walk over the tables of one family.
@@ -73,156 +65,12 @@ impl Records {
         })
     }
 
-    /// The next flow that was recorded since this was last asked, as it was then. Some may be missed.
-    pub fn recorded(&mut self) -> Option<Fresh> {
-        let item = self.recorded.as_mut()?.next()?;
-        let translated = || Translated::read_from_bytes(&item).map(Fresh::Translation);
-        Recorded::read_from_bytes(&item).map(Fresh::Flow).or_else(|_| translated()).ok()
-    }
-
     /// Says whether records of services that follow the virtual router of a live word may be on their way.
     ///
     /// # Errors
     /// When there is no such virtual router.
     pub fn await_records(&self, index: u32, awaits: bool) -> anyhow::Result<()> {
         self.live_words.await_records(index, awaits)
-    }
-
-    /// The record of a flow.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn get(&self, kind: Kind, flow: &FlowKey6) -> anyhow::Result<Option<Record>> {
-        let pair = self.pair(kind);
-        let octets = if flow.source.is_v4() { pair.v4.get(&narrow(flow)) } else { pair.v6.get(&wide(flow)) }?;
-        Ok(octets.map(|octets| read(&octets)))
-    }
-
-    /// Puts what another node tells of a flow on its way into our tables, and into the counts; it may not be there before
-    /// [`Self::settle`] says so.
-    ///
-    /// # Errors
-    /// When this or others that were on their way could not be stored.
-    pub fn transfer(&mut self, it: Transfer) -> anyhow::Result<()> {
-        if self.transfers.push(it) { self.settle() } else { Ok(()) }
-    }
-
-    /// All that was on its way is there now.
-    ///
-    /// # Errors
-    /// When a table is full or the kernel refuses. All that could be stored was.
-    pub fn settle(&mut self) -> anyhow::Result<()> {
-        // To store twice what was stored changes nothing; and one by one the kernel says why it refuses.
-        let mut settled = Ok(());
-        for it in self.transfers.run() {
-            settled = settled.and(self.store(&it));
-        }
-        settled
-    }
-
-    /// What the program does, by a call for each step.
-    fn store(&mut self, it: &Transfer) -> anyhow::Result<()> {
-        let Transfer { key, record, first_load, action } = it;
-        let kind = Kind::of(key, *first_load != NO_LOADS);
-        if *action == transfer::REMOVE {
-            let Some(last) = self.take(kind, key)? else { return Ok(()) };
-            return self.count(it, &last, Counted::one(last.state).ended());
-        }
-        if self.add(kind, key, record)? {
-            return self.count(it, record, Counted::one(record.state));
-        }
-        if *action == transfer::ADD {
-            return Ok(());
-        }
-        let before = self.get(kind, key)?;
-        self.put(kind, key, record)?;
-        if let Some(before) = before {
-            self.count(it, &before, Counted::one(before.state).ended())?;
-        }
-        self.count(it, record, Counted::one(record.state))
-    }
-
-    fn put(&mut self, kind: Kind, flow: &FlowKey6, record: &Record) -> anyhow::Result<()> {
-        let (pair, octets) = (self.pair_mut(kind), zerocopy::transmute!(*record));
-        if flow.source.is_v4() { pair.v4.insert(&narrow(flow), octets) } else { pair.v6.insert(&wide(flow), octets) }
-    }
-
-    /// Makes a record where there is none; whether it did.
-    fn add(&mut self, kind: Kind, flow: &FlowKey6, record: &Record) -> anyhow::Result<bool> {
-        let (pair, octets) = (self.pair_mut(kind), zerocopy::transmute!(*record));
-        if flow.source.is_v4() { pair.v4.add(&narrow(flow), octets) } else { pair.v6.add(&wide(flow), octets) }
-    }
-
-    /// Deletes a record, and returns what it last said.
-    fn take(&mut self, kind: Kind, flow: &FlowKey6) -> anyhow::Result<Option<Record>> {
-        let pair = self.pair_mut(kind);
-        let octets = if flow.source.is_v4() { pair.v4.take(&narrow(flow)) } else { pair.v6.take(&wide(flow)) }?;
-        Ok(octets.map(|octets| read(&octets)))
-    }
-
-    /// Changes what the backend has that a record names, if it is of the service that this is told of and that keeps counts.
-    fn count(&self, it: &Transfer, record: &Record, change: Counted) -> anyhow::Result<()> {
-        if it.first_load == NO_LOADS || record.pool != it.record.pool {
-            return Ok(());
-        }
-        self.choosers.count(it.first_load + u32::from(record.backend), change)
-    }
-
-    /// Remembers a client, or another backend for it.
-    ///
-    /// # Errors
-    /// When the table is full or the kernel refuses.
-    pub fn put_client(&mut self, client: &ClientKey, record: &Record) -> anyhow::Result<()> {
-        self.clients.insert(&of_client(client), zerocopy::transmute!(*record))
-    }
-
-    /// Remembers a client that is not remembered.
-    ///
-    /// # Errors
-    /// When the table is full or the kernel refuses.
-    pub fn add_client(&mut self, client: &ClientKey, record: &Record) -> anyhow::Result<()> {
-        self.clients.add(&of_client(client), zerocopy::transmute!(*record)).map(drop)
-    }
-
-    /// Forgets a client.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn remove_client(&mut self, client: &ClientKey) -> anyhow::Result<()> {
-        self.clients.remove(&of_client(client))
-    }
-
-    /// Runs `visit` on the next clients of a walk; whether there are more.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn step_clients(
-        &self,
-        walks: &mut Walks,
-        mut visit: impl FnMut(&ClientKey, &Record),
-    ) -> anyhow::Result<ControlFlow<()>> {
-        self.clients.step(&mut walks.clients, |key, value| {
-            visit(&ClientKey::read_from_bytes(key).expect("a key is 24 octets"), &read(value));
-        })
-    }
-
-    /// Runs `visit` on the next records of one kind and family; whether there are more.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn step(
-        &self,
-        kind: Kind,
-        is_v4: bool,
-        walks: &mut Walks,
-        mut visit: impl FnMut(&FlowKey6, &Record),
-    ) -> anyhow::Result<ControlFlow<()>> {
-        let pair = self.pair(kind);
-        if is_v4 {
-            pair.v4.step(&mut walks.v4, |key, value| visit(&widen(key), &read(value)))
-        } else {
-            pair.v6.step(&mut walks.v6, |key, value| visit(&as_is(key), &read(value)))
-        }
     }
 
     fn pair(&self, kind: Kind) -> &Pair {
@@ -239,6 +87,101 @@ impl Records {
             Kind::Udp => &mut self.udp,
             Kind::Connection => &mut self.connections,
         }
+    }
+}
+
+impl Store for Records {
+    type Walks = Walks;
+    type Translations = Translations;
+
+    fn recorded(&mut self) -> Option<Fresh> {
+        let item = self.recorded.as_mut()?.next()?;
+        let translated = || Translated::read_from_bytes(&item).map(Fresh::Translation);
+        Recorded::read_from_bytes(&item).map(Fresh::Flow).or_else(|_| translated()).ok()
+    }
+
+    fn get(&self, kind: Kind, flow: &FlowKey6) -> anyhow::Result<Option<Record>> {
+        let pair = self.pair(kind);
+        let octets = if flow.source.is_v4() { pair.v4.get(&narrow(flow)) } else { pair.v6.get(&wide(flow)) }?;
+        Ok(octets.map(|octets| read(&octets)))
+    }
+
+    fn put(&mut self, kind: Kind, flow: &FlowKey6, record: &Record) -> anyhow::Result<()> {
+        let (pair, octets) = (self.pair_mut(kind), zerocopy::transmute!(*record));
+        if flow.source.is_v4() { pair.v4.insert(&narrow(flow), octets) } else { pair.v6.insert(&wide(flow), octets) }
+    }
+
+    fn add(&mut self, kind: Kind, flow: &FlowKey6, record: &Record) -> anyhow::Result<bool> {
+        let (pair, octets) = (self.pair_mut(kind), zerocopy::transmute!(*record));
+        if flow.source.is_v4() { pair.v4.add(&narrow(flow), octets) } else { pair.v6.add(&wide(flow), octets) }
+    }
+
+    fn take(&mut self, kind: Kind, flow: &FlowKey6) -> anyhow::Result<Option<Record>> {
+        let pair = self.pair_mut(kind);
+        let octets = if flow.source.is_v4() { pair.v4.take(&narrow(flow)) } else { pair.v6.take(&wide(flow)) }?;
+        Ok(octets.map(|octets| read(&octets)))
+    }
+
+    fn transfer(&mut self, it: &Transfer) -> anyhow::Result<()> {
+        if self.transfers.push(*it) { self.settle() } else { Ok(()) }
+    }
+
+    fn settle(&mut self) -> anyhow::Result<()> {
+        // To store twice what was stored changes nothing; and one by one the kernel says why it refuses.
+        let mut settled = Ok(());
+        for it in self.transfers.run() {
+            settled = settled.and(self.store(&it));
+        }
+        settled
+    }
+
+    fn put_client(&mut self, client: &ClientKey, record: &Record) -> anyhow::Result<()> {
+        self.clients.insert(&of_client(client), zerocopy::transmute!(*record))
+    }
+
+    fn add_client(&mut self, client: &ClientKey, record: &Record) -> anyhow::Result<()> {
+        self.clients.add(&of_client(client), zerocopy::transmute!(*record)).map(drop)
+    }
+
+    fn remove_client(&mut self, client: &ClientKey) -> anyhow::Result<()> {
+        self.clients.remove(&of_client(client))
+    }
+
+    fn step_clients(
+        &self,
+        walks: &mut Walks,
+        mut visit: impl FnMut(&ClientKey, &Record),
+    ) -> anyhow::Result<ControlFlow<()>> {
+        self.clients.step(&mut walks.clients, |key, value| {
+            visit(&ClientKey::read_from_bytes(key).expect("a key is 24 octets"), &read(value));
+        })
+    }
+
+    fn count(&mut self, load: u32, change: Counted) -> anyhow::Result<()> {
+        self.choosers.count(load, change)
+    }
+
+    fn step(
+        &self,
+        kind: Kind,
+        is_v4: bool,
+        walks: &mut Walks,
+        mut visit: impl FnMut(&FlowKey6, &Record),
+    ) -> anyhow::Result<ControlFlow<()>> {
+        let pair = self.pair(kind);
+        if is_v4 {
+            pair.v4.step(&mut walks.v4, |key, value| visit(&widen(key), &read(value)))
+        } else {
+            pair.v6.step(&mut walks.v6, |key, value| visit(&as_is(key), &read(value)))
+        }
+    }
+
+    fn translations(&self) -> &Translations {
+        &self.translations
+    }
+
+    fn translations_mut(&mut self) -> &mut Translations {
+        &mut self.translations
     }
 }
 

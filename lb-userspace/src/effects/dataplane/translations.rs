@@ -28,12 +28,12 @@ impl Translations {
     pub(super) fn of(maps: &Maps) -> anyhow::Result<Self> {
         Ok(Self { v4: maps.translations_v4.duplicate()?, v6: maps.translations_v6.duplicate()? })
     }
+}
 
-    /// Runs `visit` on the next records of clients' packets of one family; whether there are more.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn step(
+impl crate::exchange::store::Translations for Translations {
+    type Walks = TranslationWalks;
+
+    fn step_translations(
         &self,
         is_v4: bool,
         walks: &mut TranslationWalks,

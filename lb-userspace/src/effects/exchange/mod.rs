@@ -8,8 +8,8 @@
 //! **Finding changes.** The kernel program says of each flow that it records, by a ring buffer that is looked at with every tick: new
 //! flows are what a failover must not lose. How they go on it does not say; a walk over the tables finds what differs from
 //! what was told ([`crate::exchange::told`]), and what the ring buffer had no room for. A walk goes some thousands of records at a time and rests many times as long as it worked: it has a
-//! thirty-second of a core, and up to a tenth if it would take too long else. It begins anew [`walk::INTERVAL`] after the one before at the earliest.
-//! All of a realm is gathered in pieces too ([`gather`]); no walk goes on meanwhile, which would find everything to be new.
+//! thirty-second of a core, and up to a tenth if it would take too long else. It begins anew [`crate::exchange::walk::INTERVAL`] after the one before at the earliest.
+//! All of a realm is gathered in pieces too ([`crate::exchange::gather`]); no walk goes on meanwhile, which would find everything to be new.
 //!
 //! **Rehearsing.** Which backend a packet goes to only the daemon's loop can say, which has all tables: it is asked through a channel
 //! that has room for little, and answers between two events ([`crate::exchange::rehearsal`]).
@@ -18,16 +18,9 @@
 //! connections, by a program in the kernel, many in one call: a call for each costs ten times what storing it does. That happens only while this node is not master: then no packet touches these records. What races all the same (a packet that came
 //! to a backup) may leave a count wrong by one, which the census finds.
 
-mod changes;
 mod connection;
-mod gather;
 mod shell;
-mod stored;
-mod tables;
-mod translations;
-mod walk;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -40,10 +33,10 @@ use tokio::sync::{mpsc, watch};
 use crate::effects::dataplane::Records;
 use crate::effects::vrrp::be_prompt;
 use crate::exchange::directory::Directory;
+pub use crate::exchange::party::Followed;
 use crate::exchange::rehearsal::{Answer, Question};
 use crate::exchange::view::View;
 use crate::exchange::word::{Spoken, Word};
-use crate::reconcile::placed::FromMaster;
 use crate::vrrp::view::Snapshot;
 
 /// Time between two looks at what changed.
@@ -65,9 +58,6 @@ pub struct Link {
     /// A node that has not caught up after so long counts as ready all the same.
     pub patience: Duration,
 }
-
-/// What masters say of tables, by service; of those that this node follows.
-pub type Followed = BTreeMap<Arc<str>, Arc<FromMaster>>;
 
 /// What the thread is started with.
 pub struct Start {

@@ -1,13 +1,11 @@
 //! The thread's loop: events to the exchange, its effects to the connections and the tables.
 
 mod awaited;
-mod follower;
 mod links;
 mod rehearsal;
 mod shown;
-mod teller;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,22 +15,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::info;
 
 use super::connection::{Connection, Failure, Greeted, News};
-use super::gather::Gathering;
-use super::tables::Tables;
-use super::walk::Walker;
 use super::{Followed, Link, Start, TICK};
 use crate::effects::dataplane::Records;
 use crate::exchange::agreement::Agreement;
 use crate::exchange::directory::Directory;
-use crate::exchange::foreign::Foreign;
 use crate::exchange::machine::Limits;
+use crate::exchange::party::{Deed, Party};
 use crate::exchange::readiness::Readiness;
 use crate::exchange::rehearsal::{Answer, Comparison, Question};
+use crate::exchange::tables::Tables;
 use crate::exchange::view::View;
 use crate::exchange::word::{Spoken, Word};
-use crate::exchange::{Direction, Effect, Event, Exchange};
+use crate::exchange::{Direction, Event};
 use crate::vrrp::view::State;
 
 /// Messages of the peer's that wait.
@@ -59,13 +56,7 @@ pub(super) struct Wires {
 pub(super) struct Shell {
     start: Start,
     wires: Wires,
-    exchange: Exchange,
-    directory: Arc<Directory>,
-    tables: Option<Tables>,
-    walker: Walker,
-    /// Realms that are to be told, one after another.
-    gatherings: VecDeque<Gathering>,
-    foreign: Foreign,
+    party: Party<Records>,
     link: Option<Arc<Link>>,
     listener: Option<TcpListener>,
     listen_at: Duration,
@@ -84,7 +75,6 @@ pub(super) struct Shell {
     logged: BTreeMap<String, Duration>,
     problems: BTreeMap<&'static str, String>,
     sessions: u64,
-    recorded: u64,
     view_at: Duration,
     readiness: Readiness,
     agreement: Agreement,
@@ -93,8 +83,6 @@ pub(super) struct Shell {
     comparison: Comparison,
     rehearse_at: Duration,
     rehearsals: u64,
-    /// What was said of operators and checks in this session.
-    spoken: Arc<Spoken>,
 }
 
 /// Why the loop goes on.
@@ -113,12 +101,7 @@ impl Shell {
     pub(super) fn new(start: Start, wires: Wires) -> Self {
         let (tell, news) = mpsc::channel(NEWS);
         Self {
-            exchange: Exchange::new(start.boot, LIMITS),
-            directory: Arc::default(),
-            tables: None,
-            walker: Walker::default(),
-            gatherings: VecDeque::new(),
-            foreign: Foreign::default(),
+            party: Party::new(start.boot, LIMITS),
             link: None,
             listener: None,
             listen_at: Duration::ZERO,
@@ -135,7 +118,6 @@ impl Shell {
             logged: BTreeMap::new(),
             problems: BTreeMap::new(),
             sessions: 0,
-            recorded: 0,
             view_at: Duration::ZERO,
             readiness: Readiness::new((start.clock)()),
             agreement: Agreement::default(),
@@ -143,7 +125,6 @@ impl Shell {
             comparison: Comparison::default(),
             rehearse_at: Duration::ZERO,
             rehearsals: 0,
-            spoken: Arc::default(),
             start,
             wires,
         }
@@ -190,9 +171,13 @@ impl Shell {
         self.connect();
         self.look_up();
         self.speak();
-        self.tell_recorded();
-        self.gather();
-        self.walk();
+        let now = self.now();
+        let recorded = self.party.tell_recorded(now);
+        self.perform(recorded);
+        let gathered = self.party.gather(self.start.clock);
+        self.perform(gathered);
+        let found = self.party.walk(self.start.clock);
+        self.perform(found);
         self.happened(Event::Tick);
         self.await_records();
         self.rehearse();
@@ -203,65 +188,35 @@ impl Shell {
     /// Looks at what others have published: what the tables mean, and who is master.
     fn look_up(&mut self) {
         let directory = self.wires.directory.load_full();
-        if !Arc::ptr_eq(&directory, &self.directory) {
-            self.take_directory(directory);
+        if !Arc::ptr_eq(&directory, &self.party.directory) {
+            let deeds = self.party.take_directory(self.now(), directory);
+            self.perform(deeds);
         }
         let routers = (self.start.routers)();
         let is_master = |name: &str| routers.routers.iter().any(|it| it.name == name && it.state == State::Master);
-        let directory = Arc::clone(&self.directory);
-        for realm in &directory.realms {
-            let master = is_master(realm);
-            if master != self.exchange.is_master(realm) {
-                self.view_at = Duration::ZERO;
-                self.happened(Event::Mastership(Arc::clone(realm), master));
-                self.follow();
-            }
+        for (realm, master) in self.party.other_masters(is_master) {
+            self.view_at = Duration::ZERO;
+            self.happened(Event::Mastership(realm, master));
         }
     }
 
-    /// Says what there is new to say of operators and checks; at the beginning of a session, all.
+    /// Says what there is new to say of operators and checks.
     fn speak(&mut self) {
-        if self.telling.is_none() {
-            self.spoken = Arc::default();
-            return;
-        }
-        let now = Arc::clone(&self.wires.spoken.borrow());
-        if !Arc::ptr_eq(&now, &self.spoken) {
-            let words = now.since(&self.spoken);
-            self.spoken = now;
-            self.happened(Event::Say(words));
-        }
+        let spoken = Arc::clone(&self.wires.spoken.borrow());
+        let deeds = self.party.speak(self.now(), &spoken);
+        self.perform(deeds);
     }
 
     /// There are tables now. What was told or taken before was nothing.
     fn take_tables(&mut self, records: Records) {
-        self.tables = Some(Tables::new(records));
+        self.party.tables = Some(Tables::new(records));
         self.awaited.clear();
         self.close(Direction::Telling, "the flow tables are there only now");
         self.close(Direction::Following, "the flow tables are there only now");
     }
 
-    fn take_directory(&mut self, directory: Arc<Directory>) {
-        let before = std::mem::replace(&mut self.directory, Arc::clone(&directory));
-        if before.realms != directory.realms {
-            self.happened(Event::Realms(directory.realms.iter().cloned().collect()));
-        }
-        if before.config != directory.config {
-            self.happened(Event::Config(Arc::clone(&directory.config)));
-        }
-        for (realm, key, value) in directory.changes_since(&before) {
-            self.happened(Event::Changed(realm, vec![(key, value)]));
-        }
-        // What had no place may have one now: all is to be told again.
-        if directory.has_more_places_than(&before)
-            && self.tables.as_mut().is_some_and(Tables::take_whether_any_lacked_a_backend)
-        {
-            self.close(Direction::Following, "other backends are configured: all is to be told again");
-        }
-    }
-
     fn judge_readiness(&mut self) {
-        let caught_up = self.following.is_some().then(|| self.exchange.caught_up());
+        let caught_up = self.following.is_some().then(|| self.party.exchange.caught_up());
         let patience = self.link.as_ref().map(|link| link.patience);
         let (now, missing) = (self.now(), caught_up.clone().and_then(Result::err));
         let ready = self.readiness.judge(now, patience, caught_up);
@@ -280,22 +235,22 @@ impl Shell {
     }
 
     fn happened(&mut self, event: Event) {
-        let effects = self.exchange.handle(self.now(), event);
-        for effect in effects {
-            self.perform(effect);
-        }
+        let deeds = self.party.handle(self.now(), event);
+        self.perform(deeds);
     }
 
-    fn perform(&mut self, effect: Effect) {
-        match effect {
-            Effect::Tell(message) => self.say(Direction::Telling, message.encode()),
-            Effect::Answer(answer) => self.say(Direction::Following, answer.encode()),
-            Effect::Gather(realm) => self.begin_gathering(realm),
-            Effect::Store { realm, items, now, late } => self.store(&realm, items, now, late),
-            Effect::Begin(realm) => self.begin_slots(&realm),
-            Effect::Keep(realm, keys) => self.keep(&realm, &keys),
-            Effect::Close(direction, why) => self.close(direction, why),
-            Effect::Hear(words) => self.heard(words),
+    fn perform(&mut self, deeds: Vec<Deed>) {
+        for deed in deeds {
+            match deed {
+                Deed::Tell(message) => self.say(Direction::Telling, message.encode()),
+                Deed::Answer(answer) => self.say(Direction::Following, answer.encode()),
+                Deed::Close(direction, why) => self.close(direction, why),
+                Deed::Hear(words) => self.heard(words),
+                Deed::Follow(followed) => drop(self.wires.follow.send_replace(followed)),
+                Deed::Complete(realm) => info!(vrrp = %realm, "all of the master's state is here"),
+                Deed::Tried(what, Ok(())) => drop(self.problems.remove(what)),
+                Deed::Tried(what, Err(why)) => self.problem(what, why),
+            }
         }
     }
 

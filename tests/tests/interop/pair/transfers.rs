@@ -3,6 +3,7 @@
 use fairway::effects::dataplane::object::Sizes;
 use fairway::effects::dataplane::{Dataplane, Records};
 use fairway::exchange::directory::Kind;
+use fairway::exchange::store::Store as _;
 use lb_common::abi::{FlowKey6, NO_LOADS, Record, Transfer, connection_state, transfer};
 use lb_common::address::Address;
 use lb_common::limits::TRANSFERS;
@@ -29,7 +30,7 @@ impl Kernel {
     }
 
     fn tell(&mut self, it: Transfer) {
-        self.records.transfer(it).expect("there is room to wait");
+        self.records.transfer(&it).expect("there is room to wait");
         self.records.settle().expect("there is room in the table");
     }
 
@@ -111,7 +112,7 @@ fn what_fits_is_stored_and_counted_and_the_rest_is_an_error() {
     let flows = 2 * ROOM;
     assert!(flows as usize > 2 * TRANSFERS, "several calls");
     let told = (0..flows).map(|number| told(key(true, number, protocol::TCP), 0, OPEN, transfer::PUT));
-    let results: Vec<_> = told.map(|it| kernel.records.transfer(it)).collect();
+    let results: Vec<_> = told.map(|it| kernel.records.transfer(&it)).collect();
     let last = kernel.records.settle();
     assert!(results.iter().chain([&last]).any(Result::is_err), "the table is full");
     let stored = (0..flows).filter(|&it| kernel.backend(Kind::Connection, &key(true, it, protocol::TCP)).is_some());

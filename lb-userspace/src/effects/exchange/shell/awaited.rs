@@ -1,18 +1,13 @@
 //! Tells the packet path of which virtual routers records may be on their way: see [`crate::exchange`]. From a peer whose heartbeats are
 //! not heard none is, whatever its session looks like.
 
-use std::collections::BTreeSet;
-
 use super::Shell;
 
 impl Shell {
     pub(super) fn await_records(&mut self) {
-        let (now, exchange) = (self.now(), &self.exchange);
-        let Some(tables) = &self.tables else { return };
+        let Some(tables) = &self.party.tables else { return };
         let is_alive = (self.start.routers)().peer.as_ref().is_some_and(|peer| peer.alive);
-        let awaits = |realm: &str| is_alive && exchange.awaits_records(realm, now);
-        let awaited = self.directory.live.iter().filter(|(realm, _)| awaits(realm));
-        let awaited: BTreeSet<u32> = awaited.map(|(_, index)| *index).collect();
+        let awaited = self.party.awaited(self.now(), is_alive);
         let other = awaited.symmetric_difference(&self.awaited);
         let said = other.map(|index| tables.records.await_records(*index, awaited.contains(index)));
         let said = said.collect::<anyhow::Result<()>>();

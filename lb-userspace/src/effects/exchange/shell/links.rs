@@ -53,7 +53,7 @@ impl Shell {
 
     /// Whether it was published what the tables mean: before that nothing can be told or taken.
     pub(super) fn knows_tables(&self) -> bool {
-        !self.directory.config.is_empty()
+        !self.party.directory.config.is_empty()
     }
 
     pub(super) fn listen(&mut self) {
@@ -135,9 +135,6 @@ impl Shell {
                 info!(%peer, %address, "the peer tells what it is master of");
                 self.following = Some(connection);
             }
-        }
-        if direction == Direction::Telling {
-            self.spoken = Arc::default();
         }
         self.happened(Event::Connected(direction, boot));
     }

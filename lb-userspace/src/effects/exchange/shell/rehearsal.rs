@@ -9,6 +9,7 @@ use super::Shell;
 use crate::exchange::directory::{Entry, Kind};
 use crate::exchange::item::FlowId;
 use crate::exchange::rehearsal::{Answer, Decision, INTERVAL, MOST, MOST_OF_REALM, Packet, Purpose, Question, draw};
+use crate::exchange::store::Store as _;
 use crate::exchange::view::RehearsalView;
 use crate::exchange::{Direction, Event, Word};
 
@@ -17,13 +18,13 @@ impl Shell {
     pub(super) fn rehearse(&mut self) {
         let now = self.now();
         self.comparison.pass(now);
-        if now < self.rehearse_at || self.tables.is_none() {
+        if now < self.rehearse_at || self.party.tables.is_none() {
             return;
         }
         self.rehearse_at = now + INTERVAL;
         self.rehearsals = self.rehearsals.wrapping_add(1);
-        let directory = Arc::clone(&self.directory);
-        let told: Vec<&Arc<str>> = directory.realms.iter().filter(|realm| self.exchange.is_told(realm)).collect();
+        let directory = Arc::clone(&self.party.directory);
+        let told: Vec<&Arc<str>> = directory.realms.iter().filter(|realm| self.party.exchange.is_told(realm)).collect();
         let turns = MOST / MOST_OF_REALM;
         let first = if told.len() > turns { self.rehearsals as usize * turns } else { 0 };
         let mut packets = Vec::new();
@@ -42,7 +43,7 @@ impl Shell {
 
     /// Packets of flows of a realm that have records.
     fn known_flows(&mut self, realm: &str) -> Vec<Packet> {
-        let Some(tables) = &mut self.tables else { return Vec::new() };
+        let Some(tables) = &mut self.party.tables else { return Vec::new() };
         let flows = tables.sampler.take(realm);
         let packet = |(flow, stateful)| {
             let record = tables.records.get(Kind::of(&flow, stateful), &flow).ok().flatten()?;
@@ -81,9 +82,9 @@ impl Shell {
 
     /// What is told of a packet; nothing, if its flow has changed since, or not all is told by now.
     fn decision(&self, packet: &Packet, (service, backend): (Arc<str>, Arc<str>)) -> Option<Decision> {
-        let entry = self.directory.service(&service).filter(|entry| self.exchange.is_told(&entry.realm))?;
+        let entry = self.party.directory.service(&service).filter(|entry| self.party.exchange.is_told(&entry.realm))?;
         if let Some((record, stateful)) = packet.record {
-            let tables = self.tables.as_ref()?;
+            let tables = self.party.tables.as_ref()?;
             let now = tables.records.get(Kind::of(&packet.flow, stateful), &packet.flow).ok().flatten()?;
             let is_same = (now.pool, now.backend, now.state) == (record.pool, record.backend, record.state);
             return is_same.then(|| decision(&entry.name, packet, backend));
@@ -108,14 +109,15 @@ impl Shell {
 
     /// Has what the peer says of realms that are followed compared with what this node would do.
     fn compare(&mut self, mut decisions: Vec<Decision>) {
-        let follows =
-            |service: &str| self.directory.service(service).is_some_and(|entry| self.exchange.follows(&entry.realm));
+        let follows = |service: &str| {
+            self.party.directory.service(service).is_some_and(|entry| self.party.exchange.follows(&entry.realm))
+        };
         decisions.retain(|decision| follows(&decision.service));
         decisions.truncate(MOST);
-        let Some(tables) = self.tables.as_ref().filter(|_| !decisions.is_empty()) else { return };
+        let Some(tables) = self.party.tables.as_ref().filter(|_| !decisions.is_empty()) else { return };
         let packet = |decision: &Decision| {
             let flow = decision.flow.key();
-            let stateful = self.directory.service(&decision.service).is_some_and(|it| it.first_load.is_some());
+            let stateful = self.party.directory.service(&decision.service).is_some_and(|it| it.first_load.is_some());
             let record = tables.records.get(Kind::of(&flow, stateful), &flow).ok().flatten();
             Packet { flow, opens: decision.opens, record: record.map(|record| (record, stateful)) }
         };

@@ -34,13 +34,14 @@ impl Shell {
     /// What differs between the two nodes, in words.
     pub(super) fn disagreements(&mut self) -> Vec<String> {
         let mut differing = Vec::new();
-        if self.exchange.peer_config().is_some_and(|peer| *peer != self.directory.config) {
+        if self.party.exchange.peer_config().is_some_and(|peer| *peer != self.party.directory.config) {
             differing.push("the configuration".to_owned());
         }
-        for realm in self.directory.realms.iter().filter(|realm| self.exchange.follows(realm)) {
-            let differs =
-                |entry: &&Arc<Entry>| self.foreign.table(realm, &entry.name).is_some_and(|table| table != entry.table);
-            let services = self.directory.of_realm(realm).filter(differs);
+        for realm in self.party.directory.realms.iter().filter(|realm| self.party.exchange.follows(realm)) {
+            let differs = |entry: &&Arc<Entry>| {
+                self.party.foreign.table(realm, &entry.name).is_some_and(|table| table != entry.table)
+            };
+            let services = self.party.directory.of_realm(realm).filter(differs);
             differing.extend(services.map(|entry| format!("the lookup table of service {}", entry.name)));
         }
         self.agreement.judge(self.now(), differing)
@@ -53,19 +54,20 @@ impl Shell {
             since: connection.since.as_secs_f64(),
         };
         let realm = |name: &Arc<str>| {
-            let master = self.exchange.is_master(name);
-            let in_sync = if master { self.exchange.is_followed_by_peer(name) } else { self.exchange.follows(name) };
+            let master = self.party.exchange.is_master(name);
+            let in_sync =
+                if master { self.party.exchange.is_followed_by_peer(name) } else { self.party.exchange.follows(name) };
             RealmView { vrrp: name.to_string(), master, in_sync }
         };
-        let counters = self.exchange.counters();
-        let unplaced = self.tables.iter().flat_map(|tables| tables.unplaced());
+        let counters = self.party.exchange.counters();
+        let unplaced = self.party.tables.iter().flat_map(|tables| tables.unplaced());
         View {
             telling: self.telling.as_ref().map(session),
             following: self.following.as_ref().map(session),
-            realms: self.directory.realms.iter().map(realm).collect(),
-            not_caught_up: self.exchange.caught_up().err(),
-            unconfirmed: self.exchange.at_risk() as u64,
-            peer_config: self.exchange.peer_config().map(ToString::to_string),
+            realms: self.party.directory.realms.iter().map(realm).collect(),
+            not_caught_up: self.party.exchange.caught_up().err(),
+            unconfirmed: self.party.exchange.at_risk() as u64,
+            peer_config: self.party.exchange.peer_config().map(ToString::to_string),
             counters: CountersView {
                 told: counters.told,
                 taken: counters.taken,
@@ -76,15 +78,16 @@ impl Shell {
                 gaps: counters.gaps,
                 unknown: counters.unknown,
                 sessions: self.sessions,
-                walks: self.walker.count(),
-                recorded: self.recorded,
+                walks: self.party.walker.count(),
+                recorded: self.party.recorded(),
             },
             refused: self.refused.clone(),
             unplaced: unplaced.map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
             disagreements,
             problems: self.problems.values().cloned().chain(self.comparison.problem(self.now())).collect(),
-            walk_seconds: self.walker.took().map(|took| took.as_secs_f64()),
+            walk_seconds: self.party.walker.took().map(|took| took.as_secs_f64()),
             told_records: self
+                .party
                 .tables
                 .as_ref()
                 .map_or(0, |tables| (tables.told.len() + tables.translations.len()) as u64),

@@ -9,17 +9,20 @@ use lb_common::abi::{FlowKey4, FlowKey6, Record, Translated, Translation};
 use lb_common::flow::Flow;
 
 use super::changes::{Changes, Noted};
+use super::directory::{Directory, Entry};
+use super::item::{FlowId, Key, Keys, TranslationRecord, Value};
+use super::pairs;
+use super::store::{Store, Translations};
 use super::stored::since;
 use super::tables::{Tables, widen};
-use crate::effects::dataplane::TranslationWalks;
-use crate::exchange::directory::{Directory, Entry};
-use crate::exchange::item::{FlowId, Keys, TranslationRecord};
-use crate::exchange::told::{REFRESH, Told};
-use crate::exchange::translation::{Pair, told};
-use crate::exchange::{Key, Value, pairs};
+use super::told::{REFRESH, Told};
+use super::translation::{Pair, told};
+
+/// How far a walk over a store's translations is.
+pub type Walks<S> = <<S as Store>::Translations as Translations>::Walks;
 
 /// What was told of translations, by the clients' keys.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct ToldTranslations {
     v4: Told<FlowKey4>,
     v6: Told<FlowKey6>,
@@ -68,7 +71,7 @@ impl ToldTranslations {
     }
 
     /// Flows that were told.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
     }
 
@@ -79,7 +82,7 @@ impl ToldTranslations {
     }
 }
 
-impl Tables {
+impl<S: Store> Tables<S> {
     /// A translation was recorded: whether that is to be told; then it is among the changes.
     pub fn told_of_translation(
         &mut self,
@@ -100,20 +103,20 @@ impl Tables {
     /// The next translations of a realm, of one family; whether there are more. They count as told from now on.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// When the store refuses.
     pub(super) fn gather_translations(
         &mut self,
         is_v4: bool,
-        walks: &mut TranslationWalks,
+        walks: &mut Walks<S>,
         directory: &Directory,
         realm: &str,
         items: &mut Vec<(Key, Value)>,
     ) -> anyhow::Result<ControlFlow<()>> {
         let Self { records, translations, .. } = self;
         let mut failure = None;
-        let more = records.translations.step(is_v4, walks, |key, it| {
+        let more = records.translations().step_translations(is_v4, walks, |key, it| {
             let Some(entry) = directory.of_flow(key).filter(|entry| &*entry.realm == realm) else { return };
-            match pairs::last_seen(&records.translations, key, it) {
+            match pairs::last_seen(records.translations(), key, it) {
                 Ok(last_seen) => {
                     if translations.shows(key, it, last_seen, entry.translation_timeout(key, it.state)) {
                         items.push((Key::Translation(key.into()), Value::Translation(told(key, it, last_seen))));
@@ -128,12 +131,12 @@ impl Tables {
     /// The next part of a walk over the translations of a family; whether there are more. What differs from what was told is `found`.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// When the store refuses.
     pub(super) fn step_translations(
         &mut self,
         is_v4: bool,
         is_first: bool,
-        walks: &mut TranslationWalks,
+        walks: &mut Walks<S>,
         noted: &Noted<'_, impl Fn(&str) -> bool>,
         now: Duration,
         found: &mut Changes,
@@ -143,12 +146,13 @@ impl Tables {
             translations.begin(is_v4);
         }
         let (now, mut failure) = (nanoseconds(now), None);
-        let more = records.translations.step(is_v4, walks, |key, it| {
+        let more = records.translations().step_translations(is_v4, walks, |key, it| {
             let Some(entry) = noted.directory().of_flow(key).filter(|entry| noted.takes(entry)) else { return };
             let timeout = entry.translation_timeout(key, it.state);
             // A flow in which only the backend speaks is silent by its client's record.
             let is_silent = now.saturating_sub(it.last_seen) > timeout / REFRESH;
-            let last_seen = if is_silent { pairs::last_seen(&records.translations, key, it) } else { Ok(it.last_seen) };
+            let last_seen =
+                if is_silent { pairs::last_seen(records.translations(), key, it) } else { Ok(it.last_seen) };
             match last_seen {
                 Ok(last_seen) if translations.shows(key, it, last_seen, timeout) => {
                     note(found, entry, key, it, last_seen);
@@ -170,7 +174,7 @@ impl Tables {
     /// Puts a translation of the peer's into our table, both ways. `late`: only if nothing is recorded of it.
     ///
     /// # Errors
-    /// When the kernel refuses. What has no place is counted, and no error.
+    /// When the store refuses. What has no place is counted, and no error.
     pub fn store_translation(
         &mut self,
         directory: &Directory,
@@ -179,8 +183,8 @@ impl Tables {
         late: bool,
     ) -> anyhow::Result<()> {
         match place(directory, it, now) {
-            Ok(pair) if late => pairs::add(&mut self.records.translations, &pair),
-            Ok(pair) => pairs::put(&mut self.records.translations, &pair),
+            Ok(pair) if late => pairs::add(self.records.translations_mut(), &pair),
+            Ok(pair) => pairs::put(self.records.translations_mut(), &pair),
             Err(why) => {
                 self.count_unplaced(why);
                 Ok(())
@@ -191,26 +195,26 @@ impl Tables {
     /// Forgets a translation, both ways, if it is of a service of the realm.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// When the store refuses.
     pub fn remove_translation(&mut self, directory: &Directory, realm: &str, flow: &FlowKey6) -> anyhow::Result<()> {
         let is_of = directory.of_flow(flow).is_some_and(|entry| &*entry.realm == realm);
-        if is_of { pairs::remove(&mut self.records.translations, flow) } else { Ok(()) }
+        if is_of { pairs::remove(self.records.translations_mut(), flow) } else { Ok(()) }
     }
 
     /// Forgets all translations of a realm but these.
     pub(super) fn keep_translations(&mut self, directory: &Directory, realm: &str, keys: &Keys) -> anyhow::Result<()> {
         let mut strangers = Vec::new();
         for is_v4 in [true, false] {
-            let mut walks = TranslationWalks::default();
+            let mut walks = Walks::<S>::default();
             let mut visit = |key: &FlowKey6, _: &Translation| {
                 let is_of = directory.of_flow(key).is_some_and(|entry| &*entry.realm == realm);
                 if is_of && !keys.contains(&Key::Translation(FlowId::from(key))) {
                     strangers.push(*key);
                 }
             };
-            while self.records.translations.step(is_v4, &mut walks, &mut visit)?.is_continue() {}
+            while self.records.translations().step_translations(is_v4, &mut walks, &mut visit)?.is_continue() {}
         }
-        strangers.iter().try_for_each(|key| pairs::remove(&mut self.records.translations, key))
+        strangers.iter().try_for_each(|key| pairs::remove(self.records.translations_mut(), key))
     }
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use lb_common::abi::{ClientKey, FlowKey6, NO_LOADS, Record, Transfer, transfer};
 use lb_common::address::Address;
+use lb_common::flow::SECOND;
 
+use super::directory::{Directory, Entry, Kind, is_state};
+use super::foreign::Foreign;
+use super::item::{FlowId, FlowRecord, Key, Keys};
+use super::store::Store;
 use super::tables::{Tables, all, client_key, walk};
-use crate::effects::dataplane::Walks;
-use crate::exchange::Key;
-use crate::exchange::directory::{Directory, Entry, Kind, is_state};
-use crate::exchange::foreign::Foreign;
-use crate::exchange::item::{FlowId, FlowRecord, Keys};
-use crate::exchange::told::REFRESH;
+use super::told::REFRESH;
 
 /// A record of the peer's.
 pub struct Foreigner<'a> {
@@ -42,11 +42,11 @@ pub struct Client<'a> {
     pub age: u64,
 }
 
-impl Tables {
+impl<S: Store> Tables<S> {
     /// Remembers a client of the peer's. `age`: how long ago it began something, in nanoseconds; `late`: only if it is not remembered.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// When the store refuses.
     pub fn store_client(
         &mut self,
         directory: &Directory,
@@ -69,16 +69,17 @@ impl Tables {
     /// Forgets a client.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// When the store refuses.
     pub fn remove_client(&mut self, directory: &Directory, it: &Client<'_>) -> anyhow::Result<()> {
         let Some(entry) = client_entry(directory, it) else { return Ok(()) };
         self.records.remove_client(&ClientKey { address: it.address, pool: entry.pool.into() })
     }
 
-    /// Puts a record of the peer's on its way into our table, under our indices. `late`: only if there is none.
+    /// Puts a record of the peer's on its way into our table, under our indices. `late`: only if there is none; of one that is there only when
+    /// its flow was heard of counts, if that is later: a packet that went to the master before this node is not sent again by its client.
     ///
     /// # Errors
-    /// When the kernel refuses this or others. A record that has no place is counted, and no error.
+    /// When the store refuses this or others. A record that has no place is counted, and no error.
     pub fn store(
         &mut self,
         directory: &Directory,
@@ -90,7 +91,7 @@ impl Tables {
         match place(directory, foreign, it, now) {
             Ok((entry, record)) => {
                 let action = if late { transfer::ADD } else { transfer::PUT };
-                self.records.transfer(of(entry, it.flow, record, action))
+                self.records.transfer(&of(entry, it.flow, record, action))
             }
             Err(why) => {
                 self.count_unplaced(why);
@@ -102,7 +103,7 @@ impl Tables {
     /// Puts on its way that there is no such record any more, if it is of a service of the realm.
     ///
     /// # Errors
-    /// When the kernel refuses this or others.
+    /// When the store refuses this or others.
     pub fn remove(
         &mut self,
         directory: &Directory,
@@ -113,13 +114,13 @@ impl Tables {
         let is_of = |entry: &&Arc<Entry>| &*entry.realm == realm && entry.first_load.is_some() == stateful;
         let Some(entry) = directory.of_flow(flow).filter(is_of) else { return Ok(()) };
         let record = Record { pool: entry.pool, ..Record::default() };
-        self.records.transfer(of(entry, *flow, record, transfer::REMOVE))
+        self.records.transfer(&of(entry, *flow, record, transfer::REMOVE))
     }
 
     /// Forgets all records of a realm but these.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// When the store refuses.
     pub fn keep(&mut self, directory: &Directory, realm: &str, keys: &Keys) -> anyhow::Result<()> {
         for (kind, is_v4) in all() {
             let stateful = kind == Kind::Connection;
@@ -133,7 +134,7 @@ impl Tables {
             strangers.iter().try_for_each(|flow| self.remove(directory, realm, flow, stateful))?;
         }
         let mut strangers = Vec::new();
-        let mut walks = Walks::default();
+        let mut walks = S::Walks::default();
         let mut visit = |client: &ClientKey, record: &Record| {
             let entry = directory.of_pool(record.pool).filter(|entry| &*entry.realm == realm);
             if entry.is_some_and(|entry| !keys.contains(&client_key(entry, client))) {
@@ -167,14 +168,27 @@ fn place<'a>(
     Ok((entry, Record { last_seen, pool: entry.pool, backend, state: it.record.state }))
 }
 
-/// When a packet was by our clock, so long ago by the teller's; and it may have been later: see the description of
-/// [`crate::exchange::told`].
+/// Until when a flow counts as heard of by our clock whose last packet that was told was so long ago by the teller's. There may have been
+/// later ones: see the description of [`crate::exchange::told`]. So this may be in the future.
 pub(super) fn since(now: Duration, age: u64, timeout: u64) -> u64 {
     let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-    now.saturating_sub(age.saturating_sub(timeout / REFRESH)).max(1)
+    now.saturating_add(timeout / REFRESH + SECOND).saturating_sub(age).max(1)
 }
 
 /// The service that a client is of, if it remembers any.
 fn client_entry<'a>(directory: &'a Directory, it: &Client<'_>) -> Option<&'a Arc<Entry>> {
     directory.service(it.service).filter(|entry| &*entry.realm == it.realm && entry.persistence != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_counts_as_heard_of_as_long_as_its_teller_may_have_kept_silent_about_it() {
+        let (now, timeout) = (Duration::from_secs(1_000), 100 * SECOND);
+        for (age, until) in [(0, 1_026), (10, 1_016), (26, 1_000), (90, 936)] {
+            assert_eq!(since(now, age * SECOND, timeout), until * SECOND, "told of {age} s ago");
+        }
+    }
 }

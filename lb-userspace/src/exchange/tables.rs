@@ -8,18 +8,18 @@ use lb_common::address::Address;
 use lb_common::flow::Flow;
 
 use super::changes::{Changes, Noted};
+use super::directory::{Entry, Kind};
+use super::item::{FlowRecord, Key, Value};
+use super::rehearsal::Sampler;
+use super::store::Store;
+use super::told::Told;
 use super::translations::ToldTranslations;
-use crate::effects::dataplane::{Records, Walks};
-use crate::exchange::directory::{Entry, Kind};
-use crate::exchange::item::FlowRecord;
-use crate::exchange::rehearsal::Sampler;
-use crate::exchange::told::Told;
-use crate::exchange::{Key, Value};
 
 /// See the module's description.
-pub struct Tables {
+#[derive(Debug)]
+pub struct Tables<S> {
     /// The tables themselves.
-    pub records: Records,
+    pub records: S,
     /// What was told of them.
     pub told: ToldTables,
     /// Some of the records that were walked over.
@@ -31,7 +31,7 @@ pub struct Tables {
 }
 
 /// What was told of each table.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct ToldTables {
     v4: [Told<FlowKey4>; 3],
     v6: [Told<FlowKey6>; 3],
@@ -69,7 +69,7 @@ impl ToldTables {
     }
 
     /// Records that were told.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let flows = self.v4.iter().map(Told::len).chain(self.v6.iter().map(Told::len));
         flows.sum::<usize>() + self.clients.len()
     }
@@ -82,9 +82,9 @@ impl ToldTables {
     }
 }
 
-impl Tables {
+impl<S: Store> Tables<S> {
     /// Nothing was told yet.
-    pub fn new(records: Records) -> Self {
+    pub fn new(records: S) -> Self {
         let (told, sampler, unplaced) = (ToldTables::default(), Sampler::default(), BTreeMap::new());
         let translations = ToldTranslations::default();
         Self { records, told, translations, sampler, unplaced, lacks_backends: false }
@@ -145,13 +145,13 @@ pub fn all() -> impl Iterator<Item = (Kind, bool)> {
     Kind::ALL.into_iter().flat_map(|kind| [(kind, true), (kind, false)])
 }
 
-pub(super) fn walk(
-    records: &Records,
+pub(super) fn walk<S: Store>(
+    records: &S,
     kind: Kind,
     is_v4: bool,
     mut visit: impl FnMut(&FlowKey6, &Record),
 ) -> anyhow::Result<()> {
-    let mut walks = Walks::default();
+    let mut walks = S::Walks::default();
     while records.step(kind, is_v4, &mut walks, &mut visit)?.is_continue() {}
     Ok(())
 }

@@ -6,32 +6,33 @@ use std::sync::Arc;
 
 use lb_common::abi::{ClientKey, FlowKey6, Record};
 
+use super::directory::{Directory, Kind};
+use super::item::{Key, Value};
+use super::store::Store;
 use super::tables::{Tables, all, client_key, client_value, value};
+use super::translations;
 use super::walk::Table;
-use crate::effects::dataplane::{TranslationWalks, Walks};
-use crate::exchange::directory::{Directory, Kind};
-use crate::exchange::{Key, Value};
 
 /// See the module's description.
-pub struct Gathering {
+pub struct Gathering<S: Store> {
     /// Of which realm.
     pub realm: Arc<str>,
     /// Tables that are to be gone through still, the next one last.
     left: Vec<Table>,
-    walks: Walks,
-    translation_walks: TranslationWalks,
+    walks: S::Walks,
+    translation_walks: translations::Walks<S>,
 }
 
-impl Gathering {
+impl<S: Store> Gathering<S> {
     /// Begins; what was told of the realm is to be told anew.
-    pub fn begin(realm: Arc<str>, tables: &mut Tables, directory: &Directory) -> Self {
+    pub fn begin(realm: Arc<str>, tables: &mut Tables<S>, directory: &Directory) -> Self {
         tables.told.forget(|pool| directory.of_pool(pool).is_none_or(|entry| entry.realm == realm));
         tables.translations.forget(|key| directory.of_flow(key).is_none_or(|entry| entry.realm == realm));
         let flows = all().filter(|&(kind, is_v4)| directory.uses(kind, is_v4));
         let mut left: Vec<Table> = flows.map(|(kind, is_v4)| Table::Flows(kind, is_v4)).collect();
         left.extend(directory.remembers_clients().then_some(Table::Clients));
         left.extend([true, false].into_iter().filter(|&is_v4| directory.translates(is_v4)).map(Table::Translations));
-        Self { realm, left, walks: Walks::default(), translation_walks: TranslationWalks::default() }
+        Self { realm, left, walks: S::Walks::default(), translation_walks: translations::Walks::<S>::default() }
     }
 
     /// Whether there is more.
@@ -42,8 +43,8 @@ impl Gathering {
     /// The next piece: some thousands of records, of which those that were told since it began are left out.
     ///
     /// # Errors
-    /// When the kernel refuses.
-    pub fn step(&mut self, tables: &mut Tables, directory: &Directory) -> anyhow::Result<Vec<(Key, Value)>> {
+    /// When the store refuses.
+    pub fn step(&mut self, tables: &mut Tables<S>, directory: &Directory) -> anyhow::Result<Vec<(Key, Value)>> {
         let mut items = Vec::new();
         let Some(&table) = self.left.last() else { return Ok(items) };
         let more = match table {
@@ -64,7 +65,7 @@ impl Gathering {
         &mut self,
         kind: Kind,
         is_v4: bool,
-        tables: &mut Tables,
+        tables: &mut Tables<S>,
         directory: &Directory,
         items: &mut Vec<(Key, Value)>,
     ) -> anyhow::Result<ControlFlow<()>> {
@@ -79,7 +80,7 @@ impl Gathering {
 
     fn step_clients(
         &mut self,
-        tables: &mut Tables,
+        tables: &mut Tables<S>,
         directory: &Directory,
         items: &mut Vec<(Key, Value)>,
     ) -> anyhow::Result<ControlFlow<()>> {

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::changes::{Changes, Noted};
+use super::directory::{Directory, Kind};
+use super::item::Key;
+use super::store::Store;
 use super::tables::{Tables, all, client_key, client_value, value};
-use crate::effects::dataplane::{TranslationWalks, Walks};
-use crate::exchange::Key;
-use crate::exchange::directory::{Directory, Kind};
+use super::translations;
 
 /// Time between the beginnings of two walks, at least.
 pub const INTERVAL: Duration = Duration::from_millis(250);
@@ -34,14 +35,13 @@ pub(super) enum Table {
 }
 
 /// See the module's description.
-#[derive(Default)]
-pub struct Walker {
+pub struct Walker<S: Store> {
     /// Tables that are to be walked still, the next one last; empty: none is under way.
     left: Vec<Table>,
     /// Whether the walk over that one has begun.
     is_entered: bool,
-    walks: Walks,
-    translation_walks: TranslationWalks,
+    walks: S::Walks,
+    translation_walks: translations::Walks<S>,
     began: Duration,
     /// Without rests: this walk so far, and the one before.
     worked: Duration,
@@ -53,7 +53,25 @@ pub struct Walker {
     count: u64,
 }
 
-impl Walker {
+impl<S: Store> Default for Walker<S> {
+    fn default() -> Self {
+        Self {
+            left: Vec::new(),
+            is_entered: false,
+            walks: S::Walks::default(),
+            translation_walks: translations::Walks::<S>::default(),
+            began: Duration::ZERO,
+            worked: Duration::ZERO,
+            worked_before: Duration::ZERO,
+            aim: Duration::ZERO,
+            rest_until: Duration::ZERO,
+            took: None,
+            count: 0,
+        }
+    }
+}
+
+impl<S: Store> Walker<S> {
     /// Walks that were completed.
     pub fn count(&self) -> u64 {
         self.count
@@ -72,11 +90,11 @@ impl Walker {
     /// Goes on for a piece, if it is time; what it found.
     ///
     /// # Errors
-    /// When the kernel refuses; the walk begins anew.
+    /// When the store refuses; the walk begins anew.
     pub fn go_on(
         &mut self,
-        clock: fn() -> Duration,
-        tables: &mut Tables,
+        clock: impl Fn() -> Duration,
+        tables: &mut Tables<S>,
         mut noted: Noted<'_, impl Fn(&str) -> bool>,
     ) -> anyhow::Result<Changes> {
         let began = clock();
@@ -103,7 +121,7 @@ impl Walker {
         Ok(found)
     }
 
-    fn begin(&mut self, now: Duration, tables: &Tables, directory: &Directory) -> bool {
+    fn begin(&mut self, now: Duration, tables: &Tables<S>, directory: &Directory) -> bool {
         if now < self.began + INTERVAL {
             return false;
         }
@@ -123,7 +141,7 @@ impl Walker {
     fn step(
         &mut self,
         now: Duration,
-        tables: &mut Tables,
+        tables: &mut Tables<S>,
         noted: &mut Noted<'_, impl Fn(&str) -> bool>,
         found: &mut Changes,
     ) -> anyhow::Result<()> {
@@ -149,7 +167,7 @@ impl Walker {
         kind: Kind,
         is_v4: bool,
         is_first: bool,
-        tables: &mut Tables,
+        tables: &mut Tables<S>,
         noted: &mut Noted<'_, impl Fn(&str) -> bool>,
         found: &mut Changes,
     ) -> anyhow::Result<ControlFlow<()>> {
@@ -177,7 +195,7 @@ impl Walker {
     fn step_clients(
         &mut self,
         is_first: bool,
-        tables: &mut Tables,
+        tables: &mut Tables<S>,
         noted: &mut Noted<'_, impl Fn(&str) -> bool>,
         found: &mut Changes,
     ) -> anyhow::Result<ControlFlow<()>> {

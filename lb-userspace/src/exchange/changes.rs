@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::IntoIter;
 use std::sync::Arc;
 
-use crate::exchange::directory::{Directory, Entry};
-use crate::exchange::message::Item;
-use crate::exchange::{Key, Value};
+use super::directory::{Directory, Entry};
+use super::item::{Key, Value};
+use super::message::Item;
 
 /// Changes, by realm.
 #[derive(Default)]
