@@ -134,10 +134,7 @@ impl StateExchange {
         // What packets are judged by comes first.
         tokio::select! {
             biased;
-            changed = thread.followed.changed() => {
-                changed.ok()?;
-                Some(Heard::Followed(thread.followed.borrow_and_update().clone()))
-            }
+            followed = thread.followed.recv() => followed.map(Heard::Followed),
             changed = thread.caught_up.changed() => {
                 changed.ok()?;
                 thread.caught_up.borrow_and_update();

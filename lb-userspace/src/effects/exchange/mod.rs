@@ -39,6 +39,9 @@ use crate::exchange::view::View;
 use crate::exchange::word::{Spoken, Word};
 use crate::vrrp::view::Snapshot;
 
+/// What masters say that the loop has not come to yet; a session in which more waits begins anew. Not only the last counts: what was said last
+/// before this node became master itself must not be lost by that.
+const FOLLOWED: usize = 256;
 /// Time between two looks at what changed.
 const TICK: Duration = Duration::from_millis(5);
 /// Questions to the packet path that wait, and answers.
@@ -78,7 +81,7 @@ pub struct ExchangeThread {
     link: watch::Sender<Option<Arc<Link>>>,
     records: mpsc::Sender<Records>,
     /// What masters say, as it changes.
-    pub followed: watch::Receiver<Followed>,
+    pub followed: mpsc::Receiver<Followed>,
     /// Whether the peer's state is all here, as it changes: else what is missing, in words.
     pub caught_up: watch::Receiver<Result<(), String>>,
     /// What the packet path is asked.
@@ -100,7 +103,7 @@ impl ExchangeThread {
         let view = Arc::new(ArcSwap::from_pointee(View::default()));
         let (link, linked) = watch::channel(None);
         let (records, recorded) = mpsc::channel(1);
-        let (follow, followed) = watch::channel(Followed::new());
+        let (follow, followed) = mpsc::channel(FOLLOWED);
         let (catch_up, caught_up) = watch::channel(Err("the exchange with the peer has not begun".to_owned()));
         let (ask, questions) = mpsc::channel(QUESTIONS);
         let (answers, answered) = mpsc::channel(QUESTIONS);

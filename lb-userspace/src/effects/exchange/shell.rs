@@ -44,7 +44,7 @@ pub(super) struct Wires {
     pub view: Arc<ArcSwap<View>>,
     pub linked: watch::Receiver<Option<Arc<Link>>>,
     pub recorded: mpsc::Receiver<Records>,
-    pub follow: watch::Sender<Followed>,
+    pub follow: mpsc::Sender<Followed>,
     pub catch_up: watch::Sender<Result<(), String>>,
     pub ask: mpsc::Sender<Question>,
     pub answered: mpsc::Receiver<Answer>,
@@ -246,7 +246,11 @@ impl Shell {
                 Deed::Answer(answer) => self.say(Direction::Following, answer.encode()),
                 Deed::Close(direction, why) => self.close(direction, why),
                 Deed::Hear(words) => self.heard(words),
-                Deed::Follow(followed) => drop(self.wires.follow.send_replace(followed)),
+                Deed::Follow(followed) => {
+                    if self.wires.follow.try_send(followed).is_err() {
+                        self.close(Direction::Following, "it says more of slots and weights than can be followed");
+                    }
+                }
                 Deed::Complete(realm) => info!(vrrp = %realm, "all of the master's state is here"),
                 Deed::Tried(what, Ok(())) => drop(self.problems.remove(what)),
                 Deed::Tried(what, Err(why)) => self.problem(what, why),
