@@ -25,8 +25,11 @@ pub struct Root {
     pub service_seed: [u64; 2],
     /// The hash seed of each half's reverse table.
     pub reverse_seed: [u64; 2],
+    /// The interface that what this host itself sends to services comes in by, and answers are sent in by (see
+    /// [`crate::own_client`]); 0: there is none. Stored by itself.
+    pub own_client: u64,
     /// Reserved, zero.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 2],
 }
 
 /// Bits of [`Root::word`].
@@ -209,6 +212,10 @@ pub mod method {
     pub const FULL_NAT: u8 = 6;
     /// Put the packet into another (LVS: tunnelling): see [`super::Tunnel`].
     pub const TUNNEL: u8 = 4;
+    /// As `NAT`, but what this host itself sends to the service is recorded: see [`crate::own_client`].
+    pub const NAT_OR_OWN: u8 = 7;
+    /// As `RECORDED_NAT`, but what this host itself sends to the service gets another source port.
+    pub const RECORDED_NAT_OR_OWN: u8 = 8;
 }
 
 /// What a `tunnel` row's packets are put into: half a cache line, at the row's index. The outer destination is the row's address.

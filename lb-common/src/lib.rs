@@ -16,6 +16,7 @@ pub mod flow;
 pub mod hash;
 pub mod limits;
 pub mod outer;
+pub mod own_client;
 pub mod packet;
 pub mod path;
 pub mod probe;

@@ -605,6 +605,11 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     }
 
     #[inline(always)]
+    fn take_up<P: Packet>(&self, _packet: &P) -> bool {
+        translation::take_up(self.0.ctx)
+    }
+
+    #[inline(always)]
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {
         let scratch = scratch::get()?;
         scratch.fragment_key = *key;

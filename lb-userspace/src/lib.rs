@@ -10,6 +10,7 @@ pub mod happening;
 pub mod health;
 pub mod native;
 pub mod nexthop;
+pub mod own_client;
 pub mod playground;
 mod random;
 pub mod reconcile;

@@ -65,6 +65,14 @@ impl<'a> Live<'a> {
         self.word & flag != 0
     }
 
+    /// The interface that this host's own packets to services come in by, if it is to be their client.
+    #[inline(always)]
+    pub fn own_client(&self) -> Option<u32> {
+        // SAFETY: a reference is valid for reads. Volatile because user space replaces the word while packets flow.
+        let interface = unsafe { core::ptr::read_volatile(&self.root.own_client) } as u32;
+        (interface != 0).then_some(interface)
+    }
+
     /// The listener that a flow goes to: of its port, else of a range with it, else of every port.
     #[inline(always)]
     pub fn service<T: Tables>(&self, tables: &'a T, flow: &Flow) -> Option<&'a Service> {

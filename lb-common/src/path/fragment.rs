@@ -28,7 +28,7 @@ pub fn later<P: Packet, T: Tables>(
         fragment_kind::REQUEST => {
             live_word::check(tables, entry.live.into())?;
             // Recorded after the first fragment went: the rest is as if it had been forgotten.
-            let no_translation = |_: &mut P| Err(Reason::UnknownFragment);
+            let no_translation = |_: &mut P, _: Task| Err(Reason::UnknownFragment);
             let interface = forward(packet, tables, frame, datagram, entry.row, None, no_translation)?;
             tables.count(entry.row, datagram.length, false);
             Ok(interface)
@@ -75,7 +75,7 @@ pub fn remember_reply<T: Tables>(tables: &T, datagram: &Datagram, reverse: &Reve
 pub fn remember_translation<T: Tables>(tables: &T, datagram: &Datagram, work: &Work) {
     use fragment_kind::{RECORDED_REPLY, RECORDED_REQUEST};
     let Ends { source, destination, .. } = work.becomes;
-    let kind = if work.task == Task::Request { RECORDED_REQUEST } else { RECORDED_REPLY };
+    let kind = if work.goes_to_backend() { RECORDED_REQUEST } else { RECORDED_REPLY };
     let entry = FragmentEntry { address: source, destination, row: work.row, kind, live: work.live as u16 };
     tables.remember_fragment(&key(datagram), entry);
 }

@@ -5,7 +5,8 @@
 //! of our own probes (see [`probe`]).
 
 use super::nat::{self, End};
-use super::{Step, Tables, classify, forward, live_word, probe, select, signs, translation};
+use super::translation::Work;
+use super::{Step, Tables, classify, forward, is_own, live_word, probe, select, signs, translation};
 use crate::abi::{Reverse, Row, method, reverse_flags, root_flags};
 use crate::address::Address;
 use crate::checksum::Difference;
@@ -152,6 +153,29 @@ fn is_error(v4: bool, kind: u8) -> bool {
     if v4 { matches!(kind, 3 | 4 | 11 | 12) } else { matches!(kind, 1..=4) }
 }
 
+/// Notes the datagram that an error about a request to a translated backend quotes, and the flow of its replies; see
+/// [`super::own_client`].
+#[inline(always)]
+pub fn note_flow_of_replies<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &T,
+    datagram: &Datagram,
+    work: &mut Work,
+) -> Option<()> {
+    let [kind, _code] = packet.load::<[u8; 2]>(datagram.transport)?;
+    if !is_error(datagram.v4, kind) {
+        return None;
+    }
+    let Quote { datagram: about, ports_wire } = quote(packet, tables, datagram)?;
+    work.about = about;
+    work.key.source = about.destination;
+    work.key.destination = about.source;
+    work.key.ports_wire = both(destination_port_wire(ports_wire), source_port_wire(ports_wire));
+    work.key.protocol = about.protocol as u32;
+    let is_of_flow = matches!(about.protocol, protocol::TCP | protocol::UDP);
+    (is_of_flow && about.source == datagram.destination).then_some(())
+}
+
 /// The quoted packet; `None` when it is cut short before the end of its ports.
 #[inline(always)]
 fn quote<P: Packet, T: Tables>(packet: &P, tables: &T, datagram: &Datagram) -> Option<Quote> {
@@ -179,16 +203,18 @@ fn to_backend<P: Packet, T: Tables>(
     index: u32,
 ) -> Result<u32, Reason> {
     let row = tables.row(index).ok_or(Reason::Inconsistent)?;
-    if matches!(row.method, method::RECORDED_NAT | method::FULL_NAT) {
+    if matches!(row.method, method::RECORDED_NAT | method::FULL_NAT | method::RECORDED_NAT_OR_OWN)
+        || is_own(packet, tables, row)
+    {
         tables.trace(Step::Row(index));
         let interface = translation::error_for_backend(packet, tables, frame, datagram, &quote.datagram, flow, index)?;
         tables.count(index, datagram.length, false);
         return Ok(interface);
     }
-    if row.method == method::NAT {
+    if matches!(row.method, method::NAT | method::NAT_OR_OWN) {
         translate_for_backend(packet, datagram, quote, row).ok_or(Reason::QuoteTruncated)?;
     }
-    let interface = forward(packet, tables, frame, datagram, index, None, |_| Err(Reason::Inconsistent))?;
+    let interface = forward(packet, tables, frame, datagram, index, None, |_, _| Err(Reason::Inconsistent))?;
     tables.count(index, datagram.length, false);
     Ok(interface)
 }

@@ -9,6 +9,7 @@ mod icmp;
 mod live_word;
 pub mod nat;
 pub mod oversize;
+pub mod own_client;
 mod probe;
 pub mod quic;
 mod select;
@@ -34,7 +35,7 @@ use crate::scheduler::Go;
 use crate::scheduler::locality::Servers;
 use crate::slot::Slot;
 use classify::Side;
-use translation::{Ends, Work};
+use translation::{Ends, Task, Work};
 
 /// What the packet path asks of the maps and the kernel. Every method is one look-up; none decides anything.
 pub trait Tables {
@@ -180,6 +181,8 @@ pub trait Tables {
     /// Translates what was noted just now: what [`translation::carry_out`] does, in the kernel by functions of their own. The
     /// interface that the packet leaves by.
     fn carry_out<P: Packet>(&self, packet: &mut P) -> Result<u32, Reason>;
+    /// Notes a backend's packet that may answer this host: what [`own_client::take_up`] does, in the kernel by functions of their own.
+    fn take_up<P: Packet>(&self, packet: &P) -> bool;
     /// What the first fragment of a datagram decided.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry>;
     /// Remembers what the first fragment of a datagram decided.
@@ -304,7 +307,11 @@ pub enum Step<'a> {
 /// Decides a packet's fate, and rewrites it if it is forwarded.
 #[inline(always)]
 pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
-    let verdict = match steer(packet, tables) {
+    let result = match steer(packet, tables) {
+        Err(Reason::NotTranslated) => own_client::answer(packet, tables),
+        result => result,
+    };
+    let verdict = match result {
         Ok(interface) if interface == packet.interface() => Verdict::Transmit,
         Ok(interface) => Verdict::Redirect(interface),
         Err(reason) => {
@@ -415,15 +422,15 @@ fn request<P: Packet, T: Tables>(
     if flags.opens() {
         signs::syn(packet, tables, service, flow, datagram.transport, row);
     }
-    let interface = forward(packet, tables, frame, datagram, row, Some(flow.ports_wire), |packet| {
-        translation::request(packet, tables, frame, datagram, service, flow, flags, row)
+    let interface = forward(packet, tables, frame, datagram, row, Some(flow.ports_wire), |packet, task| {
+        translation::request(packet, tables, frame, datagram, service, flow, flags, row, task)
     })?;
     tables.count(row, datagram.length, flags.opens());
     Ok(interface)
 }
 
 /// Sends a packet to the backend of a row. `ports_wire` is `None` for a later fragment, which has none to translate. `recorded` does
-/// so if translations of the row are recorded.
+/// so if translations of the row are recorded; it is told whether the packet is a client's or this host's own.
 #[inline(always)]
 fn forward<P: Packet, T: Tables>(
     packet: &mut P,
@@ -432,18 +439,29 @@ fn forward<P: Packet, T: Tables>(
     datagram: &Datagram,
     index: u32,
     ports_wire: Option<u32>,
-    recorded: impl FnOnce(&mut P) -> Result<u32, Reason>,
+    recorded: impl FnOnce(&mut P, Task) -> Result<u32, Reason>,
 ) -> Result<u32, Reason> {
     tables.trace(Step::Row(index));
     let row = tables.row(index).ok_or(Reason::Inconsistent)?;
     match row.method {
         method::DIRECT => direct::forward(packet, frame, datagram, row),
-        method::NAT => nat::request(packet, frame, datagram, row, ports_wire),
-        method::RECORDED_NAT | method::FULL_NAT => recorded(packet),
+        method::NAT | method::NAT_OR_OWN if !is_own(packet, tables, row) => {
+            nat::request(packet, frame, datagram, row, ports_wire)
+        }
+        method::NAT_OR_OWN | method::RECORDED_NAT_OR_OWN | method::RECORDED_NAT | method::FULL_NAT => {
+            recorded(packet, if is_own(packet, tables, row) { Task::OwnRequest } else { Task::Request })
+        }
         method::TUNNEL => tunnel::forward(packet, tables, datagram, index, ports_wire),
         method::LOCAL => Err(Reason::LocalBackend),
         _ => Err(Reason::Inconsistent),
     }
+}
+
+/// Whether a packet is this host's own, on its way to a backend that knows this host by other ends too. Rows say whether to ask.
+#[inline(always)]
+fn is_own<P: Packet, T: Tables>(packet: &P, tables: &T, row: &Row) -> bool {
+    matches!(row.method, method::NAT_OR_OWN | method::RECORDED_NAT_OR_OWN)
+        && classify::live(tables).is_ok_and(|live| live.own_client() == Some(packet.interface()))
 }
 
 /// How a row's frames leave, while its next hop is known.

@@ -16,7 +16,7 @@
 //! need lies in a [`Work`]: such a function takes numbers and the packet.
 
 use super::nat::{self, End, WayBack};
-use super::{Inserted, RouteQuery, Step, Tables, classify, exit, live_word, probe, signs};
+use super::{Inserted, Route, RouteQuery, Step, Tables, classify, exit, live_word, probe, signs};
 use crate::abi::{
     FlowKey6, FragmentEntry, Reverse, Row, Service, Sources, Translation, fragment_kind, method, reverse_flags,
 };
@@ -27,6 +27,7 @@ use crate::counters::Reason;
 use crate::flow::Flow;
 use crate::hash;
 use crate::limits::SOURCE_TRIES;
+use crate::own_client;
 use crate::packet::ethernet::{self, Exit, Frame};
 use crate::packet::transport::{Flags, Signal, destination_port_wire, ports_wire as both, source_port_wire};
 use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
@@ -48,6 +49,8 @@ pub struct Ends {
 pub enum Task {
     /// A client's packet goes to the backend of `row`.
     Request,
+    /// The same of a packet of this host's own under `nat`: it gets another source port.
+    OwnRequest,
     /// A backend's goes to its client.
     Reply,
     /// An ICMP error about a reply goes to the backend of `row`.
@@ -109,9 +112,10 @@ pub fn request<P: Packet, T: Tables>(
     flow: &Flow,
     flags: Flags,
     row: u32,
+    task: Task,
 ) -> Result<u32, Reason> {
     let filled = tables.prepare(|work| {
-        work.fill(Task::Request, frame, datagram, flow);
+        work.fill(task, frame, datagram, flow);
         work.flags = flags;
         (work.row, work.live, work.seed) = (row, service.live, service.seed);
     });
@@ -219,7 +223,7 @@ pub fn decide<T: Tables>(tables: &T, work: &mut Work) -> Result<(), Reason> {
         return Ok(());
     }
     match work.task {
-        Task::Request => decide_request(tables, work),
+        Task::Request | Task::OwnRequest => decide_request(tables, work),
         Task::Reply => decide_reply(tables, work, true),
         Task::ErrorForClient => decide_reply(tables, work, false),
         Task::ErrorForBackend => {
@@ -250,9 +254,37 @@ pub fn find_way<P: Packet, T: Tables>(packet: &P, tables: &T, work: &mut Work) -
         v4: datagram.v4,
         interface: packet.interface(),
     };
-    work.way = nat::judge(packet, tables.route(&query), datagram)?;
+    work.way = match tables.route(&query) {
+        Route::Local => way_to_own_client(tables, work)?,
+        route => nat::judge(packet, route, datagram)?,
+    };
     Ok(())
 }
+
+/// How an answer to this host reaches it, if it is a client of the service.
+#[inline(always)]
+fn way_to_own_client<T: Tables>(tables: &T, work: &Work) -> Result<WayBack, Reason> {
+    let interface = classify::live(tables)?.own_client().ok_or(Reason::NotTranslated)?;
+    // Else it may be one of this host's connections to a backend's own address, at a server that services share.
+    let is_recorded = work.is_decided || tables.with_translation(&work.key, |_| ()).is_some();
+    if !is_recorded {
+        return Err(Reason::NotTranslated);
+    }
+    if work.datagram.time_to_live <= 1 {
+        return Err(Reason::TimeToLive);
+    }
+    let exit = Exit { mac_head: OWN_MAC_HEAD, mac_tail: OWN_MAC_TAIL, interface, tags_wire: [0; 2] };
+    Ok(WayBack { exit, neighbour_known: true })
+}
+
+const OWN_MAC_HEAD: u64 = {
+    let [a, b, c, d, e, f] = own_client::MAC;
+    u64::from_ne_bytes([a, b, c, d, e, f, a, b])
+};
+const OWN_MAC_TAIL: u32 = {
+    let [_, _, a, b, c, d] = own_client::MAC;
+    u32::from_ne_bytes([a, b, c, d])
+};
 
 /// Rewrites what an ICMP error quotes: it must name the packet as the receiver of the error knows it.
 #[inline(always)]
@@ -271,7 +303,7 @@ pub fn leave<P: Packet, T: Tables>(packet: &mut P, tables: &T, work: &Work) -> R
             signs::reply(packet, tables, datagram.transport, work.row);
         }
         Task::ErrorForClient => signs::error(packet, tables, &datagram, work.row),
-        Task::Request | Task::Reply | Task::ErrorForBackend => {}
+        Task::Request | Task::OwnRequest | Task::Reply | Task::ErrorForBackend => {}
     }
     if datagram.part == Part::First && !work.quotes() {
         super::fragment::remember_translation(tables, &datagram, work);
@@ -330,8 +362,12 @@ fn begin<T: Tables>(tables: &T, work: &mut Work, row: &Row, port_wire: u16, now:
     let key = &work.key;
     let (client, client_port_wire) = (key.source, source_port_wire(key.ports_wire));
     let (service, service_port_wire) = (key.destination, destination_port_wire(key.ports_wire));
-    let sources =
-        if row.method == method::FULL_NAT { Some(tables.sources().ok_or(Reason::Inconsistent)?) } else { None };
+    let is_own = work.task == Task::OwnRequest;
+    let sources = if is_own || row.method == method::FULL_NAT {
+        Some(tables.sources().ok_or(Reason::Inconsistent)?)
+    } else {
+        None
+    };
     let mut spread = hash::flow(work.seed ^ service.low ^ service.high, client, key.ports_wire);
     work.back.source = row.address;
     work.back.protocol = key.protocol;
@@ -346,6 +382,7 @@ fn begin<T: Tables>(tables: &T, work: &mut Work, row: &Row, port_wire: u16, now:
     let mut attempt = 0;
     while attempt < SOURCE_TRIES {
         let (source, source_port_wire) = match sources {
+            Some(sources) if is_own => (client, port_among(sources.first_port, sources.ports, spread)),
             Some(sources) => sources.pick(client.is_v4(), work.live, spread).ok_or(Reason::NoSourcePort)?,
             None if attempt == 0 => (client, client_port_wire),
             None => (client, port_among(FIRST_FREE_PORT, PORTS_ABOVE, spread)),
@@ -523,7 +560,7 @@ fn port_among(first: u32, ports: u32, spread: u64) -> u16 {
 
 /// A datagram out of memory, its offsets checked; `None` if one is beyond any header's.
 #[inline(always)]
-fn checked<P: Packet>(packet: &P, datagram: &Datagram) -> Option<Datagram> {
+pub fn checked<P: Packet>(packet: &P, datagram: &Datagram) -> Option<Datagram> {
     let network = packet.forget(datagram.network)?;
     let transport = packet.forget(datagram.transport)?;
     Some(Datagram { network, transport, ..*datagram })
@@ -577,9 +614,10 @@ impl Work {
         matches!(self.task, Task::ErrorForBackend | Task::ErrorForClient)
     }
 
+    /// Whether it is on its way to a backend, not to a client.
     #[inline(always)]
-    fn goes_to_backend(&self) -> bool {
-        matches!(self.task, Task::Request | Task::ErrorForBackend)
+    pub fn goes_to_backend(&self) -> bool {
+        matches!(self.task, Task::Request | Task::OwnRequest | Task::ErrorForBackend)
     }
 
     /// The source address that the packet itself gets.
@@ -595,7 +633,7 @@ impl Work {
 
     /// What becomes of a reply without a record, and what is counted for it.
     #[inline(always)]
-    fn turn_back(&mut self, reverse: &Reverse) {
+    pub fn turn_back(&mut self, reverse: &Reverse) {
         self.recorded_only = reverse.flags & reverse_flags::RECORDED_ONLY != 0;
         (self.row, self.live, self.exclude) = (reverse.row, reverse.live, reverse.exclude);
         let ports_wire = self.key.ports_wire;

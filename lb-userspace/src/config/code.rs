@@ -88,6 +88,8 @@ codes! {
     PartedFromIke = "FW0146", "A listener of ESP or AH where the packets of one client may go to several backends.";
     OverlappingPorts = "FW0147", "Two listeners of one address and protocol have ports in common.";
     TooManyRanges = "FW0148", "More ranges of ports of one address and protocol than the tables hold.";
+    OwnPair = "FW0149", "An interface of the configuration is one that Fairway makes itself.";
+    OwnRouting = "FW0150", "A route or rule of a virtual router in the place that `own_client` needs.";
     QuicByRule = "FW0165", "Connection IDs beside a scheduler that records flows.";
     NoServerId = "FW0166", "A backend without server ID in a service that goes by connection IDs.";
     DuplicateServerId = "FW0167", "Two backends of a service have the same server ID.";
@@ -110,6 +112,7 @@ codes! {
     TimeoutOverInterval = "FW0216", "A probe may take longer than the time until the next one.";
     Superseded = "FW0217", "A service was added at run time, and the file has one of its name.";
     SourceDoesNotFollow = "FW0218", "A full-nat service follows a virtual router, and its source addresses do not.";
+    ClientOfNothing = "FW0219", "This host is to be a client of its services, and there are none.";
 }
 
 impl Serialize for Code {

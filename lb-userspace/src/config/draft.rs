@@ -94,6 +94,8 @@ impl<T> List<T> {
 pub(super) struct Draft {
     pub node: Option<Node>,
     pub dataplane: Option<Dataplane>,
+    /// `dataplane.own_client`
+    pub own_client: Field<bool>,
     /// `dataplane.source_nat_addresses`
     pub sources: List<IpAddr>,
     pub admin: Option<Admin>,

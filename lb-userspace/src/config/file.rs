@@ -38,7 +38,8 @@ pub(super) fn read(
     let interfaces_written = !interfaces.is_empty() || problems.count() > before;
     let names = interfaces.iter().map(|interface| interface.value.clone()).collect();
     let hash_seed_written = dataplane.value_span("hash_seed").is_some();
-    let (dataplane, sources) = read_dataplane(dataplane, names, problems);
+    let own_client = dataplane.flag("own_client", problems);
+    let (dataplane, sources) = read_dataplane(dataplane, names, own_client.get().copied(), problems);
 
     let admin = admin(file.table("admin", problems), problems);
     let routers = file.tables("vrrp", problems).into_iter().map(|table| vrrp::router(table, problems)).collect();
@@ -51,6 +52,7 @@ pub(super) fn read(
     let draft = Draft {
         node,
         dataplane,
+        own_client,
         sources,
         admin,
         interfaces,
@@ -113,6 +115,7 @@ fn node(mut table: TableReader<'_>, host_name: &str, problems: &mut Problems) ->
 fn read_dataplane(
     mut table: TableReader<'_>,
     interfaces: Vec<String>,
+    own_client: Option<bool>,
     problems: &mut Problems,
 ) -> (Option<Dataplane>, List<IpAddr>) {
     let mode = table.choice("mode", problems).take();
@@ -140,6 +143,7 @@ fn read_dataplane(
             tunnel_sources: TunnelSources { v4: v4?, v6: v6? },
             hash_seed: hash_seed?,
             ready_timeout: ready_timeout?,
+            own_client: own_client?,
         })
     };
     (dataplane(), sources)

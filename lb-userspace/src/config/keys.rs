@@ -263,6 +263,12 @@ static DATAPLANE: Table = Table {
         ),
         key("tunnel_source_v6", Kind::Network, Absent("the same"), "The same for IPv6."),
         key(
+            "own_client",
+            Kind::Flag,
+            Default("false"),
+            "Whether this host itself can use its services, by their addresses, under every forwarding method. Fairway then makes a pair of interfaces, `fwself0` and `fwself1`, routes services' addresses to it in table 112, and moves the host's rule for local addresses behind its own. Under `nat` such connections get a source port of `source_nat_first_port` to `source_nat_last_port`.",
+        ),
+        key(
             "hash_seed",
             Kind::Text(256),
             Default(r#""fairway""#),

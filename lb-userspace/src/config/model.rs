@@ -76,6 +76,8 @@ pub struct Dataplane {
     pub ready_timeout: Duration,
     /// What tunnels' outer packets come from.
     pub tunnel_sources: TunnelSources,
+    /// This host is a client of its own services.
+    pub own_client: bool,
 }
 
 /// `[admin]`

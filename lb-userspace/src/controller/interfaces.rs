@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Effect;
-use crate::config::Dataplane;
+use crate::config::{AttachMode, Dataplane};
 use crate::nexthop::{Link, LinkKind, Links, ProgramMode, VlanTag};
+use crate::own_client::INNER;
 use crate::reconcile::entries::tag_wire;
 
 /// One interface of the configuration.
@@ -17,6 +18,8 @@ pub struct Interface {
     pub mode: Option<ProgramMode>,
     /// Why it is not, or not natively.
     pub why: Option<String>,
+    /// It is not of the configuration, but ours: what this host sends to its own services comes in there.
+    pub is_own: bool,
 }
 
 /// See the module's description.
@@ -29,7 +32,8 @@ pub struct Interfaces {
 impl Interfaces {
     /// From now on the interfaces of this configuration, and no others, have the program.
     pub fn configure(&mut self, config: &Dataplane) -> Vec<Effect> {
-        let wanted: BTreeSet<&String> = config.interfaces.iter().collect();
+        let own = config.own_client.then(|| INNER.to_owned());
+        let wanted: BTreeSet<&String> = config.interfaces.iter().chain(&own).collect();
         let mut effects = Vec::new();
         let unwanted: Vec<String> = self.wanted.keys().filter(|name| !wanted.contains(name)).cloned().collect();
         for name in unwanted {
@@ -38,7 +42,7 @@ impl Interfaces {
             }
         }
         for name in wanted {
-            self.wanted.entry(name.clone()).or_default();
+            self.wanted.entry(name.clone()).or_default().is_own = own.as_ref() == Some(name);
         }
         effects.extend(self.attach_missing(config));
         effects.extend(self.attached_to());
@@ -60,7 +64,8 @@ impl Interfaces {
         self.links.remove(index);
         let mut effects = Vec::new();
         for (name, interface) in self.wanted.iter_mut().filter(|(_, interface)| interface.index == Some(index)) {
-            *interface = Interface { why: Some(missing(name)), ..Interface::default() };
+            let why = (!interface.is_own).then(|| missing(name));
+            *interface = Interface { why, is_own: interface.is_own, ..Interface::default() };
             effects.push(Effect::Detach { interface: index });
         }
         if !effects.is_empty() {
@@ -75,7 +80,7 @@ impl Interfaces {
             match &outcome {
                 Ok(mode) => {
                     interface.mode = Some(*mode);
-                    interface.why = (*mode == ProgramMode::Generic).then(|| {
+                    interface.why = (*mode == ProgramMode::Generic && !interface.is_own).then(|| {
                         "generic XDP: every packet is copied into a socket buffer first, several times slower than native"
                             .to_owned()
                     });
@@ -96,16 +101,27 @@ impl Interfaces {
         &self.links
     }
 
+    /// Those of the configuration, without ours.
+    pub fn outer(&self) -> impl Iterator<Item = (&str, &Interface)> {
+        self.iter().filter(|(_, interface)| !interface.is_own)
+    }
+
     /// Whether every interface of the configuration has the program.
     pub fn is_complete(&self) -> bool {
-        self.wanted.values().all(|interface| interface.mode.is_some())
+        self.outer().all(|(_, interface)| interface.mode.is_some())
+    }
+
+    /// The index of ours, if it has the program.
+    pub fn own(&self) -> Option<u32> {
+        let own = self.wanted.values().find(|interface| interface.is_own && interface.mode.is_some());
+        own.and_then(|interface| interface.index)
     }
 
     fn attach_missing(&mut self, config: &Dataplane) -> Vec<Effect> {
         let mut effects = Vec::new();
         for (name, interface) in &mut self.wanted {
             let Some(link) = self.links.by_name(name) else {
-                interface.why = Some(missing(name));
+                interface.why = (!interface.is_own).then(|| missing(name));
                 continue;
             };
             // An attempt is made once for each time that the interface comes to be, not at every change of it.
@@ -119,7 +135,8 @@ impl Interfaces {
                 None => effects.push(Effect::Attach {
                     name: name.clone(),
                     interface: link.index,
-                    mode: config.mode,
+                    // What a veth redirects natively, many a driver does not take; and few packets come by it.
+                    mode: if interface.is_own { AttachMode::Generic } else { config.mode },
                     carries_vlans: self.links.vlans_on(link.index).next().is_some(),
                 }),
             }

@@ -185,6 +185,7 @@ impl Controller {
         }
         effects.extend(self.share());
         effects.extend(self.interfaces.configure(&self.config.dataplane));
+        effects.extend(self.serve_ourselves());
         plan.unchanged = unchanged;
         Ok((plan, effects))
     }
@@ -257,8 +258,16 @@ impl Controller {
                 }
                 effects
             }
-            Event::Network(Network::LinkRemoved { index, .. }) => self.interfaces.gone(index),
-            Event::Attached { interface, outcome } => self.interfaces.attached(interface, outcome),
+            Event::Network(Network::LinkRemoved { index, .. }) => {
+                let mut effects = self.interfaces.gone(index);
+                effects.extend(self.serve_ourselves());
+                effects
+            }
+            Event::Attached { interface, outcome } => {
+                let mut effects = self.interfaces.attached(interface, outcome);
+                effects.extend(self.serve_ourselves());
+                effects
+            }
             Event::Counted(counted) => self.suspect(now, &counted),
             Event::Claims(answers) => self.claimed(answers),
             Event::Census(census) => {
@@ -312,6 +321,13 @@ impl Controller {
         let mut root = self.image.root;
         root.word &= !root_flags::EXCHANGE;
         root.word |= if self.config.peer.is_some() { root_flags::EXCHANGE } else { 0 };
+        if root == self.image.root { Vec::new() } else { self.write(vec![Write::Flip(root)]) }
+    }
+
+    /// By which interface this host's own packets come in, as soon as the program is there.
+    fn serve_ourselves(&mut self) -> Vec<Effect> {
+        let mut root = self.image.root;
+        root.own_client = self.interfaces.own().unwrap_or(0).into();
         if root == self.image.root { Vec::new() } else { self.write(vec![Write::Flip(root)]) }
     }
 

@@ -77,7 +77,7 @@ impl Controller {
         if !self.listed {
             return Err("the interfaces have not been listed yet".to_owned());
         }
-        if let Some((name, interface)) = self.interfaces().iter().find(|(_, interface)| interface.mode.is_none()) {
+        if let Some((name, interface)) = self.interfaces().outer().find(|(_, interface)| interface.mode.is_none()) {
             let why = interface.why.as_deref().unwrap_or("not attached yet");
             return Err(format!("no program on {name}: {why}"));
         }

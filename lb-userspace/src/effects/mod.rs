@@ -7,6 +7,7 @@ pub mod events;
 pub mod exchange;
 pub mod hook;
 pub mod netlink;
+pub mod own_client;
 pub mod pidfd;
 pub mod prober;
 pub mod program;

@@ -128,17 +128,36 @@ pub struct Place {
     pub quic: Option<u16>,
 }
 
-/// The row of a backend for a listener. `up`: whether the backend is up to the flows that it has. `shared`: whether others reach the
-/// same server.
-pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool, shared: bool) -> Row {
+/// Whose translations under `nat` are recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Recording {
+    /// Everybody's: others reach the same server.
+    pub shared: bool,
+    /// This host's own: it is a client of its services.
+    pub own_client: bool,
+}
+
+impl Recording {
+    /// The method of rows under `nat`.
+    fn method(self) -> u8 {
+        match (self.shared, self.own_client) {
+            (false, false) => method::NAT,
+            (false, true) => method::NAT_OR_OWN,
+            (true, false) => method::RECORDED_NAT,
+            (true, true) => method::RECORDED_NAT_OR_OWN,
+        }
+    }
+}
+
+/// The row of a backend for a listener. `up`: whether the backend is up to the flows that it has.
+pub fn row(backend: &Backend, listener: &Listener, hop: Option<&Hop>, up: bool, recording: Recording) -> Row {
     let nat = backend.forwarding.translates();
     let row = Row {
         address: backend.address.into(),
         state: if up { row_state::ALIVE } else { 0 },
         method: match backend.forwarding {
             Forwarding::Direct => method::DIRECT,
-            Forwarding::Nat if shared => method::RECORDED_NAT,
-            Forwarding::Nat => method::NAT,
+            Forwarding::Nat => recording.method(),
             Forwarding::FullNat => method::FULL_NAT,
             Forwarding::Tunnel => method::TUNNEL,
         },

@@ -70,6 +70,7 @@ pub struct Planner {
     given_up: Vec<GivenUp>,
     hops: BTreeMap<IpAddr, Hop>,
     tunnel_sources: TunnelSources,
+    own_client: bool,
     next_pool: u32,
     live: LiveIndices,
     published: (Vec<Service>, Vec<Reverse>, Sources),
@@ -112,6 +113,7 @@ impl Planner {
             given_up: Vec::new(),
             hops: BTreeMap::new(),
             tunnel_sources: TunnelSources::default(),
+            own_client: false,
             next_pool: 0,
             live: LiveIndices::default(),
             published: Default::default(),
@@ -256,8 +258,12 @@ impl Planner {
 
     /// Whether translations are recorded: then censuses are due more often.
     pub fn keeps_translations(&self) -> bool {
-        let full = |backend: &Backend| backend.forwarding == Forwarding::FullNat;
-        self.sharing.any() || self.services.values().any(|it| it.members().chain(it.leaving.values()).any(full))
+        let records = |backend: &Backend| match backend.forwarding {
+            Forwarding::FullNat => true,
+            Forwarding::Nat => self.own_client,
+            Forwarding::Direct | Forwarding::Tunnel => false,
+        };
+        self.sharing.any() || self.services.values().any(|it| it.members().chain(it.leaving.values()).any(records))
     }
 
     /// Which virtual router has which live word.
@@ -280,6 +286,7 @@ impl Planner {
     ) -> Result<Plan, PlanError> {
         self.give_back();
         let tunnel_sources_before = std::mem::replace(&mut self.tunnel_sources, config.dataplane.tunnel_sources);
+        let own_client_before = std::mem::replace(&mut self.own_client, config.dataplane.own_client);
         let mut plan = Plan { changes: changes::between(&self.services, config, unchanged), ..Plan::default() };
         let homes_before = self.homes_but_of(unchanged);
         self.give_back_access();
@@ -307,7 +314,8 @@ impl Planner {
             self.services.insert(service.name.clone(), placed);
         }
         let sharing = self.sharing.of(now, self.services.values());
-        if !sharing.records_the_same_as(&self.sharing) || tunnel_sources_before != self.tunnel_sources {
+        let is_recorded_alike = own_client_before == self.own_client && sharing.records_the_same_as(&self.sharing);
+        if !is_recorded_alike || tunnel_sources_before != self.tunnel_sources {
             // Rows say whether translations are recorded, and where tunnels begin, also those of services that stay.
             stay.clear();
         }

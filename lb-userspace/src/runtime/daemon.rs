@@ -17,6 +17,7 @@ use super::forwarding::Forwarding;
 use super::layer::RuntimeLayer;
 use super::limiter::Limiter;
 use super::overrides::Overrides;
+use super::own_client::Ourselves;
 use super::pools::until;
 use super::reload::Candidate;
 use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
@@ -64,6 +65,7 @@ pub(super) struct Daemon {
     pub(super) exchange: StateExchange,
     pub(super) verdicts: Verdicts,
     pub(super) walks: Walks,
+    pub(super) ourselves: Ourselves,
     resolver: Option<Resolver>,
     network: mpsc::Receiver<Network>,
     requests: mpsc::Receiver<Request>,
@@ -142,6 +144,7 @@ impl Daemon {
             exchange: StateExchange::default(),
             verdicts,
             walks: Walks::default(),
+            ourselves: Ourselves::default(),
             steering,
             resolver: Some(resolver),
             network,
@@ -164,6 +167,7 @@ impl Daemon {
         daemon.note_leaving();
         daemon.checks.configure(daemon.controller.config(), &plan.unchanged)?;
         daemon.configure_virtual_routers()?;
+        daemon.attend_to_ourselves();
         info!(
             services = daemon.controller.config().services.len(),
             writes = plan.writes.len(),
@@ -192,6 +196,7 @@ impl Daemon {
                 output = self.virtual_routers.next() => {
                     let output = output.context("the VRRP thread has ended")?;
                     self.virtual_routers.tell(output);
+                    self.attend_to_ourselves();
                 }
                 changes = self.checks.next() => {
                     let changes = changes.context("the prober has ended")?;
@@ -213,6 +218,7 @@ impl Daemon {
     pub(super) async fn stop(mut self) {
         info!("stopping");
         self.virtual_routers.stop().await;
+        self.leave_ourselves();
         self.checks.stop().await;
         self.steering.close();
         if let Some(admin) = self.admin.take() {
@@ -367,6 +373,7 @@ impl Daemon {
                 Err(Problem { exit: 1, message: format!("{error:#}") })
             }
         };
+        self.attend_to_ourselves();
         self.report_reload(result, is_reload, reply);
     }
 
@@ -426,6 +433,7 @@ impl Daemon {
         self.speak();
         self.virtual_routers.send_waiting();
         self.ask_gateways();
+        self.look_after_ourselves();
         self.observe();
         self.disown_in = self.disown_in.saturating_sub(1);
         if self.disown_in == 0
@@ -474,11 +482,12 @@ impl Daemon {
         self.telemetry.epoch = clock::epoch();
         let mut status = self.controller.status(self.node(), self.state.clone(), &self.telemetry);
         status.warnings.extend(self.overrides.warning());
+        status.warnings.extend(self.ourselves.warning());
         self.with_exchange(self.with_vrrp(self.with_runtime_services(status)))
     }
 
     fn not_forwarding(&self) -> BTreeSet<(String, &'static str)> {
-        let names = self.controller.interfaces().iter().map(|(name, _)| name);
+        let names = self.controller.interfaces().outer().map(|(name, _)| name);
         names
             .flat_map(|name| ["ipv4", "ipv6"].map(|family| (name, family)))
             .filter(|(name, family)| forwards(name, family) == Some(false))

@@ -71,7 +71,7 @@ pub fn explain(
             tables.turns.get_mut().insert(seat.chooser, turn);
         }
     }
-    let interface = controller.interfaces().iter().find_map(|(_, interface)| interface.index).unwrap_or(1);
+    let interface = controller.interfaces().outer().find_map(|(_, interface)| interface.index).unwrap_or(1);
     let mut packet = NativePacket::new(&frame(query), interface);
     let verdict = process(&mut packet, &tables);
     let row = tables.counters.borrow().keys().next().copied();

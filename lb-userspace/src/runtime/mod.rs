@@ -14,6 +14,7 @@ mod forwarding;
 mod layer;
 mod limiter;
 mod overrides;
+mod own_client;
 mod perform;
 mod pools;
 mod rehearsal;

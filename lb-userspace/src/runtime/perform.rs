@@ -13,6 +13,7 @@ use crate::effects::netlink::ethtool::{self, Offload};
 use crate::effects::netlink::read_links;
 use crate::effects::supervisor::heritage;
 use crate::nexthop::ProgramMode;
+use crate::own_client::INNER;
 
 /// How long the program of a dead daemon goes on while next hops are looked for: as long as a reload waits for them.
 const RELIEF_PATIENCE: Duration = Duration::from_millis(2500);
@@ -52,6 +53,9 @@ impl Daemon {
                 self.virtual_routers.hold(self.controller.config(), self.dataplane.get());
                 let effects = self.controller.handle(clock::now(), Event::Attached { interface, outcome });
                 self.perform(effects);
+                if name == INNER {
+                    self.attend_to_ourselves();
+                }
             }
             Effect::Detach { interface } => {
                 if let Some(dataplane) = self.dataplane.get_mut() {
@@ -117,6 +121,9 @@ impl Daemon {
     fn report_attachment(&mut self, name: &str, outcome: &Result<ProgramMode, String>) {
         self.telemetry.interfaces_since.insert(name.to_owned(), clock::wall());
         match outcome {
+            Ok(ProgramMode::Generic) if name == INNER => {
+                info!(interface = name, "attached: this host can use its own services");
+            }
             Ok(ProgramMode::Generic) => warn!(
                 interface = name,
                 "attached in GENERIC mode: forwarding works but is several times slower; `fairway status` says why"

@@ -19,7 +19,7 @@ pub(super) fn fates(controller: &mut Controller, now: u64, packets: &[Packet]) -
         tables.translation_capacity = usize::MAX;
         tables.clock.set(now);
         tables.live = (0..LIVE_WORDS).collect();
-        let interface = controller.interfaces().iter().find_map(|(_, interface)| interface.index).unwrap_or(1);
+        let interface = controller.interfaces().outer().find_map(|(_, interface)| interface.index).unwrap_or(1);
         let fates = packets.iter().map(|packet| fate(controller, &mut tables, interface, packet)).collect();
         (fates, tables.image)
     })

@@ -11,11 +11,11 @@ use std::thread;
 use aya::Ebpf;
 use aya::programs::Xdp;
 use aya::programs::xdp::XdpMode;
-use fairway::playground::Lab;
 use fairway::playground::topology::{Replies, Spec, backend_v4, backend_v6};
+use fairway::playground::{Lab, Namespace};
 use serde_json::Value;
 
-use crate::harness::{Bed, HTTP, await_that, fetch, ip, lab, requests, service_v4, service_v6, usual_config};
+use crate::harness::{Bed, HTTP, await_that, fetch, ip, lab, link, requests, service_v4, service_v6, usual_config};
 
 static UNWRAP: &[u8] = aya::include_bytes_aligned!("../../../lb-userspace/bpf/lab.bpf.o");
 
@@ -60,6 +60,20 @@ fn serves(ways: [Way; 4]) {
     let far = Far::start(|lab| {
         beginning(lab) + &service("web", service_v4(HTTP), &ways) + &service("web6", service_v6(HTTP), &ways)
     });
+    far.serves();
+}
+
+#[test]
+fn the_balancer_itself_is_served_by_every_encapsulation() {
+    let ways = [(IPIP, true), (GUE, false), (FOU, true), (GRE, false)];
+    let far = Far::start(|lab| {
+        let beginning = beginning(lab).replace("[dataplane]\n", "[dataplane]\nown_client = true\n");
+        beginning + &service("web", service_v4(HTTP), &ways) + &service("web6", service_v6(HTTP), &ways)
+    });
+    let balancer = far.bed.lab.balancer(0);
+    await_that("the program is at the pair's inner end", || !link(&balancer, "fwself1")["xdp"].is_null());
+    await_that("it is its own client", || fetch(&balancer, service_v6(HTTP), "/", None).is_ok());
+    far.serves_in(&balancer);
     far.serves();
 }
 
@@ -196,14 +210,18 @@ impl Far {
 
     /// Every backend serves, and takes uploads of full packets.
     fn serves(&self) {
-        let client = self.bed.lab.client();
+        self.serves_in(&self.bed.lab.client());
+    }
+
+    /// The same for who is in another namespace.
+    fn serves_in(&self, client: &Namespace) {
         for service in [service_v4(HTTP), service_v6(HTTP)] {
-            let tally = requests(&client, service, 200);
+            let tally = requests(client, service, 200);
             assert_eq!(tally.failures, [""; 0], "{service}\n{}", self.bed.traces());
             let served: BTreeSet<&str> = tally.answers.keys().map(|name| name.as_str()).collect();
             assert_eq!(served, BTreeSet::from(["b1", "b2", "b3", "b4"]), "{service}");
             for number in 0..8 {
-                let answer = fetch(&client, service, "/upload", Some(&vec![b'u'; UPLOAD]))
+                let answer = fetch(client, service, "/upload", Some(&vec![b'u'; UPLOAD]))
                     .unwrap_or_else(|error| panic!("upload {number} to {service}: {error}\n{}", self.bed.traces()));
                 assert_eq!(answer, format!("{UPLOAD}\n").into_bytes());
             }

@@ -15,6 +15,7 @@ mod mastership;
 mod million;
 mod nat;
 mod options;
+mod own_client;
 mod probes;
 mod quic;
 mod quotes;
@@ -47,6 +48,7 @@ fn there_are_as_many_cases_as_there_should_be() {
         ("mastership", mastership::cases()),
         ("nat", nat::cases()),
         ("options", options::cases()),
+        ("own_client", own_client::cases()),
         ("probes", probes::cases()),
         ("quic", quic::cases()),
         ("quotes", quotes::cases()),

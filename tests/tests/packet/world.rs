@@ -411,11 +411,14 @@ pub fn probes() -> Vec<(Kind, u16, u32, ProbeTarget)> {
     probes
 }
 
-/// Rows and slots as they are between cases.
+/// The root, rows and slots as they are between cases.
 pub fn resting() -> Vec<Write> {
     let rests = |write: &Write| {
-        use Write::{Access, Chooser, ClearLoads, Load, Row, ServerId, Slots};
-        matches!(write, Row(..) | Slots(..) | Access(..) | Chooser(..) | ClearLoads(..) | Load(..) | ServerId(..))
+        use Write::{Access, Chooser, ClearLoads, Flip, Load, Row, ServerId, Slots};
+        matches!(
+            write,
+            Row(..) | Slots(..) | Access(..) | Chooser(..) | ClearLoads(..) | Load(..) | ServerId(..) | Flip(..)
+        )
     };
     writes().into_iter().filter(rests).collect()
 }

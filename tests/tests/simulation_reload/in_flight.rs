@@ -19,7 +19,7 @@ use lb_common::packet::Packet;
 use lb_common::path::quic::By;
 use lb_common::path::signs::Sign;
 use lb_common::path::translation::{self, Work};
-use lb_common::path::{Inserted, Route, RouteQuery, Tables};
+use lb_common::path::{Inserted, Route, RouteQuery, Tables, own_client};
 use lb_common::scheduler::Go;
 use lb_common::scheduler::locality::Servers;
 use lb_common::slot::Slot;
@@ -255,6 +255,13 @@ impl Tables for InFlight<'_> {
 
     fn carry_out<P: Packet>(&self, packet: &mut P) -> Result<u32, Reason> {
         translation::carry_out(packet, self, &mut self.tables.work.get())
+    }
+
+    fn take_up<P: Packet>(&self, packet: &P) -> bool {
+        let mut work = self.tables.work.get();
+        let taken_up = own_client::take_up(packet, self, &mut work);
+        self.tables.work.set(work);
+        taken_up
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentEntry> {

@@ -16,7 +16,8 @@ use crate::config::Config;
 use crate::effects::dataplane::grace;
 use crate::effects::netlink::ethtool::{self, Offload};
 use crate::effects::netlink::read_links;
-use crate::nexthop::{Link, Links};
+use crate::effects::own_client::OwnClient;
+use crate::nexthop::{Link, LinkKind, Links};
 
 /// This host, as far as it matters.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,6 +38,12 @@ pub struct Host {
     pub local_ports: Option<(u16, u16)>,
     /// Ports among these that it leaves alone: `net.ipv4.ip_local_reserved_ports`.
     pub reserved_ports: Vec<(u16, u16)>,
+    /// `net.ipv4.conf.all.rp_filter`: what holds on every interface at least.
+    pub rp_filter: Option<u8>,
+    /// Policy rules that are in the way of this host as a client of its services: of which family (IPv4), and why.
+    pub rules_in_the_way: Vec<(bool, String)>,
+    /// Whether somebody else has an interface of the name of our pair.
+    pub foreign_pair: bool,
     /// What virtual routers care about.
     pub vrrp: VrrpHost,
 }
@@ -54,6 +61,10 @@ pub struct Interface {
     pub forwarding_v4: Option<bool>,
     /// The same for IPv6.
     pub forwarding_v6: Option<bool>,
+    /// How strictly it looks at whether packets come in where their source is routed to.
+    pub rp_filter: Option<u8>,
+    /// The VRF that it belongs to.
+    pub vrf: Option<String>,
     /// The other end of a veth, where it is in this namespace and leaves checksums for a device to complete that there is
     /// not. In another namespace it cannot be looked at.
     pub unfinished_checksums_of: Option<String>,
@@ -65,6 +76,8 @@ impl Host {
         let names = config.map(|config| config.dataplane.interfaces.as_slice()).unwrap_or_default();
         // By netlink and not by /sys/class/net, which may show another network namespace than the one we are in.
         let links = read_links().ok();
+        let is_own_client = config.is_some_and(|config| config.dataplane.own_client);
+        let (rules_in_the_way, foreign_pair) = if is_own_client { OwnClient::obstacles() } else { Default::default() };
         Self {
             kernel: word("/proc/sys/kernel/osrelease"),
             capabilities: capabilities(),
@@ -74,6 +87,9 @@ impl Host {
             addresses: addresses(),
             local_ports: local_ports(),
             reserved_ports: word("/proc/sys/net/ipv4/ip_local_reserved_ports").map_or_else(Vec::new, |it| ranges(&it)),
+            rp_filter: word("/proc/sys/net/ipv4/conf/all/rp_filter").and_then(|value| value.parse().ok()),
+            rules_in_the_way,
+            foreign_pair,
             vrrp: config.map_or_else(VrrpHost::default, |config| VrrpHost::look(config, links.as_ref())),
         }
     }
@@ -116,8 +132,15 @@ fn interface(name: &str, links: Option<&Links>) -> Interface {
         mtu: link.map(|link| link.mtu),
         forwarding_v4: switch(format!("/proc/sys/net/ipv4/conf/{name}/forwarding")),
         forwarding_v6: switch(format!("/proc/sys/net/ipv6/conf/{name}/forwarding")),
+        rp_filter: word(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter")).and_then(|value| value.parse().ok()),
+        vrf: link.zip(links).and_then(|(link, links)| vrf(link, links)),
         unfinished_checksums_of: link.zip(links).and_then(|(link, links)| unfinished_checksums_of(link, links)),
     }
+}
+
+fn vrf(link: &Link, links: &Links) -> Option<String> {
+    let master = links.get(link.master?)?;
+    matches!(&master.kind, LinkKind::Other(kind) if kind == "vrf").then(|| master.name.clone())
 }
 
 fn unfinished_checksums_of(link: &Link, links: &Links) -> Option<String> {

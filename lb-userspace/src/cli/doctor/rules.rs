@@ -1,5 +1,6 @@
 //! What of a host is wrong for Fairway. Pure: facts and configuration in, findings out.
 
+mod own_client;
 mod vrrp;
 
 use std::collections::BTreeSet;
@@ -47,6 +48,7 @@ pub fn findings(host: &Host, config: Option<&Config>) -> Vec<Finding> {
         }
         all.extend(service_addresses(host, config));
         all.extend(sources(host, config));
+        all.extend(own_client::findings(host, config));
         all.extend(vrrp::findings(host, &host.vrrp, config));
     }
     all
@@ -142,17 +144,16 @@ fn sources(host: &Host, config: &Config) -> Vec<Finding> {
         }
     }
     let (first, last) = dataplane.source_nat_ports;
-    let Some((own_first, own_last)) = host.local_ports.filter(|_| !dataplane.source_nat_addresses.is_empty()) else {
-        return all;
-    };
+    let gives = !dataplane.source_nat_addresses.is_empty() || own_client::gives_ports(config);
+    let Some((own_first, own_last)) = host.local_ports.filter(|_| gives) else { return all };
     let is_taken = |port: u16| {
         (own_first..=own_last).contains(&port)
             && !host.reserved_ports.iter().any(|&(first, last)| (first..=last).contains(&port))
     };
     if (first..=last).any(is_taken) {
         let what = format!(
-            "this host gives its own connections ports from {own_first} to {own_last}, and full NAT those from {first} to \
-             {last}: a backend may see the same twice"
+            "this host gives its own connections ports from {own_first} to {own_last}, and flows under NAT get those from \
+             {first} to {last}: a backend may see the same twice"
         );
         all.push(finding("source", what, format!("sysctl -w net.ipv4.ip_local_reserved_ports={first}-{last}")));
     }
@@ -202,6 +203,8 @@ mod tests {
             mtu: Some(1500),
             forwarding_v4: Some(true),
             forwarding_v6: Some(false),
+            rp_filter: Some(2),
+            vrf: None,
             unfinished_checksums_of: None,
         };
         Host {
@@ -213,6 +216,9 @@ mod tests {
             addresses: Some(vec!["203.0.113.10".parse().unwrap()]),
             local_ports: Some((32_768, 60_999)),
             reserved_ports: vec![],
+            rp_filter: Some(0),
+            rules_in_the_way: vec![],
+            foreign_pair: false,
             vrrp: VrrpHost::default(),
         }
     }

@@ -5,6 +5,7 @@
 mod access;
 mod check;
 mod nat;
+mod own_client;
 mod quic;
 mod scheduling;
 mod service;
@@ -39,6 +40,7 @@ pub(super) fn check(draft: &Draft, problems: &mut Problems) {
     quic::within_table(&draft.services, problems);
     access::within_table(&draft.services, problems);
     vrrp::check(draft, problems);
+    own_client::check(draft, problems);
 }
 
 fn interfaces(draft: &Draft, problems: &mut Problems) {

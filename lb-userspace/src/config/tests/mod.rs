@@ -309,6 +309,7 @@ fn default_dataplane() -> Dataplane {
         hash_seed: "fairway".into(),
         ready_timeout: std::time::Duration::from_secs(30),
         tunnel_sources: TunnelSources::default(),
+        own_client: false,
     }
 }
 

@@ -364,6 +364,38 @@ fn full_nat_needs_a_source_of_its_own() {
 }
 
 #[test]
+fn what_the_host_as_its_own_client_needs_is_for_it_alone() {
+    let text = |interfaces: &str, own: bool, rest: &str| {
+        let head = format!("[dataplane]\ninterfaces = [{interfaces}]\nhash_seed = \"x\"\nown_client = {own}\n");
+        format!(
+            "{head}[[service]]\nname = \"a\"\nlisten = [\"tcp://192.0.2.1:80\"]\nvrrp = \"p\"\n{ONE}[[vrrp]]\nname = \"p\"\n\
+                 interface = \"eth0\"\nvrid = 5\naddresses = [\"192.0.2.1\"]\n{rest}"
+        )
+    };
+    let route = |table: u32| format!("[[vrrp.route]]\ndestination = \"10.9.0.0/24\"\ntable = {table}\n");
+    let rule = |rest: &str| format!("[[vrrp.rule]]\nfrom = \"10.9.0.0/24\"\n{rest}\n");
+    for (own, expected) in
+        [(true, ["FW0149 2:23", "FW0150 18:9", "FW0150 18:9", "FW0150 19:12"]), (false, ["", "", "", ""])]
+    {
+        let fwself = "\"eth0\", \"fwself1\"";
+        for (case, expected) in [
+            text(fwself, own, ""),
+            text("\"eth0\"", own, &route(112)),
+            text("\"eth0\"", own, &rule("table = 112")),
+            text("\"eth0\"", own, &rule("table = 5\npriority = 2")),
+        ]
+        .iter()
+        .zip(expected)
+        {
+            check(case, expected);
+        }
+    }
+    check(&text("\"eth0\"", true, &(route(113) + &rule("table = 5\npriority = 3"))), "");
+    check("[dataplane]\nown_client = true\n", "FW0219 2:14");
+    check("[dataplane]\nown_client = 1\n", "FW0003 2:14");
+}
+
+#[test]
 fn what_does_not_fit_the_tables_is_refused() {
     let backends = |count: u32| -> String {
         let lines = (0..count)

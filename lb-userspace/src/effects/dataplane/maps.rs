@@ -353,6 +353,7 @@ impl Maps {
         let half = (root.word & 1) as usize;
         self.root.store_u64(0, offset_of!(Root, service_seed) + half * 8, root.service_seed[half])?;
         self.root.store_u64(0, offset_of!(Root, reverse_seed) + half * 8, root.reverse_seed[half])?;
+        self.root.store_u64(0, offset_of!(Root, own_client), root.own_client)?;
         self.root.store_u64(0, offset_of!(Root, word), root.word)
     }
 }

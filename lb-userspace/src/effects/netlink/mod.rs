@@ -9,9 +9,11 @@ mod decode;
 pub mod ethtool;
 mod forwarding;
 mod links;
+pub mod order;
 mod refusal;
 mod requests;
 mod resolver;
+pub mod veth;
 
 pub use forwarding::forwards;
 pub use links::read_links;

@@ -25,6 +25,7 @@ use lb_common::probe::{self, Kind};
 use tracing::{error, info};
 
 pub use ports::{Claim, Ports};
+pub use source::source_towards;
 
 use self::numbers::Numbers;
 use self::source::Source;

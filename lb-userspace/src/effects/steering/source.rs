@@ -38,7 +38,7 @@ impl Source {
         {
             return Ok(address);
         }
-        let address = choose(pair).map_err(|error| {
+        let address = source_towards(pair).map_err(|error| {
             let Pair { backend, service, .. } = pair;
             let why = format!("no address of this host to ask {backend} from at {service}: {error}");
             Failure::new(FailureKind::Local, why)
@@ -48,7 +48,11 @@ impl Source {
     }
 }
 
-fn choose(pair: &Pair) -> std::io::Result<IpAddr> {
+/// The same, as the kernel says it now.
+///
+/// # Errors
+/// The kernel's.
+pub fn source_towards(pair: &Pair) -> std::io::Result<IpAddr> {
     let is_v4 = pair.service.is_ipv4();
     if pair.backend.is_ipv4() == is_v4 {
         return ask(pair.backend);

@@ -7,7 +7,7 @@ use lb_common::abi::{ALWAYS_LIVE, Reverse, Row, Service, Sources, Tunnel, method
 
 use super::Planner;
 use crate::config::{Backend, Forwarding, Listener, Service as ServiceConfig};
-use crate::reconcile::entries::{self, Place};
+use crate::reconcile::entries::{self, Place, Recording};
 use crate::reconcile::half;
 use crate::reconcile::image::Image;
 use crate::reconcile::placed::{Placed, identity_of};
@@ -187,7 +187,7 @@ impl Planner {
         let hop = self.hops.get(&backend.address);
         let tunnel = entries::tunnel(backend, listener, hop, self.tunnel_sources);
         let shared = self.sharing.holds(backend, listener);
-        let row = entries::row(backend, listener, hop, up, shared);
+        let row = entries::row(backend, listener, hop, up, Recording { shared, own_client: self.own_client });
         match (backend.forwarding, tunnel) {
             // There is a way, but no address to send from.
             (Forwarding::Tunnel, None) if row.method == method::TUNNEL => Wanted { row: without_next_hop(row), tunnel },
@@ -231,7 +231,7 @@ fn translates_alike(one: &Reverse, other: &Reverse) -> bool {
 
 /// Whether only the destination is rewritten.
 fn is_nat(row: Row) -> bool {
-    matches!(row.method, method::NAT | method::RECORDED_NAT)
+    matches!(row.method, method::NAT | method::RECORDED_NAT | method::NAT_OR_OWN | method::RECORDED_NAT_OR_OWN)
 }
 
 /// The row as it is while nobody knows how to reach the backend.
