@@ -59,6 +59,16 @@ impl Difference {
     }
 }
 
+/// One less in the time to live of an IPv4 header, which is not 0: the word of time to live, protocol and checksum after the hop. The sum
+/// of the header becomes one less, so the checksum one more, as [`Difference::apply`] has it.
+#[inline(always)]
+pub const fn hop(word: u32) -> u32 {
+    const ONE_IN_CHECKSUM: u32 = 1 << 16;
+    // One more than 0xfffe and 0xffff in ones' complement is 0 and 1.
+    let carry = if word >= 0xfffe_0000 { ONE_IN_CHECKSUM } else { 0 };
+    word.wrapping_add(ONE_IN_CHECKSUM - 1).wrapping_add(carry)
+}
+
 /// A ones' complement sum folded to 16 bits.
 #[inline(always)]
 pub const fn fold(sum: u64) -> u16 {
@@ -132,6 +142,17 @@ mod tests {
             let by_words = (0..16).step_by(2).fold(Difference::NONE, |sum, at| sum.word(half(&old, at), half(&new, at)));
             let by_address = Difference::NONE.address(zerocopy::transmute!(old), zerocopy::transmute!(new));
             prop_assert_eq!(by_words.apply(0x1234), by_address.apply(0x1234));
+        }
+    }
+
+    #[test]
+    fn a_hop_is_what_the_difference_of_the_word_gives() {
+        for checksum in 0..=u16::MAX {
+            for ttl in [1u16, 2, 64, 255] {
+                let [old, new] = [ttl | 17 << 8, (ttl - 1) | 17 << 8];
+                let word = u32::from(new) | u32::from(Difference::NONE.word(old, new).apply(checksum)) << 16;
+                assert_eq!(hop(u32::from(old) | u32::from(checksum) << 16), word, "{checksum:04x}, {ttl}");
+            }
         }
     }
 

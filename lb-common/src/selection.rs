@@ -17,6 +17,17 @@ pub fn slot(service: &Service, flow: &Flow) -> u32 {
         0 => hash::flow(service.seed, flow.source, flow.ports_wire),
         _ => keyed(service, flow),
     };
+    at(service, hash)
+}
+
+/// The slot of a flow by all of it, whatever the service's key.
+#[inline(always)]
+pub fn of_flow(service: &Service, flow: &Flow) -> u32 {
+    at(service, hash::flow(service.seed, flow.source, flow.ports_wire))
+}
+
+#[inline(always)]
+fn at(service: &Service, hash: u64) -> u32 {
     // Masked because a shift of 64 and more is undefined; a shift of 63 is a table of two slots.
     service.first_slot.wrapping_add((hash >> (service.shift & 63)) as u32)
 }

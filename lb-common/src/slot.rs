@@ -48,6 +48,12 @@ impl Slot {
         (self.0 >> 16) as u16
     }
 
+    /// The owner of every flow, if the slot is settled and has one.
+    #[inline(always)]
+    pub const fn settled_owner(self) -> Option<u16> {
+        if self.previous() == NONE && self.current() != NONE { Some(self.current()) } else { None }
+    }
+
     /// Which of the three states the word is in.
     #[inline(always)]
     pub const fn state(self) -> SlotState {

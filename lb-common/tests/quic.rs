@@ -4,7 +4,7 @@ use lb_common::abi::ConnectionIds;
 use lb_common::packet::Packet;
 use lb_common::packet::transport::UDP_HEADER;
 use lb_common::path::quic::{Question, named};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// A UDP datagram, and what of the frame lies behind it.
 struct Octets<'a>(&'a [u8]);
@@ -15,6 +15,10 @@ impl Packet for Octets<'_> {
     }
 
     fn store<T: IntoBytes + Immutable + Copy>(&mut self, _: usize, _: T) -> Option<()> {
+        unreachable!("nothing is written")
+    }
+
+    fn front<T: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned>(&mut self) -> Option<&mut T> {
         unreachable!("nothing is written")
     }
 

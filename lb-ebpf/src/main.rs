@@ -10,6 +10,7 @@ mod access;
 mod atomic;
 mod listeners;
 mod packet;
+mod plain;
 mod question;
 mod quic;
 mod scratch;
@@ -25,13 +26,16 @@ use aya_ebpf::bindings::{TC_ACT_SHOT, xdp_action};
 use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use lb_common::path::{Verdict, process};
+use lb_common::path::{Verdict, process_any};
 
 /// Forwards packets of services and passes all others.
 #[xdp(frags)]
 #[inline(always)]
 pub fn fairway(context: XdpContext) -> u32 {
-    action(process(&mut packet::Frame(&context), &tables::Maps(&context, trace::Silent)))
+    if let Some(action) = plain::process(context.ctx) {
+        return action;
+    }
+    action(process_any(&mut packet::Frame(&context), &tables::Maps(&context, trace::Silent)))
 }
 
 /// Forwards and passes like [`fairway`], and logs what happens to the packets that the filter takes.
@@ -45,7 +49,7 @@ pub fn fairway_trace(context: XdpContext) -> u32 {
         return xdp_action::XDP_PASS;
     }
     let Some(notes) = trace::Notebook::of_this_cpu() else { return xdp_action::XDP_PASS };
-    let action = action(process(&mut packet::Frame(&context), &tables::Maps(&context, notes)));
+    let action = action(process_any(&mut packet::Frame(&context), &tables::Maps(&context, notes)));
     trace::end(context.ctx);
     action
 }

@@ -8,7 +8,7 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use lb_common::packet::{FARTHEST, Packet};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// A frame, read and written in place.
 pub struct Frame<'a>(pub &'a XdpContext);
@@ -32,6 +32,13 @@ impl Packet for Frame<'_> {
     fn store<T: IntoBytes + Immutable + Copy>(&mut self, offset: usize, value: T) -> Option<()> {
         // SAFETY: `at` keeps the whole value inside the frame.
         self.at(offset).map(|at| unsafe { ptr::write_unaligned(at, value) })
+    }
+
+    #[inline(always)]
+    fn front<T: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned>(&mut self) -> Option<&mut T> {
+        // SAFETY: `at` keeps the whole value inside the frame; any octets are a valid `T`, wherever they lie. The frame is borrowed
+        // for as long as the reference lives, so nothing moves it.
+        self.at(0).map(|at| unsafe { &mut *at })
     }
 
     #[inline(always)]

@@ -684,6 +684,11 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     }
 
     #[inline(always)]
+    fn is_traced(&self) -> bool {
+        T::LISTENS
+    }
+
+    #[inline(always)]
     fn trace(&self, step: Step) {
         self.1.note(step);
     }

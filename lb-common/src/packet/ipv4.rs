@@ -19,7 +19,7 @@ pub const SOURCE: usize = 12;
 /// Offset of the destination address.
 pub const DESTINATION: usize = 16;
 /// More-fragments bit and fragment offset, as they lie in a packet.
-const FRAGMENT: u16 = 0x3fffu16.to_be();
+pub const FRAGMENT: u16 = 0x3fffu16.to_be();
 /// Don't-fragment bit, as it lies in a packet.
 const DONT_FRAGMENT: u16 = 0x4000u16.to_be();
 /// Fragment offset, as it lies in a packet.

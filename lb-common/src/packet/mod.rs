@@ -5,7 +5,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod transport;
 
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::address::Address;
 
@@ -16,6 +16,8 @@ pub trait Packet {
     fn load<T: FromBytes + Copy>(&self, offset: usize) -> Option<T>;
     /// Writes the value at `offset`, or does nothing and says `None` past the end. Unaligned.
     fn store<T: IntoBytes + Immutable + Copy>(&mut self, offset: usize, value: T) -> Option<()>;
+    /// What lies at the front of the frame, to be read and written in place; `None` if the frame is shorter. One check for all of it.
+    fn front<T: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned>(&mut self) -> Option<&mut T>;
     /// Takes `delta` octets from the front of the frame, or adds as many when negative. Contents in front are undefined.
     fn adjust_head(&mut self, delta: i32) -> Option<()>;
     /// Shortens the frame to `length` octets; `None` if it is no longer than that.

@@ -84,6 +84,12 @@ impl<'a> Live<'a> {
         tables.service(tables.of_several(self.word, Side::Services, flow.destination, port_wire, flow.protocol))
     }
 
+    /// The listener of a flow's own port.
+    #[inline(always)]
+    pub fn listener<T: Tables>(&self, tables: &'a T, flow: &Flow) -> Option<&'a Service> {
+        self.service_entry(tables, flow.destination, destination_port_wire(flow.ports_wire), flow.protocol)
+    }
+
     /// What the source of a flow is turned back into, if it is a translated backend.
     #[inline(always)]
     pub fn reverse_of_source<T: Tables>(&self, tables: &'a T, flow: &Flow) -> Option<&'a Reverse> {

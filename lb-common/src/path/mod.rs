@@ -10,6 +10,7 @@ mod live_word;
 pub mod nat;
 pub mod oversize;
 pub mod own_client;
+pub mod plain;
 mod probe;
 pub mod quic;
 mod select;
@@ -35,6 +36,7 @@ use crate::scheduler::Go;
 use crate::scheduler::locality::Servers;
 use crate::slot::Slot;
 use classify::Side;
+use plain::Plain;
 use translation::{Ends, Task, Work};
 
 /// What the packet path asks of the maps and the kernel. Every method is one look-up; none decides anything.
@@ -199,6 +201,11 @@ pub trait Tables {
     fn vlan(&self, interface: u32) -> Option<(u32, [u32; 2])>;
     /// Hands the frame as it now is to user space; `network` is where its IP header starts.
     fn hand_over(&self, network: usize) -> bool;
+    /// Whether a tracer is told what happens: then the packet takes the path that says it step by step.
+    #[inline(always)]
+    fn is_traced(&self) -> bool {
+        false
+    }
     /// Tells a tracer what happens; the forwarding program compiles it away.
     #[inline(always)]
     fn trace(&self, _step: Step) {}
@@ -304,14 +311,34 @@ pub enum Step<'a> {
     Verdict(Verdict),
 }
 
-/// Decides a packet's fate, and rewrites it if it is forwarded.
+/// Decides a packet's fate, and rewrites it if it is forwarded. Nearly all packets go by [`plain`]; what it leaves, and every packet that
+/// a tracer is told of, by [`process_any`].
 #[inline(always)]
 pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
-    let result = match steer(packet, tables) {
+    let plain = if tables.is_traced() { Plain::No } else { plain::begin(packet, tables) };
+    match plain {
+        Plain::No => process_any(packet, tables),
+        Plain::Done(verdict) => verdict,
+        Plain::ToWrap(row) => plain::wrap(packet, tables, row),
+    }
+}
+
+/// The same by the path that knows every packet.
+#[inline(always)]
+pub fn process_any<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
+    let fate = match steer(packet, tables) {
         Err(Reason::NotTranslated) => own_client::answer(packet, tables),
-        result => result,
+        fate => fate,
     };
-    let verdict = match result {
+    let verdict = verdict(packet, tables, fate);
+    tables.trace(Step::Verdict(verdict));
+    verdict
+}
+
+/// What is done with a packet that leaves by an interface, or does not.
+#[inline(always)]
+fn verdict<P: Packet, T: Tables>(packet: &P, tables: &T, fate: Result<u32, Reason>) -> Verdict {
+    match fate {
         Ok(interface) if interface == packet.interface() => Verdict::Transmit,
         Ok(interface) => Verdict::Redirect(interface),
         Err(reason) => {
@@ -323,9 +350,7 @@ pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
                 Fate::Drop => Verdict::Drop(reason),
             }
         }
-    };
-    tables.trace(Step::Verdict(verdict));
-    verdict
+    }
 }
 
 /// The interface that the rewritten packet leaves by, or why it does not.

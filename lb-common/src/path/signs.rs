@@ -42,6 +42,12 @@ const LATEST: u32 = 3500;
 #[inline(always)]
 pub fn syn<P: Packet, T: Tables>(packet: &P, tables: &T, service: &Service, flow: &Flow, transport: usize, row: u32) {
     let Some(sequence_wire) = packet.load::<u64>(transport + SEQUENCE) else { return };
+    syn_of(tables, service, flow, sequence_wire, row);
+}
+
+/// The same of one that has these octets at [`SEQUENCE`].
+#[inline(always)]
+pub fn syn_of<T: Tables>(tables: &T, service: &Service, flow: &Flow, sequence_wire: u64, row: u32) {
     let destination = flow.destination.low ^ flow.destination.high;
     let hash = hash::flow(service.seed ^ destination ^ sequence_wire, flow.source, flow.ports_wire);
     let now = (tables.now() >> UNIT) as u32;

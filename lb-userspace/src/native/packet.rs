@@ -1,7 +1,7 @@
 //! A frame in plain memory, with headroom like a driver leaves.
 
 use lb_common::packet::Packet;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Octets in front of a frame that tags may be pushed into: what XDP drivers leave at least (`XDP_PACKET_HEADROOM`).
 const HEADROOM: usize = 256;
@@ -35,6 +35,10 @@ impl Packet for NativePacket {
 
     fn store<T: IntoBytes + Immutable + Copy>(&mut self, offset: usize, value: T) -> Option<()> {
         value.write_to_prefix(self.buffer[self.start..].get_mut(offset..)?).ok()
+    }
+
+    fn front<T: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned>(&mut self) -> Option<&mut T> {
+        T::mut_from_prefix(&mut self.buffer[self.start..]).ok().map(|(front, _)| front)
     }
 
     fn adjust_head(&mut self, delta: i32) -> Option<()> {

@@ -541,6 +541,10 @@ impl Tables for NativeTables {
         fits
     }
 
+    fn is_traced(&self) -> bool {
+        self.traced
+    }
+
     fn trace(&self, step: Step) {
         if self.traced {
             self.steps.borrow_mut().extend(words(&step, &self.routers));
