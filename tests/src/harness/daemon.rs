@@ -13,6 +13,7 @@ use fairway::playground::{Lab, Namespace, Process, admin_address, is_ready};
 
 use nix::sys::signal::Signal;
 
+use super::turns::STARTING;
 use super::{await_that, fairway_binary, usual_config};
 
 const START_TRIES: u32 = 200;
@@ -54,6 +55,7 @@ impl Fairway {
         command.arg("run").arg("--config").arg(&config);
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("a file can be cloned")).stderr(output);
         let namespace = lab.balancer(index);
+        let _turn = STARTING.take();
         let process = namespace.spawn(&mut command).expect("fairway starts");
         let mut fairway = Self { process, namespace, config, socket, log };
         fairway.wait_for_answer();

@@ -10,6 +10,7 @@ mod load;
 mod nginx;
 pub mod paced;
 mod raw;
+mod turns;
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
