@@ -10,14 +10,14 @@ use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{HashMap, PerCpuArray};
 use aya_ebpf::programs::XdpContext;
-use lb_common::abi::{FlowKey4, NO_LOADS, Record, Transfer, transfer};
+use lb_common::abi::{NO_LOADS, Record, Transfer, transfer};
 use lb_common::connection::Counted;
 use lb_common::limits::TRANSFERS;
 use lb_common::packet::protocol;
 use lb_common::scheduler::thresholds::Thresholds;
 
 use crate::atomic;
-use crate::tables::{CONNECTIONS_V4, CONNECTIONS_V6, FLOWS_V4, FLOWS_V6, LOADS, UDP_FLOWS_V4, UDP_FLOWS_V6};
+use crate::tables::{CONNECTIONS_V4, CONNECTIONS_V6, FLOWS_V4, FLOWS_V6, LOADS, UDP_FLOWS_V4, UDP_FLOWS_V6, narrow};
 
 /// The one that is stored now.
 #[map]
@@ -49,12 +49,7 @@ pub extern "C" fn fairway_transfer(failed: u32) -> u32 {
     let it = unsafe { &*it };
     let is_udp = it.key.protocol == protocol::UDP as u32;
     let is_done = if it.key.source.is_v4() {
-        let key = FlowKey4 {
-            source_wire: it.key.source.v4_wire(),
-            destination_wire: it.key.destination.v4_wire(),
-            ports_wire: it.key.ports_wire,
-            protocol: it.key.protocol,
-        };
+        let key = narrow(&it.key);
         match (it.first_load != NO_LOADS, is_udp) {
             (true, _) => store(&CONNECTIONS_V4, &key, it),
             (false, true) => store(&UDP_FLOWS_V4, &key, it),

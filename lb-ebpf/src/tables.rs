@@ -684,11 +684,6 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     }
 
     #[inline(always)]
-    fn is_traced(&self) -> bool {
-        T::LISTENS
-    }
-
-    #[inline(always)]
     fn trace(&self, step: Step) {
         self.1.note(step);
     }
@@ -720,7 +715,7 @@ unsafe extern "C" fn stepped<F: FnMut(u32) -> Go>(index: u32, step: *mut F) -> i
 
 /// The key of an IPv4 flow.
 #[inline(always)]
-fn narrow(key: &FlowKey6) -> FlowKey4 {
+pub fn narrow(key: &FlowKey6) -> FlowKey4 {
     FlowKey4 {
         source_wire: key.source.v4_wire(),
         destination_wire: key.destination.v4_wire(),

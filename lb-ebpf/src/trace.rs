@@ -50,8 +50,6 @@ const CROWDED: u64 = 1 << 16;
 
 /// Who is told what happens to a packet.
 pub trait Tracer {
-    /// Whether there is anybody.
-    const LISTENS: bool;
     /// Takes note of a step.
     fn note(&self, step: Step<'_>);
 }
@@ -60,8 +58,6 @@ pub trait Tracer {
 pub struct Silent;
 
 impl Tracer for Silent {
-    const LISTENS: bool = false;
-
     #[inline(always)]
     fn note(&self, _step: Step<'_>) {}
 }
@@ -134,8 +130,6 @@ impl Notebook {
 }
 
 impl Tracer for Notebook {
-    const LISTENS: bool = true;
-
     #[inline(always)]
     fn note(&self, step: Step<'_>) {
         // SAFETY: the element is this CPU's own for as long as the program runs, and nothing else refers to it meanwhile.
