@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::abi::root_flags;
+use lb_common::abi::{Root, root_flags};
 
 pub use interfaces::{Interface, Interfaces};
 
@@ -307,38 +307,33 @@ impl Controller {
     fn steer(&mut self) -> Vec<Effect> {
         let changes = self.steering.configure(&self.config, self.planner.hops());
         let mut effects = if changes.is_empty() { Vec::new() } else { vec![Effect::Steer(changes)] };
-        let mut root = self.image.root;
-        root.word &= !root_flags::PROBES;
-        root.word |= if self.steering.is_empty() { 0 } else { root_flags::PROBES };
-        if root != self.image.root {
-            effects.extend(self.write(vec![Write::Flip(root)]));
-        }
+        let probes = if self.steering.is_empty() { 0 } else { root_flags::PROBES };
+        effects.extend(self.flip(|root| root.word = root.word & !root_flags::PROBES | probes));
         effects
     }
 
     /// Whether flows that are recorded are told of as they are: while there is a peer to know.
     fn share(&mut self) -> Vec<Effect> {
-        let mut root = self.image.root;
-        root.word &= !root_flags::EXCHANGE;
-        root.word |= if self.config.peer.is_some() { root_flags::EXCHANGE } else { 0 };
-        if root == self.image.root { Vec::new() } else { self.write(vec![Write::Flip(root)]) }
+        let exchange = if self.config.peer.is_some() { root_flags::EXCHANGE } else { 0 };
+        self.flip(|root| root.word = root.word & !root_flags::EXCHANGE | exchange)
     }
 
     /// By which interface this host's own packets come in, as soon as the program is there.
     fn serve_ourselves(&mut self) -> Vec<Effect> {
-        let mut root = self.image.root;
-        root.own_client = self.interfaces.own().unwrap_or(0).into();
-        if root == self.image.root { Vec::new() } else { self.write(vec![Write::Flip(root)]) }
+        let own_client = self.interfaces.own().unwrap_or(0).into();
+        self.flip(|root| root.own_client = own_client)
     }
 
     /// From the first VLAN interface on, replies are asked whether they leave by one. Looking costs them a few nanoseconds.
     fn ask_for_vlans(&mut self) -> Vec<Effect> {
+        self.flip(|root| root.word |= root_flags::VLAN)
+    }
+
+    /// Changes what the packet path begins with, if that changes anything.
+    fn flip(&mut self, change: impl FnOnce(&mut Root)) -> Vec<Effect> {
         let mut root = self.image.root;
-        if root.word & root_flags::VLAN != 0 {
-            return Vec::new();
-        }
-        root.word |= root_flags::VLAN;
-        self.write(vec![Write::Flip(root)])
+        change(&mut root);
+        if root == self.image.root { Vec::new() } else { self.write(vec![Write::Flip(root)]) }
     }
 
     /// Writes that are decided are in the image from then on: the next decision builds on them.
