@@ -28,23 +28,25 @@ fn table<const K: usize>(
 where
     [u8; K]: aya::Pod,
 {
+    let timeout_of = |key: &FlowKey6, it: &Translation| Census::translation_timeout(image, key, it).unwrap_or(0);
+    let silence = |it: &Translation| now.saturating_sub(it.last_seen);
     let mut silent = Vec::new();
     table.for_each(|key, value| {
         let (key, it) = (widen(key), read(value));
-        let timeout = Census::translation_timeout(image, &key, &it).unwrap_or(0);
-        if now.saturating_sub(it.last_seen) > timeout {
-            silent.push((key, timeout));
+        if silence(&it) > timeout_of(&key, &it) {
+            silent.push(key);
         } else if it.state != 0 {
             census.add_translation(&key, &it);
         }
     })?;
-    for (key, timeout) in silent {
+    for key in silent {
         // Since it was read packets may have made it young, or another flow's.
         let Some(it) = table.get(&narrow(&key))?.map(|value| read(&value)) else { continue };
-        let is_over = |value: &[u8; 48]| now.saturating_sub(read(value).last_seen) > timeout;
+        let timeout = timeout_of(&key, &it);
+        let is_over = |value: &[u8; 48]| silence(&read(value)) > timeout;
         let other_key = turned(&Ends::from(&it), key.protocol);
         let other = table.get(&narrow(&other_key))?.map(|value| read(&value));
-        let fate = match now.saturating_sub(it.last_seen) > timeout {
+        let fate = match silence(&it) > timeout {
             true => Census::silent_translation(&key, &it, timeout, other.as_ref(), now),
             false => TranslationFate::Keep,
         };
