@@ -14,6 +14,7 @@ use lb_common::packet::protocol;
 use lb_common::packet::transport::destination_port_wire;
 
 use super::item::{BACKENDS_PER_BLOCK, Backend, Key, SLOTS_PER_BLOCK, SlotNote, Value};
+use super::nanoseconds;
 use super::translation::Translating;
 use crate::config::{Config, Listener, Protocol, Service as ServiceConfig, UdpMode};
 use crate::reconcile::entries;
@@ -348,8 +349,7 @@ impl Entry {
 }
 
 fn note((slot, history): (u32, History)) -> SlotNote {
-    let since = u64::try_from(history.since.as_nanos()).unwrap_or(u64::MAX);
-    SlotNote { slot, previous: history.previous, since }
+    SlotNote { slot, previous: history.previous, since: nanoseconds(history.since) }
 }
 
 /// Whether a state is one that records have.

@@ -66,7 +66,14 @@ pub mod view;
 pub mod walk;
 pub mod word;
 
+use std::time::Duration;
+
 pub use item::{FlowId, Key, Value};
 pub use machine::{Direction, Effect, Event, Exchange};
 pub use message::{Answer, Body, Message};
 pub use word::Word;
+
+/// A time as it is told, and as records have it.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -64,7 +64,8 @@ pub struct Party<S: Store> {
     pub walker: Walker<S>,
     /// Realms that are to be told, one after another.
     gatherings: VecDeque<Gathering<S>>,
-    followed: Followed,
+    /// What was said last of what this node follows; `None`: it was not heard.
+    followed: Option<Followed>,
     /// What was said of operators and checks in this session.
     spoken: Arc<Spoken>,
     recorded: u64,
@@ -80,7 +81,7 @@ impl<S: Store> Party<S> {
             foreign: Foreign::default(),
             walker: Walker::default(),
             gatherings: VecDeque::new(),
-            followed: Followed::new(),
+            followed: Some(Followed::new()),
             spoken: Arc::default(),
             recorded: 0,
         }
@@ -203,6 +204,11 @@ impl<S: Store> Party<S> {
         changes.into_iter().for_each(|(realm, items)| self.happened(now, Event::Changed(realm, items), out));
     }
 
+    /// What was said last of what this node follows was not heard: it is said again, whether or not it changes.
+    pub fn follow_anew(&mut self) {
+        self.followed = None;
+    }
+
     /// Live words of which records may be on their way. From a peer that is not alive none is, whatever its session looks like.
     pub fn awaited(&self, now: Duration, peer_is_alive: bool) -> BTreeSet<u32> {
         let awaits = |realm: &str| peer_is_alive && self.exchange.awaits_records(realm, now);
@@ -263,7 +269,7 @@ impl<S: Store> Party<S> {
         late: bool,
         out: &mut Vec<Deed>,
     ) {
-        let (mut is_reweighed, mut stored) = (false, None);
+        let (mut is_reweighed, mut has_records, mut stored) = (false, false, Ok(()));
         for (key, value) in items {
             match (key, value) {
                 (Key::Backends(service, block), value) if !late => {
@@ -284,18 +290,17 @@ impl<S: Store> Party<S> {
                     is_reweighed |= self.foreign.note_slots(realm, &service, block, &notes, since);
                 }
                 (key, value) if key.is_record() => {
-                    let result = self.store_record(now, realm, key, value, teller_now, late);
-                    stored = Some(stored.unwrap_or(Ok(())).and(result));
+                    has_records = true;
+                    stored = stored.and(self.store_record(now, realm, key, value, teller_now, late));
                 }
                 // Last words about backends are old, and values of another kind than their key are nonsense.
                 _ => {}
             }
         }
-        if let (Some(stored), Some(tables)) = (&mut stored, &mut self.tables) {
-            let settled = tables.records.settle();
-            *stored = std::mem::replace(stored, Ok(())).and(settled);
+        if has_records {
+            let settled = self.tables.as_mut().map_or(Ok(()), |tables| tables.records.settle());
+            out.push(Deed::Tried("store", outcome(&stored.and(settled), "a record of the peer's cannot be kept")));
         }
-        out.extend(stored.map(|it| Deed::Tried("store", outcome(&it, "a record of the peer's cannot be kept"))));
         if is_reweighed {
             self.follow(out);
         }
@@ -385,8 +390,8 @@ impl<S: Store> Party<S> {
                 followed.insert(Arc::clone(&entry.name), Arc::new(FromMaster { standings, slots }));
             }
         }
-        if followed != self.followed {
-            self.followed.clone_from(&followed);
+        if self.followed.as_ref() != Some(&followed) {
+            self.followed = Some(followed.clone());
             out.push(Deed::Follow(followed));
         }
     }

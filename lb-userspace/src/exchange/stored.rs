@@ -10,6 +10,7 @@ use lb_common::flow::SECOND;
 use super::directory::{Directory, Entry, Kind, is_state};
 use super::foreign::Foreign;
 use super::item::{FlowId, FlowRecord, Key, Keys};
+use super::nanoseconds;
 use super::store::Store;
 use super::tables::{Tables, all, client_key, walk};
 use super::told::REFRESH;
@@ -171,8 +172,7 @@ fn place<'a>(
 /// Until when a flow counts as heard of by our clock whose last packet that was told was so long ago by the teller's. There may have been
 /// later ones: see the description of [`crate::exchange::told`]. So this may be in the future.
 pub(super) fn since(now: Duration, age: u64, timeout: u64) -> u64 {
-    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-    now.saturating_add(timeout / REFRESH + SECOND).saturating_sub(age).max(1)
+    nanoseconds(now).saturating_add(timeout / REFRESH + SECOND).saturating_sub(age).max(1)
 }
 
 /// The service that a client is of, if it remembers any.

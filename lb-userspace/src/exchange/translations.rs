@@ -11,12 +11,12 @@ use lb_common::flow::Flow;
 use super::changes::{Changes, Noted};
 use super::directory::{Directory, Entry};
 use super::item::{FlowId, Key, Keys, TranslationRecord, Value};
-use super::pairs;
 use super::store::{Store, Translations};
 use super::stored::since;
 use super::tables::{Tables, widen};
 use super::told::{REFRESH, Told};
 use super::translation::{Pair, told};
+use super::{nanoseconds, pairs};
 
 /// How far a walk over a store's translations is.
 pub type Walks<S> = <<S as Store>::Translations as Translations>::Walks;
@@ -235,8 +235,4 @@ fn place(directory: &Directory, it: &Foreigner<'_>, now: Duration) -> Result<Pai
 fn fingerprint(it: &Translation) -> u32 {
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
     hasher.hash_one((it.source.high, it.source.low, it.destination.high, it.destination.low, it.ports_wire)) as u32
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -248,6 +248,7 @@ impl Shell {
                 Deed::Hear(words) => self.heard(words),
                 Deed::Follow(followed) => {
                     if self.wires.follow.try_send(followed).is_err() {
+                        self.party.follow_anew();
                         self.close(Direction::Following, "it says more of slots and weights than can be followed");
                     }
                 }

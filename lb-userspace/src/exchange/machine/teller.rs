@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::item::{Key, Value};
 use super::super::message::{Answer, Body, ITEM_OCTETS, Item, Message, Stand};
+use super::super::nanoseconds;
 use super::super::realm::{Bulk, LAST_WORDS, Realm, Telling};
 use super::super::word::Word;
 use super::{AGAIN, BURST, Direction, Effect, Exchange, KEEPALIVE, LEAP, MOST_WORDS, REPEAT, WINDOW};
@@ -201,8 +202,4 @@ impl Exchange {
         }
         self.tell_items(now, out);
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
