@@ -1,19 +1,19 @@
 //! The balancer as a client of its own services (`[dataplane] own_client`): under every forwarding method, beside its straight connections to
 //! backends and its checks; and what it does to the host's rules and routes, which is gone when the daemon is.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 
-use fairway::playground::topology::{Replies, SERVICE_V4, Spec, backend_v4, backend_v6};
-use fairway::playground::{Lab, Namespace};
-use fairway_tests::vrrp::{has_address, preamble};
+use fairway::playground::Namespace;
+use fairway::playground::topology::{Replies, Spec, backend_v4, backend_v6};
 use serde_json::Value;
 
 use crate::harness::{
     Bed, ECHO, Echo, Fairway, HTTP, HTTP_TOO, KeptConnections, Nginx, await_that, fetch, flow, four_backends, ip,
     ip_says, lab, link, requests, service_v4, service_v6, usual_config,
 };
+use crate::takeover;
 
 const OWN: &str = "own_client = true\n";
 const CHECK: &str = "[service.check]\ntype = \"http\"\ninterval = \"300ms\"\ntimeout = \"300ms\"\nrise = 1\nfall = 2\n";
@@ -162,9 +162,9 @@ fn a_second_daemon_in_the_namespace_leaves_it_to_the_first() {
 fn a_backup_reaches_the_services_of_the_master_and_then_its_own() {
     let lab = lab(&Spec { balancers: 2, backends: 2, floating: true, replies: Replies::Direct, ..Spec::default() });
     let _nginx = [Nginx::start(&lab, 0), Nginx::start(&lab, 1)];
-    let mut nodes = [0, 1].map(|node| Fairway::start_on(&lab, node, &pair_config(&lab, node)));
+    let mut nodes = [0, 1].map(|node| Fairway::start_on(&lab, node, &with_own(&takeover::config(&lab, node))));
     let is_routed = |node: usize| table(&lab.balancer(node), "-4").as_array().is_some_and(|it| it.len() == 1);
-    await_that("the better one is master", || holds(&lab, 0) && !holds(&lab, 1));
+    await_that("the better one is master", || takeover::holds(&lab, 0) && !takeover::holds(&lab, 1));
     await_that("it alone has the route", || is_routed(0) && !is_routed(1));
     let served = |node: usize| {
         let answers = requests(&lab.balancer(node), service_v4(HTTP), 40);
@@ -177,13 +177,13 @@ fn a_backup_reaches_the_services_of_the_master_and_then_its_own() {
     assert_eq!(counted(&nodes[1]), before, "it was the master's service");
 
     assert!(nodes[0].stop().success());
-    await_that("the other has taken over", || holds(&lab, 1) && is_routed(1));
+    await_that("the other has taken over", || takeover::holds(&lab, 1) && is_routed(1));
     assert!(!is_routed(0));
     [0, 1].into_iter().for_each(served);
     assert!(counted(&nodes[1]) > before, "it is its own");
 
-    nodes[0] = Fairway::start_on(&lab, 0, &pair_config(&lab, 0));
-    await_that("it is master again", || holds(&lab, 0) && !holds(&lab, 1));
+    nodes[0] = Fairway::start_on(&lab, 0, &with_own(&takeover::config(&lab, 0)));
+    await_that("it is master again", || takeover::holds(&lab, 0) && !takeover::holds(&lab, 1));
     await_that("the route has gone with the addresses", || is_routed(0) && !is_routed(1));
     [0, 1].into_iter().for_each(served);
 }
@@ -240,25 +240,6 @@ fn bed(replies: Replies, change: impl FnOnce(String) -> String) -> Bed {
 
 fn with_own(config: &str) -> String {
     config.replace("[dataplane]\n", &format!("[dataplane]\n{OWN}"))
-}
-
-fn pair_config(lab: &Lab, node: usize) -> String {
-    let backend =
-        |index| format!("[[service.backend]]\nname = \"b{}\"\naddress = \"{}\"\n", index + 1, backend_v4(index));
-    format!(
-        "{}[dataplane]\n{OWN}interfaces = [\"eth0\"]\n\
-         [[vrrp]]\nname = \"public\"\ninterface = \"eth0\"\nvrid = 51\npriority = {}\nadvertisement_interval = \"100ms\"\n\
-         addresses = [\"{SERVICE_V4}/32\"]\n\
-         [[service]]\nname = \"web\"\nlisten = [\"tcp://{SERVICE_V4}:80\"]\nforwarding = \"direct\"\nvrrp = \"public\"\n{}{}",
-        preamble(lab, node),
-        200 - 10 * node,
-        backend(0),
-        backend(1)
-    )
-}
-
-fn holds(lab: &Lab, node: usize) -> bool {
-    has_address(&lab.balancer(node), IpAddr::V4(SERVICE_V4))
 }
 
 /// The program is at the pair's inner end, and both addresses are routed to the other.

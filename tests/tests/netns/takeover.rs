@@ -54,7 +54,8 @@ fn the_backup_has_the_verdicts_when_the_master_is_killed_and_nothing_is_left_of_
     }
 }
 
-fn config(lab: &Lab, node: usize) -> String {
+/// A virtual router, and a service with a check that follows it; the first node is the better one.
+pub fn config(lab: &Lab, node: usize) -> String {
     let backend =
         |index| format!("[[service.backend]]\nname = \"b{}\"\naddress = \"{}\"\n", index + 1, backend_v4(index));
     format!(
@@ -70,7 +71,8 @@ fn config(lab: &Lab, node: usize) -> String {
     )
 }
 
-fn holds(lab: &Lab, node: usize) -> bool {
+/// Whether a node has the service's address.
+pub fn holds(lab: &Lab, node: usize) -> bool {
     has_address(&lab.balancer(node), IpAddr::V4(SERVICE_V4))
 }
 

@@ -34,6 +34,11 @@ impl Kernel {
         self.records.settle().expect("there is room in the table");
     }
 
+    /// By the program, or step by step, as what it cannot store is stored.
+    fn tell_by(&mut self, is_by_program: bool, it: Transfer) {
+        if is_by_program { self.tell(it) } else { self.records.store(&it).expect("there is room in the table") }
+    }
+
     /// Active and inactive connections of the first three backends.
     fn counts(&self) -> [[i32; 2]; 3] {
         [0, 1, 2].map(|backend| {
@@ -62,7 +67,7 @@ fn told(key: FlowKey6, backend: u16, state: u16, action: u32) -> Transfer {
 #[test]
 fn a_connection_is_counted_by_what_was_recorded_of_it_before() {
     let mut kernel = Kernel::new();
-    for is_v4 in [true, false] {
+    for (is_v4, is_by_program) in [(true, true), (true, false), (false, true), (false, false)] {
         let key = key(is_v4, 1, protocol::TCP);
         for (backend, state, action, there, counts) in [
             (0, SYN, transfer::PUT, Some((0, SYN)), [[0, 1], [0, 0], [0, 0]]),
@@ -75,11 +80,30 @@ fn a_connection_is_counted_by_what_was_recorded_of_it_before() {
             (2, SYN, transfer::ADD, Some((2, SYN)), [[0, 0], [0, 0], [0, 1]]),
             (0, 0, transfer::REMOVE, None, [[0, 0]; 3]),
         ] {
-            kernel.tell(told(key, backend, state, action));
-            let case = format!("backend {backend}, state {state}, action {action}, IPv4 {is_v4}");
+            kernel.tell_by(is_by_program, told(key, backend, state, action));
+            let case =
+                format!("backend {backend}, state {state}, action {action}, IPv4 {is_v4}, program {is_by_program}");
             assert_eq!(kernel.backend(Kind::Connection, &key), there, "{case}");
             assert_eq!(kernel.counts(), counts, "{case}");
         }
+    }
+}
+
+#[test]
+fn last_words_say_when_a_flow_was_heard_of_last_and_nothing_else_of_a_record_that_is_there() {
+    let mut kernel = Kernel::new();
+    for is_by_program in [true, false] {
+        let key = key(true, 1, protocol::TCP);
+        kernel.tell(told(key, 1, OPEN, transfer::PUT));
+        for (backend, last_seen, heard) in [(1, 5, 5), (1, 3, 5), (2, 9, 5), (1, 7, 7)] {
+            let mut it = told(key, backend, SYN, transfer::ADD);
+            it.record.last_seen = last_seen;
+            kernel.tell_by(is_by_program, it);
+            let record = kernel.records.get(Kind::Connection, &key).expect("the table is read").expect("it is there");
+            let there = Record { last_seen: heard, pool: POOL, backend: 1, state: OPEN };
+            assert_eq!(record, there, "backend {backend}, heard of at {last_seen}, program {is_by_program}");
+        }
+        kernel.tell(told(key, 1, OPEN, transfer::REMOVE));
     }
 }
 
