@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
@@ -14,20 +14,20 @@ use super::claims::Claims;
 use super::exchange::StateExchange;
 use super::flows::Walks;
 use super::forwarding::Forwarding;
+use super::in_force::Pending;
 use super::layer::RuntimeLayer;
 use super::limiter::Limiter;
 use super::overrides::Overrides;
 use super::own_client::Ourselves;
 use super::pools::until;
-use super::reload::Candidate;
 use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
 use super::verdicts::Verdicts;
 use super::virtual_routers::VirtualRouters;
 use super::{LogFormat, clock, explain, reload};
 use crate::config::{Config, Service};
 use crate::controller::status::Telemetry;
-use crate::controller::view::{ConfigStatus, NodeStatus, PlanReport, Problem, Status};
-use crate::controller::{Controller, Effect, Event};
+use crate::controller::view::{ConfigStatus, NodeStatus, Problem, Status};
+use crate::controller::{Controller, Event};
 use crate::effects::admin::{self, AdminServers};
 use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::{Dataplane, TraceSession};
@@ -41,9 +41,6 @@ use crate::nexthop::tracker::Event as Network;
 const TICK: Duration = Duration::from_secs(1);
 /// Events of the network that are taken one after the other before anything else has its turn.
 const MOST_AT_ONCE: usize = 256;
-/// How long a reload waits for the next hops of new backends: an ARP request and two more. A backend that does not answer
-/// by then is put in force without; its packets are dropped under `next-hop-unknown` until it does.
-const NEXT_HOP_PATIENCE: Duration = Duration::from_millis(2500);
 /// While every slot is settled, the flow tables are counted only every so many ticks, to delete old records.
 const QUIET_TICKS: u32 = 10;
 /// After a census there is none for so many times as long as it took.
@@ -70,11 +67,11 @@ pub(super) struct Daemon {
     network: mpsc::Receiver<Network>,
     requests: mpsc::Receiver<Request>,
     admin: Option<AdminServers>,
-    source: reload::Source,
+    pub(super) source: reload::Source,
     /// The file in force; what was added to it at run time is the layer's.
     pub(super) in_force: ConfigText,
     pub(super) runtime: RuntimeLayer,
-    state: ConfigStatus,
+    pub(super) state: ConfigStatus,
     started: f64,
     quiet_ticks: u32,
     /// Large flow tables take a while to count.
@@ -84,20 +81,7 @@ pub(super) struct Daemon {
     /// By then this daemon's program is to run wherever a dead one's does.
     pub(super) relieve_by: Duration,
     trace: Option<TraceSession>,
-    pending: Option<Pending>,
-}
-
-/// Whom to tell how a reload ended.
-pub(super) type Reply = oneshot::Sender<Result<PlanReport, Problem>>;
-
-/// A configuration that waits for the next hops of its new backends.
-struct Pending {
-    candidate: Candidate,
-    /// It was read from a file, as opposed to an order that changes services: it is reported as a reload.
-    is_reload: bool,
-    reply: Option<Reply>,
-    /// When it is put in force whatever is known.
-    until: Duration,
+    pub(super) pending: Option<Pending>,
 }
 
 impl Daemon {
@@ -300,129 +284,6 @@ impl Daemon {
         info!("tracing ended: the forwarding program is back");
     }
 
-    fn diff(&mut self, text: Option<ConfigText>) -> Result<PlanReport, Problem> {
-        let Candidate { config, warnings, .. } = self.read(text)?;
-        let plan = self.controller.preview(clock::now(), &config);
-        let plan = plan.map_err(|error| Problem { exit: 1, message: error.to_string() })?;
-        Ok(reload::report(&plan, warnings, self.controller.overrides()))
-    }
-
-    /// Reads another configuration, to be put in force as [`Self::begin`] says.
-    fn begin_reload(&mut self, text: Option<ConfigText>, reply: Option<Reply>) {
-        self.finish_pending();
-        match self.read(text) {
-            Ok(candidate) => self.begin(candidate, true, reply),
-            Err(problem) => self.report_reload(Err(problem), true, reply),
-        }
-    }
-
-    /// Puts a configuration in force when the next hops of its new backends are known, so that no packet goes to one that
-    /// cannot be reached yet; at once if there are none.
-    pub(super) fn begin(&mut self, candidate: Candidate, is_reload: bool, reply: Option<Reply>) {
-        let effect = self.controller.destinations_with(&candidate.config).map(Effect::Want);
-        self.perform(effect.into_iter().collect());
-        self.pending = Some(Pending { candidate, is_reload, reply, until: clock::now() + NEXT_HOP_PATIENCE });
-        self.reload_if_ready();
-    }
-
-    /// Puts the waiting configuration in force, if there is one: another one is to follow.
-    pub(super) fn finish_pending(&mut self) {
-        if let Some(earlier) = self.pending.take() {
-            self.finish_reload(earlier);
-        }
-    }
-
-    /// Puts the waiting configuration in force if there is nothing more to wait for.
-    fn reload_if_ready(&mut self) {
-        let ready = |pending: &Pending| {
-            clock::now() >= pending.until || self.controller.knows_next_hops_of(&pending.candidate.config)
-        };
-        if self.pending.as_ref().is_some_and(ready) {
-            self.finish_pending();
-        }
-    }
-
-    fn finish_reload(&mut self, pending: Pending) {
-        let Pending { candidate: Candidate { config, warnings, source, layer }, is_reload, reply, .. } = pending;
-        let hash = config.hash();
-        let prepared = VirtualRouters::check(&config).and_then(|()| self.dataplane.prepare_for(&config));
-        let configured =
-            prepared.and_then(|()| self.controller.configure(clock::now(), config).map_err(anyhow::Error::from));
-        let result = match configured {
-            Ok((plan, effects)) => {
-                self.perform(effects);
-                self.note_leaving();
-                self.state.hash = hash;
-                self.state.loaded = clock::wall();
-                self.in_force = source;
-                let remembered = self.runtime.put_in_force(layer);
-                let checked = self.checks.configure(self.controller.config(), &plan.unchanged);
-                let partly = |message| Problem { exit: 5, message };
-                match checked.and_then(|()| self.configure_virtual_routers()) {
-                    Ok(()) => remembered
-                        .map(|()| reload::report(&plan, warnings, self.controller.overrides()))
-                        .map_err(|error| partly(format!("{error:#}"))),
-                    Err(error) => {
-                        Err(partly(format!("services are reloaded, checks or virtual routers are not: {error:#}")))
-                    }
-                }
-            }
-            Err(error) => {
-                let effect = Effect::Want(self.controller.planner().destinations().clone());
-                self.perform(vec![effect]);
-                Err(Problem { exit: 1, message: format!("{error:#}") })
-            }
-        };
-        self.attend_to_ourselves();
-        self.report_reload(result, is_reload, reply);
-    }
-
-    fn configure_virtual_routers(&mut self) -> anyhow::Result<()> {
-        self.exchange.configure(self.controller.config(), self.virtual_routers.handle_to_be())?;
-        self.exchange.take_records(self.dataplane.get_mut());
-        let caught_up = self.exchange.readiness();
-        self.virtual_routers.configure(self.controller.config(), &self.controller, self.dataplane.get(), caught_up)
-    }
-
-    /// Tells how it ended. A change of services that is refused is its asker's matter: only what `is_reload` is noted.
-    fn report_reload(&mut self, result: Result<PlanReport, Problem>, is_reload: bool, reply: Option<Reply>) {
-        if is_reload {
-            self.state.last_reload = clock::wall();
-            self.state.last_reload_successful = result.is_ok();
-            self.state.last_reload_error = result.as_ref().err().map(|problem| problem.message.clone());
-        }
-        match &result {
-            Ok(report) if report.changes.is_empty() => info!("configuration reloaded: nothing changed"),
-            Ok(report) => info!(changes = report.changes.join("; "), "configuration reloaded"),
-            Err(problem) => error!(why = problem.message, "configuration not reloaded; the old one stays in force"),
-        }
-        if let Some(reply) = reply {
-            drop(reply.send(result));
-        }
-    }
-
-    /// The configuration in a text, or else in the daemon's own file, with what was added at run time.
-    fn read(&self, text: Option<ConfigText>) -> Result<Candidate, Problem> {
-        let text = text.map_or_else(|| self.source.read(), Ok).map_err(reload::problem)?;
-        let (layer, file) = (&self.runtime.layer, self.runtime.file());
-        if !layer.is_empty() {
-            // A daemon that starts will read it by itself first.
-            reload::parse(&text).map_err(reload::problem)?;
-        }
-        let candidate = reload::parse_layered(&text, layer, &file).map_err(reload::problem)?;
-        self.fit(candidate)
-    }
-
-    /// Refuses what only a restart can put in force.
-    pub(super) fn fit(&self, mut candidate: Candidate) -> Result<Candidate, Problem> {
-        let Config { node, .. } = self.controller.config();
-        candidate.config.node.state_dir.clone_from(&node.state_dir);
-        match reload::needs_restart(self.controller.config(), &candidate.config) {
-            Some(problem) => Err(problem),
-            None => Ok(candidate),
-        }
-    }
-
     fn tick(&mut self) {
         self.relieve();
         self.reload_if_ready();
@@ -509,7 +370,7 @@ impl Daemon {
     }
 
     /// Remembers since when each removed backend is leaving.
-    fn note_leaving(&mut self) {
+    pub(super) fn note_leaving(&mut self) {
         let now = clock::wall();
         let services = self.controller.planner().services().iter();
         let leaving =

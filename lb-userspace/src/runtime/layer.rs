@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use tracing::error;
 
-use super::daemon::{Daemon, Reply};
+use super::daemon::Daemon;
+use super::in_force::Reply;
 use super::overrides::{put_aside, remember};
 use super::reload::{self, Candidate};
 use super::request::ConfigText;

@@ -11,6 +11,7 @@ mod exchange;
 mod explain;
 mod flows;
 mod forwarding;
+mod in_force;
 mod layer;
 mod limiter;
 mod overrides;
