@@ -1,4 +1,4 @@
-//! UDP echo in a backend, counting what it echoes.
+//! UDP servers in a backend: one that echoes, counting what it echoes, and one that says who it is and whom it sees.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -37,6 +37,19 @@ pub struct Echo {
 impl Echo {
     /// Starts them in a backend, counted from 0.
     pub fn start(lab: &Lab, index: usize) -> Self {
+        Self::answering(lab, index, |datagram, _| datagram.to_vec())
+    }
+
+    /// Servers that answer whatever they are sent with the name of their backend, and the address and port that it came from.
+    pub fn naming(lab: &Lab, index: usize) -> Self {
+        Self::answering(lab, index, move |_, from| format!("b{} sees {from}", index + 1).into_bytes())
+    }
+
+    fn answering(
+        lab: &Lab,
+        index: usize,
+        answer: impl Fn(&[u8], SocketAddr) -> Vec<u8> + Clone + Send + 'static,
+    ) -> Self {
         let mut echo = Self { echoed: Arc::default(), enough: Arc::default(), threads: Vec::new() };
         for address in lab.backend_listeners(index, ECHO) {
             let socket = lab
@@ -45,8 +58,8 @@ impl Echo {
                 .expect("the namespace is there")
                 .unwrap_or_else(|error| panic!("listening at udp://{address}: {error}"));
             socket.set_read_timeout(Some(LOOK_UP)).expect("a valid timeout");
-            let (echoed, enough) = (Arc::clone(&echo.echoed), Arc::clone(&echo.enough));
-            echo.threads.push(thread::spawn(move || serve(&socket, &echoed, &enough)));
+            let (echoed, enough, answer) = (Arc::clone(&echo.echoed), Arc::clone(&echo.enough), answer.clone());
+            echo.threads.push(thread::spawn(move || serve(&socket, answer, &echoed, &enough)));
         }
         echo
     }
@@ -66,13 +79,13 @@ impl Drop for Echo {
     }
 }
 
-fn serve(socket: &UdpSocket, echoed: &AtomicUsize, enough: &AtomicBool) {
+fn serve(socket: &UdpSocket, answer: impl Fn(&[u8], SocketAddr) -> Vec<u8>, echoed: &AtomicUsize, enough: &AtomicBool) {
     let mut datagram = vec![0; MOST_DATAGRAM];
     while !enough.load(Ordering::Relaxed) {
         match socket.recv_from(&mut datagram) {
             Ok((length, from)) => {
                 echoed.fetch_add(1, Ordering::Relaxed);
-                socket.send_to(&datagram[..length], from).expect("the client is reachable");
+                socket.send_to(&answer(&datagram[..length], from), from).expect("the client is reachable");
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => panic!("receiving: {error}"),

@@ -1,18 +1,20 @@
-//! Translations that a pair shares: connections under full NAT, and those to servers that services share under `nat`, live on when the
-//! master dies, when it returns, and when it hands over.
+//! Translations that a pair shares: connections and flows of datagrams under full NAT, and connections to servers that services share under
+//! `nat`, live on when the master dies, when it returns, and when it hands over.
 //!
 //! A flow's source is chosen by a hash that both nodes share, so that a flow which nobody told of would often get the same one
 //! again. Here sources are so few that most flows had to take another one than their first, and after each change of master those
 //! that came last are the first to speak.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::thread;
 use std::time::Duration;
 
 use fairway::playground::topology::{GATEWAY_V4, GATEWAY_V6, Replies, SERVICE_V4, Spec, backend_v4};
 use fairway::playground::{KEY_FILE, node_configuration};
 use fairway_tests::harness::{
-    Connection, Fairway, HTTP, HTTP_TOO, Nginx, admin_socket, await_that, ip, lab, service_v4, service_v6,
+    Connection, ECHO, Echo, Fairway, HTTP, HTTP_TOO, Nginx, admin_socket, await_that, flow, ip, lab, service_v4,
+    service_v6,
 };
 use serde_json::Value;
 
@@ -104,7 +106,7 @@ impl Shared {
 
     /// The first dies, returns, hands over and takes over again: every connection goes on, those opened meanwhile too. `open`: more
     /// of them, while the second is master.
-    fn survive(&mut self, mut all: Vec<Connection>, open: impl FnOnce(&Self) -> Vec<Connection>) {
+    fn survive<T: Ask>(&mut self, mut all: Vec<T>, open: impl FnOnce(&Self) -> Vec<T>) {
         let mut before = answers(&mut all);
         self.await_told(FIRST);
         self.kill(FIRST);
@@ -131,15 +133,58 @@ impl Shared {
     }
 }
 
+/// A flow whose server can be asked who it is.
+trait Ask {
+    /// What it says.
+    fn ask(&mut self) -> String;
+}
+
+impl Ask for Connection {
+    fn ask(&mut self) -> String {
+        self.ask_name().unwrap_or_else(|error| format!("broken: {error}"))
+    }
+}
+
+/// Of datagrams, which may be lost while a node takes over.
+struct Datagrams(UdpSocket);
+
+impl Datagrams {
+    const TRIES: u32 = 5;
+
+    fn open(shared: &Shared, count: usize) -> Vec<Self> {
+        let client = shared.pair.lab.client();
+        let services = [service_v4(ECHO), service_v6(ECHO)].into_iter();
+        let all = services.flat_map(|service| std::iter::repeat_n(service, count));
+        all.map(|service| {
+            let socket = flow(&client, service);
+            socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a valid timeout");
+            Self(socket)
+        })
+        .collect()
+    }
+}
+
+impl Ask for Datagrams {
+    fn ask(&mut self) -> String {
+        let mut answer = [0; 128];
+        for _ in 0..Self::TRIES {
+            self.0.send(b"who?").expect("the service has a route");
+            if let Ok(length) = self.0.recv(&mut answer) {
+                return String::from_utf8_lossy(&answer[..length]).into_owned();
+            }
+        }
+        "broken: no answer".to_owned()
+    }
+}
+
 /// Who answers on each; the last is asked first.
-fn answers(connections: &mut [Connection]) -> Vec<String> {
-    answers_of_last(connections, 0)
+fn answers(flows: &mut [impl Ask]) -> Vec<String> {
+    answers_of_last(flows, 0)
 }
 
 /// Who answers on each but so many; the last is asked first.
-fn answers_of_last(connections: &mut [Connection], but: usize) -> Vec<String> {
-    let answer = |it: &mut Connection| it.ask_name().unwrap_or_else(|error| format!("broken: {error}"));
-    let mut names: Vec<String> = connections[but..].iter_mut().rev().map(answer).collect();
+fn answers_of_last(flows: &mut [impl Ask], but: usize) -> Vec<String> {
+    let mut names: Vec<String> = flows[but..].iter_mut().rev().map(Ask::ask).collect();
     names.reverse();
     names
 }
@@ -161,15 +206,19 @@ fn full_nat(usual: String) -> String {
         .replace(&v6, &with_v6)
 }
 
-#[test]
-fn connections_under_full_nat_live_on() {
-    let mut shared = Shared::start(full_nat);
+/// What does not come by the source address does not come back.
+fn answer_no_other_way(shared: &Shared) {
     for index in BACKENDS {
-        // What does not come by the source address does not come back.
         let routes =
             "route replace default via 10.2.0.254\nroute del default via fd02::99\nroute add default via fd02::fe\n";
         ip(&shared.pair.lab.backend(index), routes);
     }
+}
+
+#[test]
+fn connections_under_full_nat_live_on() {
+    let mut shared = Shared::start(full_nat);
+    answer_no_other_way(&shared);
     let connections = shared.open(2 * BACKENDS.len());
     // The third port of each backend is left: whoever gives one that is taken breaks the connection that has it.
     shared.survive(connections, |shared| shared.open(BACKENDS.len()));
@@ -184,6 +233,15 @@ fn connections_under_full_nat_live_on() {
             assert!(shared.metric(node, &series) <= 0.0, "{reason}");
         }
     }
+}
+
+#[test]
+fn flows_of_datagrams_under_full_nat_keep_their_servers_and_sources() {
+    let mut shared = Shared::start(full_nat);
+    answer_no_other_way(&shared);
+    let _servers = BACKENDS.map(|index| Echo::naming(&shared.pair.lab, index));
+    let flows = Datagrams::open(&shared, 2 * BACKENDS.len());
+    shared.survive(flows, |shared| Datagrams::open(shared, BACKENDS.len()));
 }
 
 /// Flows that began longer ago than this are known to the other node.
