@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lb_common::limits::SLOTS_PER_ELEMENT;
+
 use super::*;
 use crate::config::parse;
 use crate::reconcile::census::Census;
@@ -88,6 +90,35 @@ fn whatever_changes_is_seen_and_nothing_else_is_made_anew() {
     }
     bench.config = config(3, 3, "");
     assert_eq!(bench.reload(), 0, "one is gone");
+}
+
+#[test]
+fn a_slot_of_which_records_were_refused_is_told_anew_with_the_time_of_the_last() {
+    let mut bench = Bench::new(config(1, 3, ""));
+    let standings: Standings = [("10.0.0.1 direct".to_owned(), Standing { weight: 0, up: true })].into();
+    bench.planner.reweigh(bench.now, &bench.image, &[("s0".to_owned(), standings)].into());
+    bench.publish();
+    let changed = bench.now;
+    let element = bench.directory.service("s0").expect("it is there").slots[0].slot / SLOTS_PER_ELEMENT as u32;
+    let mut sweep = |refused: Duration| {
+        bench.now = refused + Duration::from_secs(1);
+        let mut census = Census::new(bench.now);
+        census.refusals.insert(element, refused);
+        bench.planner.sweep(bench.now, &bench.image, &census);
+        let before = bench.directory.clone();
+        bench.publish();
+        bench.directory.changes_since(&before)
+    };
+    assert!(sweep(changed - Duration::from_secs(1)).is_empty(), "a refusal before the slot had two owners");
+    for seconds in [5, 7] {
+        let refused = changed + Duration::from_secs(seconds);
+        let told = sweep(refused);
+        let [(_, Key::Slots(..), Some(Value::Slots(notes)))] = &told[..] else { panic!("{told:?}") };
+        let (waiting, others): (Vec<&SlotNote>, Vec<&SlotNote>) =
+            notes.iter().partition(|note| note.slot / SLOTS_PER_ELEMENT as u32 == element);
+        assert!(!waiting.is_empty() && waiting.iter().all(|note| note.since == nanoseconds(refused)), "{notes:?}");
+        assert!(others.iter().all(|note| note.since == nanoseconds(changed)), "{notes:?}");
+    }
 }
 
 #[test]

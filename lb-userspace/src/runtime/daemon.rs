@@ -318,6 +318,9 @@ impl Daemon {
                 self.telemetry.tcp_flows = tally.tcp;
                 self.telemetry.udp_flows = tally.udp;
                 let effects = self.controller.handle(clock::now(), Event::Census(Box::new(tally.census)));
+                if !self.controller.is_settled() {
+                    self.exchange.note_sweep();
+                }
                 self.perform(effects);
             }
             Err(error) => error!(error = format!("{error:#}"), "the flow tables cannot be read"),

@@ -107,6 +107,11 @@ impl StateExchange {
         self.is_stale |= !writes.iter().all(is_of_rows);
     }
 
+    /// Tables were swept: since when slots have waited may be another time, though no word of theirs is another.
+    pub(super) fn note_sweep(&mut self) {
+        self.is_stale = true;
+    }
+
     /// Checks or operators have said something.
     pub(super) fn note_words(&mut self) {
         self.is_unspoken = true;

@@ -95,6 +95,8 @@ struct Clock {
     since: Duration,
     /// When its word last changed: a survey that began earlier says nothing about it.
     stored: Duration,
+    /// When a record for it could last not be made, as the last sweep saw it; zero: never.
+    refused: Duration,
 }
 
 /// All slots of one table with their clocks. Costs of a sweep grow with the slots that are not settled, not with the
@@ -138,7 +140,7 @@ impl SlotTable {
 
     /// Starts every clock anew, for a copy of a table whose refusals and surveys were another's until now.
     pub fn restart_clocks(&mut self, now: Duration) {
-        self.unsettled.values_mut().for_each(|clock| *clock = Clock { since: now, stored: now });
+        self.unsettled.values_mut().for_each(|clock| *clock = Clock::new(now, now));
         self.exceptions.values_mut().for_each(|since| *since = now);
     }
 
@@ -167,6 +169,9 @@ impl SlotTable {
         idle_timeout: Duration,
         records: &impl Records,
     ) -> (Vec<SlotWrite>, SweepReport) {
+        for (&slot, clock) in &mut self.unsettled {
+            clock.refused = last_refusal(records, slot).unwrap_or(clock.refused);
+        }
         let mut report = SweepReport::default();
         let mut writes = self.leave_exceptions(records, &mut report);
         writes.extend(self.leave_unsettled(now, idle_timeout + WRITE_MARGIN, records, &mut report));
@@ -254,7 +259,7 @@ impl SlotTable {
         let mut writes = Vec::new();
         for (slot, clock) in waited {
             let owner = self.word(slot).current();
-            let refused = records.last_refusal(slot / SLOTS_PER_ELEMENT as u32).is_some_and(|last| now <= last + wait);
+            let refused = last_refusal(records, slot).is_some_and(|last| now <= last + wait);
             if refused && now <= clock.since + wait * PATIENCE {
                 report.held_by_refusals += 1;
             } else if owner != NONE {
@@ -281,7 +286,7 @@ impl SlotTable {
 
     fn unsettle(&mut self, slot: u32, current: u16, previous: u16, since: Duration, now: Duration) {
         self.set(slot, Slot::new(current, previous));
-        self.unsettled.insert(slot, Clock { since, stored: now });
+        self.unsettled.insert(slot, Clock::new(since, now));
     }
 
     fn except(&mut self, slot: u32, owner: u16, now: Duration) {
@@ -321,11 +326,20 @@ impl SlotTable {
 }
 
 impl Clock {
+    fn new(since: Duration, stored: Duration) -> Self {
+        Self { since, stored, refused: Duration::ZERO }
+    }
+
     /// When a survey must have begun to settle a slot without owner: records were made until its word was stored, and
     /// old flows may be recorded until the wait is over.
     fn settles_ownerless(&self, wait: Duration) -> Duration {
         (self.since + wait).max(self.stored + WRITE_MARGIN)
     }
+}
+
+/// When a record for a slot could last not be made.
+fn last_refusal(records: &impl Records, slot: u32) -> Option<Duration> {
+    records.last_refusal(slot / SLOTS_PER_ELEMENT as u32)
 }
 
 /// Whether this owner has flows to keep.

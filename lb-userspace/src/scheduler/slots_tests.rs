@@ -6,10 +6,10 @@ const IDLE: Duration = Duration::from_secs(900);
 const WAIT: Duration = Duration::from_secs(901);
 
 /// Records as a test wants them.
-struct Fixed {
-    begun: Duration,
-    refused: Option<Duration>,
-    record: Option<u16>,
+pub struct Fixed {
+    pub begun: Duration,
+    pub refused: Option<Duration>,
+    pub record: Option<u16>,
 }
 
 impl Records for Fixed {
@@ -26,7 +26,7 @@ impl Records for Fixed {
     }
 }
 
-const NO_RECORDS: Fixed = Fixed { begun: Duration::MAX, refused: None, record: None };
+pub const NO_RECORDS: Fixed = Fixed { begun: Duration::MAX, refused: None, record: None };
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -13,14 +13,16 @@ use super::{Clock, SlotTable, SlotWrite};
 pub struct History {
     /// Whose the flows without a record are: another than the current owner, or the current owner itself, of whose slot others have records.
     pub previous: u16,
-    /// Since when it is so.
+    /// Since when it is so; or when a record for it could last not be made, if that was later. What counts is that every flow which is not
+    /// idle has been seen, and recorded, since then: who is told waits as long after a refusal as the teller does.
     pub since: Duration,
 }
 
 impl SlotTable {
     /// The slots that are not settled, in order.
     pub fn history(&self) -> impl Iterator<Item = (u32, History)> {
-        let mut unsettled = self.unsettled.iter().map(|(&slot, clock)| (slot, clock.since)).peekable();
+        let mut unsettled =
+            self.unsettled.iter().map(|(&slot, clock)| (slot, clock.since.max(clock.refused))).peekable();
         let mut exceptions = self.exceptions.iter().map(|(&slot, &since)| (slot, since)).peekable();
         let next = move || match (unsettled.peek(), exceptions.peek()) {
             (Some((one, _)), Some((other, _))) if one < other => unsettled.next(),
@@ -61,7 +63,7 @@ impl SlotTable {
             (true, true) => {}
             (true, false) => {
                 let stored = self.unsettled.get(&slot).map_or(now, |clock| clock.stored);
-                self.unsettled.insert(slot, Clock { since: since.min(now), stored });
+                self.unsettled.insert(slot, Clock::new(since.min(now), stored));
             }
             (false, true) => self.except(slot, word.current(), now),
             (false, false) => self.unsettle(slot, word.current(), previous, since.min(now), now),
@@ -72,7 +74,8 @@ impl SlotTable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Records, SlotTable};
+    use super::super::SlotTable;
+    use super::super::tests::{Fixed, NO_RECORDS};
     use super::*;
 
     const IDLE: Duration = Duration::from_secs(900);
@@ -101,22 +104,6 @@ mod tests {
         table.history().collect()
     }
 
-    struct Nothing;
-
-    impl Records for Nothing {
-        fn surveyed_from(&self) -> Duration {
-            Duration::MAX
-        }
-
-        fn last_refusal(&self, _element: u32) -> Option<Duration> {
-            None
-        }
-
-        fn differing(&self, _slot: u32, _owner: u16) -> bool {
-            false
-        }
-    }
-
     #[test]
     fn only_what_is_not_settled_is_told_and_in_order() {
         let history = |previous, seconds| History { previous, since: at(seconds) };
@@ -133,9 +120,9 @@ mod tests {
         assert_eq!(table.words(), master.words());
         assert!(table.adopt(at(101), &told(&master), true).is_empty(), "again");
         // One idle timeout after the master's change, not after its own start.
-        let (early, _) = table.sweep(at(920), IDLE, &Nothing);
+        let (early, _) = table.sweep(at(920), IDLE, &NO_RECORDS);
         assert!(!early.iter().any(|write| write.slot == 1));
-        let (due, _) = table.sweep(at(922), IDLE, &Nothing);
+        let (due, _) = table.sweep(at(922), IDLE, &NO_RECORDS);
         assert_eq!(
             due,
             [SlotWrite { slot: 1, word: Slot::new(2, 2) }, SlotWrite { slot: 3, word: Slot::settled(NONE) }]
@@ -163,24 +150,27 @@ mod tests {
         let told = [(0, history(1)), (1, history(NONE)), (99, history(1))].into();
         assert_eq!(table.adopt(at(100), &told, true), [SlotWrite { slot: 0, word: Slot::new(1, 1) }]);
         // A survey that began before the word was stored here says nothing.
-        let old = Survey(at(100));
-        assert!(table.sweep(at(5_000), IDLE, &old).0.is_empty());
-        assert_eq!(table.sweep(at(5_000), IDLE, &Survey(at(101))).0.len(), 1);
+        let survey = |seconds| Fixed { begun: at(seconds), ..NO_RECORDS };
+        assert!(table.sweep(at(5_000), IDLE, &survey(100)).0.is_empty());
+        assert_eq!(table.sweep(at(5_000), IDLE, &survey(101)).0.len(), 1);
     }
 
-    struct Survey(Duration);
-
-    impl Records for Survey {
-        fn surveyed_from(&self) -> Duration {
-            self.0
+    #[test]
+    fn who_takes_over_waits_after_a_refusal_as_the_teller_would() {
+        let (mut master, mut table) = (master(), newcomer());
+        let refused = Fixed { refused: Some(at(500)), ..NO_RECORDS };
+        master.sweep(at(600), IDLE, &refused);
+        table.adopt(at(600), &told(&master), true);
+        let is_unsettled = |table: &SlotTable| table.word(1) == Slot::new(2, 1);
+        for seconds in [922, 1_401] {
+            for (table, records) in [(&mut master, &refused), (&mut table, &NO_RECORDS)] {
+                table.sweep(at(seconds), IDLE, records);
+                assert!(is_unsettled(table), "at {seconds} s");
+            }
         }
-
-        fn last_refusal(&self, _element: u32) -> Option<Duration> {
-            None
-        }
-
-        fn differing(&self, _slot: u32, _owner: u16) -> bool {
-            false
+        for (table, records) in [(&mut master, &refused), (&mut table, &NO_RECORDS)] {
+            table.sweep(at(1_402), IDLE, records);
+            assert!(!is_unsettled(table));
         }
     }
 }
