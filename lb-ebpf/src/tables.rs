@@ -501,6 +501,13 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     }
 
     #[inline(always)]
+    fn tell_replaced(&self, flow: &Flow, record: Record, stateful: bool) {
+        let Some(scratch) = scratch::get() else { return };
+        scratch.record = record;
+        tell_recorded(flow, stateful);
+    }
+
+    #[inline(always)]
     fn note_unrecorded(&self) {
         add_one(UNRECORDED);
     }

@@ -383,6 +383,7 @@ fn begin<T: Tables>(tables: &T, service: &Service, flow: &Flow, chosen: u32) -> 
             if let Some(Some(other)) = other {
                 return other as u32;
             }
+            tables.tell_replaced(flow, record, true);
         }
         Inserted::Full => {
             tables.note_unrecorded();

@@ -430,6 +430,10 @@ impl Tables for NativeTables {
         Inserted::Done
     }
 
+    fn tell_replaced(&self, flow: &Flow, record: Record, stateful: bool) {
+        self.tell(Fresh::Flow(Recorded { key: flow.key6(), record, stateful: stateful.into() }));
+    }
+
     fn note_unrecorded(&self) {
         self.unrecorded.set(self.unrecorded.get() + 1);
     }
