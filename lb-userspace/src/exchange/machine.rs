@@ -209,6 +209,11 @@ impl Exchange {
         self.realms.get(realm).is_some_and(|realm| realm.master)
     }
 
+    /// Since when this node is master of a realm that it has followed until then.
+    pub fn master_since(&self, realm: &str) -> Option<Duration> {
+        self.realms.get(realm)?.before.map(|before| before.since)
+    }
+
     /// Whether all that the peer is master of is here: else what is missing.
     ///
     /// # Errors

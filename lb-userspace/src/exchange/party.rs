@@ -321,6 +321,7 @@ impl<S: Store> Party<S> {
         match (key, value) {
             (Key::Flow(flow, stateful), Some(Value::Flow(record))) => {
                 let it = Foreigner { realm, flow: flow.key(), stateful, record, age: age(record.last_seen) };
+                let late = late.then(|| self.exchange.master_since(realm).unwrap_or(now));
                 tables.store(directory, foreign, &it, now, late)
             }
             (Key::Flow(flow, stateful), None) if !late => tables.remove(directory, realm, &flow.key(), stateful),

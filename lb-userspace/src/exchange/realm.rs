@@ -71,7 +71,7 @@ pub(super) struct Before {
     /// The claim.
     pub epoch: u64,
     /// Since when this node is master.
-    since: Duration,
+    pub since: Duration,
     /// The peer has said that it has no more to say.
     pub concluded: bool,
 }

@@ -60,7 +60,7 @@ impl<S: Store> Tables<S> {
         let identity = foreign.identity(it.realm, &entry.name, it.backend);
         let Some(backend) = identity.and_then(|identity| entry.index_of(identity)) else {
             self.count_unplaced("no-backend");
-            return Ok(());
+            return if late { Ok(()) } else { self.remove_client(directory, it) };
         };
         let record = Record { last_seen: since(now, it.age, entry.persistence), pool: entry.pool, backend, state: 0 };
         let key = ClientKey { address: it.address, pool: entry.pool.into() };
@@ -76,8 +76,9 @@ impl<S: Store> Tables<S> {
         self.records.remove_client(&ClientKey { address: it.address, pool: entry.pool.into() })
     }
 
-    /// Puts a record of the peer's on its way into our table, under our indices. `late`: only if there is none; of one that is there only when
-    /// its flow was heard of counts, if that is later: a packet that went to the master before this node is not sent again by its client.
+    /// Puts a record of the peer's on its way into our table, under our indices. `late`: since when this node is master, if these are last
+    /// words. Then it is put there only if there is none, or one that is of an earlier flow; else only when its flow was heard of counts, if
+    /// that is later: a packet that went to the master before this node is not sent again by its client.
     ///
     /// # Errors
     /// When the store refuses this or others. A record that has no place is counted, and no error.
@@ -87,16 +88,25 @@ impl<S: Store> Tables<S> {
         foreign: &Foreign,
         it: &Foreigner<'_>,
         now: Duration,
-        late: bool,
+        late: Option<Duration>,
     ) -> anyhow::Result<()> {
         match place(directory, foreign, it, now) {
             Ok((entry, record)) => {
-                let action = if late { transfer::ADD } else { transfer::PUT };
-                self.records.transfer(&of(entry, it.flow, record, action))
+                let there = match late {
+                    Some(since) => Some((since, self.records.get(Kind::of(&it.flow, it.stateful), &it.flow)?)),
+                    None => None,
+                };
+                let action = match there {
+                    Some((since, Some(there))) if !is_of_earlier_flow(&there, &record, now, since) => transfer::ADD,
+                    Some((_, None)) => transfer::ADD,
+                    Some((_, Some(_))) | None => transfer::PUT,
+                };
+                self.records.transfer(&of(entry, it.flow, it.stateful, record, action))
             }
             Err(why) => {
                 self.count_unplaced(why);
-                Ok(())
+                // What is here by that key is old: another flow had the same ends.
+                if late.is_some() { Ok(()) } else { self.remove(directory, it.realm, &it.flow, it.stateful) }
             }
         }
     }
@@ -112,10 +122,10 @@ impl<S: Store> Tables<S> {
         flow: &FlowKey6,
         stateful: bool,
     ) -> anyhow::Result<()> {
-        let is_of = |entry: &&Arc<Entry>| &*entry.realm == realm && entry.first_load.is_some() == stateful;
+        let is_of = |entry: &&Arc<Entry>| &*entry.realm == realm && keeps(entry, stateful);
         let Some(entry) = directory.of_flow(flow).filter(is_of) else { return Ok(()) };
         let record = Record { pool: entry.pool, ..Record::default() };
-        self.records.transfer(&of(entry, *flow, record, transfer::REMOVE))
+        self.records.transfer(&of(entry, *flow, stateful, record, transfer::REMOVE))
     }
 
     /// Forgets all records of a realm but these.
@@ -148,8 +158,15 @@ impl<S: Store> Tables<S> {
     }
 }
 
-fn of(entry: &Entry, key: FlowKey6, record: Record, action: u32) -> Transfer {
-    Transfer { key, record, first_load: entry.first_load.unwrap_or(NO_LOADS), action }
+fn of(entry: &Entry, key: FlowKey6, stateful: bool, record: Record, action: u32) -> Transfer {
+    let first_load = entry.first_load.filter(|_| stateful).unwrap_or(NO_LOADS);
+    Transfer { key, record, first_load, action }
+}
+
+/// Whether a service has records of this kind. Also those that keep state have records of flows that the lookup table would get wrong: a
+/// connection whose record was lost is left to the table.
+fn keeps(entry: &Entry, stateful: bool) -> bool {
+    entry.first_load.is_some() || !stateful
 }
 
 /// The record that another's is here, or why it has no place.
@@ -160,7 +177,7 @@ fn place<'a>(
     now: Duration,
 ) -> Result<(&'a Arc<Entry>, Record), &'static str> {
     let entry = directory.of_flow(&it.flow).filter(|entry| &*entry.realm == it.realm).ok_or("no-service")?;
-    if entry.first_load.is_some() != it.stateful || !is_state(it.record.state, it.stateful) {
+    if !keeps(entry, it.stateful) || !is_state(it.record.state, it.stateful) {
         return Err("other-kind");
     }
     let identity = foreign.identity(it.realm, &entry.name, it.record.backend).ok_or("unknown-index")?;
@@ -175,6 +192,15 @@ pub(super) fn since(now: Duration, age: u64, timeout: u64) -> u64 {
     nanoseconds(now).saturating_add(timeout / REFRESH + SECOND).saturating_sub(age).max(1)
 }
 
+/// Whether a record that is there is of an earlier flow than one that last words are about: of another backend, and no packet of it has
+/// come here since this node is master. A client's packets come to one node after the other; and what the exchange has put there counts as
+/// heard of before that, or still in the future.
+fn is_of_earlier_flow(there: &Record, said: &Record, now: Duration, since: Duration) -> bool {
+    let heard = there.last_seen;
+    let is_untouched = heard <= nanoseconds(since) || heard > nanoseconds(now);
+    there.pool == said.pool && there.backend != said.backend && is_untouched
+}
+
 /// The service that a client is of, if it remembers any.
 fn client_entry<'a>(directory: &'a Directory, it: &Client<'_>) -> Option<&'a Arc<Entry>> {
     directory.service(it.service).filter(|entry| &*entry.realm == it.realm && entry.persistence != 0)
@@ -182,7 +208,98 @@ fn client_entry<'a>(directory: &'a Directory, it: &Client<'_>) -> Option<&'a Arc
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use lb_common::packet::transport::ports_wire;
+
     use super::*;
+    use crate::config::parse;
+    use crate::exchange::item::Backend;
+    use crate::native::NativeTables;
+    use crate::reconcile::image::Image;
+    use crate::reconcile::planner::Planner;
+    use crate::scheduler::seed::Seed;
+
+    const NOW: Duration = Duration::from_secs(1_000);
+
+    /// A node with a service that keeps state, as a follower has it, and what its peer's indices stand for.
+    fn follower() -> (Tables<NativeTables>, Directory, Foreign) {
+        let text = "[dataplane]\ninterfaces = [\"eth0\"]\n[[vrrp]]\nname = \"public\"\ninterface = \"eth0\"\nvrid = 51\n\
+                    addresses = [\"203.0.113.10/32\"]\n[[service]]\nname = \"web\"\nlisten = [\"tcp://203.0.113.10:80\"]\n\
+                    vrrp = \"public\"\nscheduler = \"round-robin\"\nlookup_table_size = 16\n\
+                    backend = [{ address = \"10.0.0.1\" }, { address = \"10.0.0.2\" }]\n";
+        let config = parse(text, "host").expect("a valid file").0;
+        let (mut planner, mut tables) =
+            (Planner::new(Seed::from_text("test"), 64, 64), NativeTables::new(Image::new(64, 64), 10));
+        let plan = planner.configure(NOW, &tables.image, &config).expect("there is room");
+        plan.writes.iter().for_each(|write| tables.apply(write));
+        let directory = Directory::new(&config, "hash", &planner, &Directory::default());
+        let backend = |(index, identity): (usize, &str)| Backend {
+            index: index as u16,
+            weight: 100,
+            up: true,
+            leaving: false,
+            identity: identity.into(),
+        };
+        let known = ["10.0.0.1 direct", "10.0.0.2 direct", "10.0.0.9 direct"];
+        let mut foreign = Foreign::default();
+        let backends = known.into_iter().enumerate().map(backend).collect();
+        foreign.note(&"public".into(), &"web".into(), 0, Some(backends));
+        (Tables::new(tables), directory, foreign)
+    }
+
+    fn flow() -> FlowKey6 {
+        let address = |text: &str| text.parse::<IpAddr>().expect("literal").into();
+        let ports_wire = ports_wire(4242u16.to_be(), 80u16.to_be());
+        FlowKey6 { source: address("198.51.100.7"), destination: address("203.0.113.10"), ports_wire, protocol: 6 }
+    }
+
+    fn said(stateful: bool, backend: u16, state: u16) -> Foreigner<'static> {
+        let record = FlowRecord { backend, state, last_seen: 0 };
+        Foreigner { realm: "public", flow: flow(), stateful, record, age: 0 }
+    }
+
+    /// The backend that the record of the flow names.
+    fn kept(tables: &Tables<NativeTables>, kind: Kind) -> Option<u16> {
+        tables.records.get(kind, &flow()).expect("it is memory").map(|record| record.backend)
+    }
+
+    #[test]
+    fn a_flow_that_a_service_with_state_left_to_the_lookup_table_is_kept_as_such() {
+        let (mut tables, directory, foreign) = follower();
+        tables.store(&directory, &foreign, &said(false, 1, 2), NOW, None).expect("it is memory");
+        assert_eq!((kept(&tables, Kind::Tcp), kept(&tables, Kind::Connection)), (Some(1), None));
+        assert!(tables.unplaced().is_empty() && tables.records.loads.borrow().is_empty());
+        tables.remove(&directory, "public", &flow(), false).expect("it is memory");
+        assert_eq!(kept(&tables, Kind::Tcp), None);
+    }
+
+    #[test]
+    fn what_has_no_place_does_not_leave_what_was_there_of_an_earlier_flow() {
+        let (mut tables, directory, foreign) = follower();
+        tables.store(&directory, &foreign, &said(true, 1, 2), NOW, None).expect("it is memory");
+        tables.store(&directory, &foreign, &said(true, 2, 2), NOW, Some(NOW)).expect("it is memory");
+        assert_eq!(kept(&tables, Kind::Connection), Some(1), "last words remove nothing");
+        tables.store(&directory, &foreign, &said(true, 2, 2), NOW, None).expect("it is memory");
+        assert_eq!(kept(&tables, Kind::Connection), None);
+        assert_eq!(tables.unplaced()["no-backend"], 2);
+    }
+
+    #[test]
+    fn last_words_about_a_flow_count_unless_its_packets_have_come_here() {
+        let (since, later) = (NOW, NOW + Duration::from_millis(20));
+        // Put there by the exchange before the takeover; then touched by a packet.
+        for (heard, backend) in [(None, 0), (Some(NOW + Duration::from_millis(5)), 1)] {
+            let (mut tables, directory, foreign) = follower();
+            tables.store(&directory, &foreign, &said(true, 1, 4), NOW, None).expect("it is memory");
+            if let Some(heard) = heard {
+                let mut connections = tables.records.connections.borrow_mut();
+                connections.values_mut().for_each(|record| record.last_seen = nanoseconds(heard));
+            }
+            tables.store(&directory, &foreign, &said(true, 0, 1), later, Some(since)).expect("it is memory");
+            assert_eq!(kept(&tables, Kind::Connection), Some(backend), "heard of at {heard:?}");
+        }
+    }
 
     #[test]
     fn a_flow_counts_as_heard_of_as_long_as_its_teller_may_have_kept_silent_about_it() {

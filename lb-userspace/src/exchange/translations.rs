@@ -187,7 +187,8 @@ impl<S: Store> Tables<S> {
             Ok(pair) => pairs::put(self.records.translations_mut(), &pair),
             Err(why) => {
                 self.count_unplaced(why);
-                Ok(())
+                // What is here by that key is old.
+                if late { Ok(()) } else { self.remove_translation(directory, it.realm, &it.flow) }
             }
         }
     }
