@@ -46,6 +46,7 @@ mod dirty;
 pub mod foreign;
 pub mod gather;
 pub mod item;
+mod late;
 pub mod machine;
 pub mod message;
 pub mod pairs;

@@ -270,6 +270,7 @@ impl<S: Store> Party<S> {
         out: &mut Vec<Deed>,
     ) {
         let (mut is_reweighed, mut has_records, mut stored) = (false, false, Ok(()));
+        let added: Vec<Key> = items.iter().filter(|_| late).map(|(key, _)| key.clone()).collect();
         for (key, value) in items {
             match (key, value) {
                 (Key::Backends(service, block), value) if !late => {
@@ -299,11 +300,23 @@ impl<S: Store> Party<S> {
         }
         if has_records {
             let settled = self.tables.as_mut().map_or(Ok(()), |tables| tables.records.settle());
-            out.push(Deed::Tried("store", outcome(&stored.and(settled), "a record of the peer's cannot be kept")));
+            let told = self.tell_late(now, &added, out);
+            let stored = stored.and(settled).and(told);
+            out.push(Deed::Tried("store", outcome(&stored, "a record of the peer's cannot be kept")));
         }
         if is_reweighed {
             self.follow(out);
         }
+    }
+
+    /// Tells of what was added to what this node is master of.
+    fn tell_late(&mut self, now: Duration, added: &[Key], out: &mut Vec<Deed>) -> anyhow::Result<()> {
+        let (Some(tables), exchange) = (&mut self.tables, &self.exchange) else { return Ok(()) };
+        let mut changes = Changes::default();
+        let mut noted = Noted::new(&self.directory, |realm| exchange.notes_changes(realm));
+        let told = tables.told_late(&mut noted, added, &mut changes);
+        self.changed(now, changes, out);
+        told
     }
 
     fn store_record(
