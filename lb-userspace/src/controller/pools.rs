@@ -180,11 +180,15 @@ impl Controller {
         let reweighed = others.iter().filter(|name| standings_of(&before, name) != standings_of(&self.followed, name));
         let own = |name: &&Arc<str>| Some((name.to_string(), self.pools.standings_of(name)?));
         let standings = reweighed.filter_map(own).collect();
-        let told: Vec<Arc<str>> = others.into_iter().cloned().collect();
+        let others: Vec<Arc<str>> = others.into_iter().cloned().collect();
         let is_told = |(name, it): (&Arc<str>, &Arc<FromMaster>)| it.slots.is_some().then(|| name.clone());
-        self.planner.leave_settling(self.followed.iter().filter_map(is_told).collect());
+        let told: BTreeSet<Arc<str>> = self.followed.iter().filter_map(is_told).collect();
+        let taken_back = before.iter().filter(|(name, _)| !told.contains(*name));
+        let taken_back = taken_back.filter_map(|(name, it)| Some((name.clone(), it.slots.clone()?)));
+        self.planner.settle_again(now, &taken_back.collect());
+        self.planner.leave_settling(told);
         let mut effects = self.follow(now, Changes { standings, ..Changes::default() });
-        effects.extend(self.adopt_slots(now, told));
+        effects.extend(self.adopt_slots(now, others));
         effects
     }
 

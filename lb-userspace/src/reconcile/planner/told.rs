@@ -19,6 +19,18 @@ impl Planner {
         self.settled_elsewhere = services;
     }
 
+    /// The slots of these services, of which this was told last, are settled here from now on. Where not all of it was told of a table
+    /// like ours, slots have had two owners here and not at the master, who has made no records of their flows: they begin to be seen only now.
+    pub fn settle_again(&mut self, now: Duration, told: &BTreeMap<Arc<str>, Arc<ToldSlots>>) {
+        for (name, told) in told {
+            let Some(number) = self.services.get(&**name).map(|placed| placed.table) else { continue };
+            let table = self.tables.get(number);
+            if !table.pool.slots().is_settled() && told.extent != Extent::Whole(Some(table.pool.lookup_table_hash())) {
+                self.tables.get_mut(number).pool.restart_clocks(now);
+            }
+        }
+    }
+
     /// Tables that are not swept: those that some service has whose slots are settled elsewhere. Whoever shares one waits with it.
     pub(super) fn settled_elsewhere(&self) -> BTreeSet<u32> {
         self.settled_elsewhere.iter().filter_map(|name| Some(self.services.get(&**name)?.table)).collect()
@@ -86,9 +98,11 @@ impl Planner {
             Extent::Part => false,
             Extent::Whole(hash) => hash == Some(pool.lookup_table_hash()),
         };
-        let index = |identity: &str| Some(pool.member(identity)?.index);
+        let owner = |slot: u32| pool.slots().words().get(slot as usize).map(|word| word.current());
         let history = told.slots.iter().filter_map(|(&slot, (identity, since))| {
-            Some((slot, History { previous: index(identity)?, since: *since }))
+            // Of a previous owner that nobody is here there are no flows to keep, but records of others may be.
+            let previous = pool.member(identity).map(|member| member.index).or_else(|| owner(slot))?;
+            Some((slot, History { previous, since: *since }))
         });
         Some((history.collect(), settles))
     }

@@ -166,3 +166,35 @@ fn services_of_one_table_that_are_told_different_things_part() {
     joins.adopt(&[("s2", master.told("s2"))]);
     assert_eq!(joins.words("s2"), master.words("s2"));
 }
+
+#[test]
+fn where_the_previous_owner_is_nobody_here_records_count_all_the_same() {
+    let mut joins = Node::new(1);
+    let settled = joins.words("s0");
+    let slots = Arc::new(BTreeMap::from([(5, (Arc::from("10.0.0.9 direct"), START))]));
+    let hash = joins.planner.tables().get(joins.planner.services()["s0"].table).pool.lookup_table_hash();
+    let told = Arc::new(ToldSlots { slots, extent: Extent::Whole(Some(hash)) });
+    assert_eq!(joins.adopt(&[("s0", told)]), (1, 0));
+    let owner = lb_common::slot::Slot(settled[5]).current();
+    assert_eq!(joins.words("s0")[5], lb_common::slot::Slot::new(owner, owner).0, "not settled: exceptions");
+}
+
+#[test]
+fn who_takes_over_with_another_table_than_the_master_begins_to_count_then() {
+    for (is_alike, settles) in [(true, true), (false, false)] {
+        let mut joins = Node::new(1);
+        joins.planner.leave_settling(["s0".into()].into());
+        joins.reweigh(&["s0"], [0, 100, 100, 100]);
+        let mut master = Node::new(1);
+        if is_alike {
+            master.reweigh(&["s0"], [0, 100, 100, 100]);
+        }
+        let told = master.told("s0");
+        joins.adopt(&[("s0", told.clone())]);
+        joins.now += LONG;
+        joins.planner.settle_again(joins.now, &BTreeMap::from([("s0".into(), told)]));
+        joins.planner.leave_settling(BTreeSet::new());
+        let (writes, _) = joins.planner.sweep(joins.now, &joins.image, &Census::new(joins.now));
+        assert_eq!(!writes.is_empty(), settles, "the tables are alike: {is_alike}");
+    }
+}
