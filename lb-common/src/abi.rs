@@ -3,6 +3,7 @@
 //! Fields named `…_wire` lie in network byte order, as loaded from a packet; all others are host order. The tables are
 //! little-endian (the object is built for `bpfel`).
 
+pub mod addressed;
 mod probe;
 mod quic;
 
@@ -112,6 +113,22 @@ pub struct Service {
 }
 
 impl Service {
+    /// The last four octets of the address, port, protocol and flags, as they lie in memory.
+    #[inline(always)]
+    pub fn end(&self) -> u64 {
+        let octets: &[u8; size_of::<Self>()] = zerocopy::transmute_ref!(self);
+        let [_, _, _, _, _, _, _, _, _, _, _, _, a, b, c, d, e, f, g, h, ..] = *octets;
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// Whether an IPv4 listener asks for nothing besides its lookup table, and for the whole flow: what [`service_flags::PLAIN`] says.
+    pub const fn is_plain(&self) -> bool {
+        self.address.is_v4()
+            && self.flags & (service_flags::USED | service_flags::KEYED) == service_flags::USED
+            && self.chooser == 0
+            && self.access == 0
+    }
+
     /// The index of its chooser, if it is a stateful service.
     pub const fn stateful(&self) -> Option<u32> {
         match ConnectionIds::of(self.chooser) {
@@ -151,6 +168,9 @@ pub mod service_flags {
     /// This entry stands for the ranges of its address and protocol, and is no listener itself: without [`USED`], so that what is sent to
     /// port 0 does not find it.
     pub const DIRECTORY: u8 = 1 << 6;
+    /// An IPv4 listener that asks for nothing besides its lookup table: see [`super::Service::is_plain`]. Said once more here so that one
+    /// comparison tells it.
+    pub const PLAIN: u8 = 1 << 7;
 }
 
 /// Bits of [`Service::key`].
@@ -188,6 +208,16 @@ pub struct Row {
     pub encapsulation: u8,
     /// Reserved, zero.
     pub reserved: [u8; 16],
+}
+
+impl Row {
+    /// The method (low octet) and what `tunnel` puts in front of packets.
+    #[inline(always)]
+    pub fn way(&self) -> u16 {
+        let octets: &[u8; size_of::<Self>()] = zerocopy::transmute_ref!(self);
+        const { assert!(core::mem::offset_of!(Self, method) == 46 && core::mem::offset_of!(Self, encapsulation) == 47) };
+        u16::from_le_bytes([octets[46], octets[47]])
+    }
 }
 
 /// Bits of [`Row::state`].

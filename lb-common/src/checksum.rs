@@ -64,9 +64,9 @@ impl Difference {
 #[inline(always)]
 pub const fn hop(word: u32) -> u32 {
     const ONE_IN_CHECKSUM: u32 = 1 << 16;
+    let hopped = word.wrapping_add(ONE_IN_CHECKSUM - 1);
     // One more than 0xfffe and 0xffff in ones' complement is 0 and 1.
-    let carry = if word >= 0xfffe_0000 { ONE_IN_CHECKSUM } else { 0 };
-    word.wrapping_add(ONE_IN_CHECKSUM - 1).wrapping_add(carry)
+    if word >= 0xfffe_0000 { hopped.wrapping_add(ONE_IN_CHECKSUM) } else { hopped }
 }
 
 /// A ones' complement sum folded to 16 bits.

@@ -3,7 +3,7 @@
 
 use aya_ebpf::programs::XdpContext;
 use lb_common::address::Address;
-use lb_common::path::classify::{self, Side};
+use lb_common::path::classify;
 
 use crate::tables::Maps;
 use crate::trace::Silent;
@@ -23,32 +23,36 @@ pub extern "C" fn fairway_takes_ah(high: u64, low: u64) -> u32 {
     u32::from(classify::takes_ah(&Maps(&context, Silent), Address { high, low }))
 }
 
-/// What [`classify::of_several`] says.
+/// What [`classify::listener`] says.
 #[inline(always)]
-pub fn of_several(word: u64, side: Side, address: Address, port_wire: u16, protocol: u8) -> u32 {
-    let key = u32::from(port_wire) | u32::from(protocol) << 16;
-    match side {
-        Side::Services => fairway_listener(address.high, address.low, key, word),
-        Side::Reverse => fairway_translated(address.high, address.low, key, word),
-    }
+pub fn listener(word: u64, address: Address, port_wire: u16, protocol: u8) -> u32 {
+    fairway_listener(address.high, address.low, key(port_wire, protocol), word)
 }
 
 /// Global, by its name.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn fairway_listener(high: u64, low: u64, key: u32, word: u64) -> u32 {
-    ask(Side::Services, Address { high, low }, key, word)
+    let context = XdpContext::new(core::ptr::null_mut());
+    classify::listener(&Maps(&context, Silent), word, Address { high, low }, key as u16, (key >> 16) as u8)
+}
+
+/// What [`classify::of_several`] says.
+#[inline(always)]
+pub fn of_several(word: u64, backend: Address, port_wire: u16, protocol: u8) -> u32 {
+    fairway_translated(backend.high, backend.low, key(port_wire, protocol), word)
 }
 
 /// Global, by its name.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn fairway_translated(high: u64, low: u64, key: u32, word: u64) -> u32 {
-    ask(Side::Reverse, Address { high, low }, key, word)
+    let context = XdpContext::new(core::ptr::null_mut());
+    classify::of_several(&Maps(&context, Silent), word, Address { high, low }, key as u16, (key >> 16) as u8)
 }
 
+/// A port as it lies in a packet, and a protocol, as one argument.
 #[inline(always)]
-fn ask(side: Side, address: Address, key: u32, word: u64) -> u32 {
-    let context = XdpContext::new(core::ptr::null_mut());
-    classify::of_several(&Maps(&context, Silent), word, side, address, key as u16, (key >> 16) as u8)
+fn key(port_wire: u16, protocol: u8) -> u32 {
+    u32::from(port_wire) | u32::from(protocol) << 16
 }

@@ -7,6 +7,7 @@
 #![feature(asm_experimental_arch)]
 
 mod access;
+mod addressed;
 mod atomic;
 mod listeners;
 mod packet;

@@ -37,8 +37,11 @@ impl Packet for Frame<'_> {
     #[inline(always)]
     fn front<T: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned>(&mut self) -> Option<&mut T> {
         // SAFETY: `at` keeps the whole value inside the frame; any octets are a valid `T`, wherever they lie. The frame is borrowed
-        // for as long as the reference lives, so nothing moves it.
-        self.at(0).map(|at| unsafe { &mut *at })
+        // for as long as the reference lives, so nothing moves it. No frame lies at 0: said, since it would be asked.
+        self.at::<T>(0).map(|at| unsafe {
+            core::hint::assert_unchecked(!at.is_null());
+            &mut *at
+        })
     }
 
     #[inline(always)]

@@ -28,9 +28,9 @@ pub fn process(context: *mut xdp_md) -> Option<u32> {
 #[inline(never)]
 fn begin(context: *mut xdp_md) -> u64 {
     let context = &XdpContext::new(context);
-    match plain::begin(&mut Frame(context), &Maps(context, Silent)) {
+    match plain::begin(&mut Frame(context), &Maps(context, Silent), |verdict| action(verdict) as u64) {
         Plain::No => NO,
-        Plain::Done(verdict) => action(verdict) as u64,
+        Plain::Done(action) => action,
         Plain::ToWrap(row) => TO_WRAP | row as u64,
     }
 }

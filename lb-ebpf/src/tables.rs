@@ -31,7 +31,6 @@ use lb_common::limits::{
 use lb_common::packet::ethernet::Exit;
 use lb_common::packet::transport::Flags;
 use lb_common::packet::{Packet, protocol};
-use lb_common::path::classify::Side;
 use lb_common::path::quic::{self as connection_ids, By};
 use lb_common::path::signs::Sign;
 use lb_common::path::translation::Work;
@@ -43,6 +42,7 @@ use lb_common::scheduler::locality::Servers;
 use lb_common::slot::Slot;
 
 use crate::access;
+use crate::addressed;
 use crate::atomic;
 use crate::listeners;
 use crate::packet::context;
@@ -60,12 +60,6 @@ struct SlotElement([u32; SLOTS_PER_ELEMENT]);
 #[repr(C)]
 struct CountersElement([Counters; COUNTERS_PER_ELEMENT]);
 
-#[map]
-static ROOT: Array<Root> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-#[map]
-static DISPLACEMENTS: Array<Displacements> = Array::with_max_entries(2, BPF_F_MMAPABLE);
-#[map]
-static SERVICES: Array<Service> = Array::with_max_entries(2 * HALF_ENTRIES as u32, BPF_F_MMAPABLE);
 #[map]
 static REVERSE: Array<Reverse> = Array::with_max_entries(2 * HALF_ENTRIES as u32, BPF_F_MMAPABLE);
 #[map]
@@ -155,17 +149,22 @@ pub struct Maps<'a, T>(pub &'a XdpContext, pub T);
 impl<T: Tracer> Tables for Maps<'_, T> {
     #[inline(always)]
     fn root(&self) -> Option<&Root> {
-        ROOT.get(0)
+        Some(addressed::root())
     }
 
     #[inline(always)]
     fn displacements(&self, half: u32) -> Option<&Displacements> {
-        DISPLACEMENTS.get(half)
+        Some(addressed::displacements(half))
     }
 
     #[inline(always)]
     fn service(&self, index: u32) -> Option<&Service> {
-        SERVICES.get(index)
+        addressed::service(index)
+    }
+
+    #[inline(always)]
+    fn service_in(&self, half: u32, entry: u32) -> Option<&Service> {
+        Some(addressed::service_in(half, entry))
     }
 
     #[inline(always)]
@@ -179,8 +178,13 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     }
 
     #[inline(always)]
-    fn of_several(&self, word: u64, side: Side, address: Address, port_wire: u16, protocol: u8) -> u32 {
-        listeners::of_several(word, side, address, port_wire, protocol)
+    fn listener(&self, word: u64, address: Address, port_wire: u16, protocol: u8) -> u32 {
+        listeners::listener(word, address, port_wire, protocol)
+    }
+
+    #[inline(always)]
+    fn of_several(&self, word: u64, backend: Address, port_wire: u16, protocol: u8) -> u32 {
+        listeners::of_several(word, backend, port_wire, protocol)
     }
 
     #[inline(always)]
@@ -244,7 +248,9 @@ impl<T: Tracer> Tables for Maps<'_, T> {
             let counters = unsafe { &mut (*element).0[row as usize % COUNTERS_PER_ELEMENT] };
             counters.packets += 1;
             counters.bytes += u64::from(bytes);
-            counters.connections += u64::from(opens);
+            if opens {
+                counters.connections += 1;
+            }
         }
     }
 
@@ -560,7 +566,7 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     #[inline(always)]
     fn sources(&self) -> Option<&Sources> {
         // SAFETY: a reference is valid for reads. Volatile because user space flips the word while packets flow.
-        let word = unsafe { core::ptr::read_volatile(&ROOT.get(0)?.word) };
+        let word = unsafe { core::ptr::read_volatile(&addressed::root().word) };
         SOURCES.get((word & root_flags::HALF) as u32)
     }
 
@@ -771,7 +777,7 @@ unsafe fn take(word: *mut u64, limit: Limit, now: u64) -> bool {
 /// Tells user space of the flow whose record was made last from the scratch, if another node is to know.
 #[inline(always)]
 fn tell_recorded(flow: &Flow, stateful: bool) {
-    let (Some(root), Some(scratch)) = (ROOT.get(0), scratch::get()) else { return };
+    let (root, Some(scratch)) = (addressed::root(), scratch::get()) else { return };
     // SAFETY: a reference is valid for reads. Volatile because user space flips the word while packets flow.
     if unsafe { core::ptr::read_volatile(&root.word) } & root_flags::EXCHANGE == 0 {
         return;
@@ -784,7 +790,7 @@ fn tell_recorded(flow: &Flow, stateful: bool) {
 /// The same of a flow whose translation was recorded.
 #[inline(always)]
 pub fn tell_translated(key: &FlowKey6, translation: &Translation) {
-    let (Some(root), Some(scratch)) = (ROOT.get(0), scratch::get()) else { return };
+    let (root, Some(scratch)) = (addressed::root(), scratch::get()) else { return };
     // SAFETY: as above.
     if unsafe { core::ptr::read_volatile(&root.word) } & root_flags::EXCHANGE == 0 {
         return;

@@ -4,8 +4,8 @@
 //! space builds the tables (`reconcile::perfect_hash`) in the half that is not live, and flips one word.
 //!
 //! What is not there by its own port may be of a listener that has several: the entry of port 0 names the ranges of the address, each of
-//! which has an entry by its first port, and may be a listener of every port itself. The kernel asks for that by a function of its
-//! own ([`Tables::of_several`]), so that a packet whose port has an entry pays nothing for it.
+//! which has an entry by its first port, and may be a listener of every port itself. The kernel asks all of that by functions of their own
+//! ([`Tables::listener`], [`Tables::of_several`]), which its verifier walks once; a plain packet ([`super::plain`]) asks for the one entry.
 
 use super::{Tables, live_word};
 use crate::abi::{HALF_ENTRIES, Reverse, Root, Service, reverse_flags, root_flags, service_flags};
@@ -24,29 +24,29 @@ pub struct Live<'a> {
     word: u64,
 }
 
-/// Which table is asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
-    /// The listeners.
-    Services,
-    /// Their mirror image.
-    Reverse,
-}
-
 /// No entry: beyond all of them.
 pub const NO_ENTRY: u32 = u32::MAX;
 
-/// The index of the entry that has a port with others, over both halves, or [`NO_ENTRY`]. `word` is the root's, as the packet's look-ups
-/// began with it.
+/// The index of the listener that a port belongs to, over both halves, or [`NO_ENTRY`]: of its own, else of a range with it, else of every
+/// port. `word` is the root's, as the packet's look-ups began with it.
 #[inline(always)]
-pub fn of_several<T: Tables>(tables: &T, word: u64, side: Side, address: Address, port_wire: u16, protocol: u8) -> u32 {
+pub fn listener<T: Tables>(tables: &T, word: u64, address: Address, port_wire: u16, protocol: u8) -> u32 {
     let Some(root) = tables.root() else { return NO_ENTRY };
     let live = Live { root, word };
-    let index = match side {
-        Side::Services => live.service_of_several(tables, address, port_wire, protocol),
-        Side::Reverse => live.reverse_of_several(tables, address, port_wire, protocol),
-    };
-    index.unwrap_or(NO_ENTRY)
+    if let Some((index, _)) = live.service_at(tables, address, port_wire, protocol, service_flags::USED) {
+        return index;
+    }
+    if !live.has(root_flags::WILDCARD) {
+        return NO_ENTRY;
+    }
+    live.service_of_several(tables, address, port_wire, protocol).unwrap_or(NO_ENTRY)
+}
+
+/// The index of the entry of translated backends that has a port with others, over both halves, or [`NO_ENTRY`]. `word` as above.
+#[inline(always)]
+pub fn of_several<T: Tables>(tables: &T, word: u64, backend: Address, port_wire: u16, protocol: u8) -> u32 {
+    let Some(root) = tables.root() else { return NO_ENTRY };
+    Live { root, word }.reverse_of_several(tables, backend, port_wire, protocol).unwrap_or(NO_ENTRY)
 }
 
 /// Starts the look-ups of a packet.
@@ -77,17 +77,19 @@ impl<'a> Live<'a> {
     #[inline(always)]
     pub fn service<T: Tables>(&self, tables: &'a T, flow: &Flow) -> Option<&'a Service> {
         let port_wire = destination_port_wire(flow.ports_wire);
-        let exact = self.service_entry(tables, flow.destination, port_wire, flow.protocol);
-        if exact.is_some() || !self.has(root_flags::WILDCARD) {
-            return exact;
-        }
-        tables.service(tables.of_several(self.word, Side::Services, flow.destination, port_wire, flow.protocol))
+        tables.service(tables.listener(self.word, flow.destination, port_wire, flow.protocol))
     }
 
-    /// The listener of a flow's own port.
+    /// The entry that is a listener's own if there is that listener: whose it is, who asks has to see.
     #[inline(always)]
-    pub fn listener<T: Tables>(&self, tables: &'a T, flow: &Flow) -> Option<&'a Service> {
-        self.service_entry(tables, flow.destination, destination_port_wire(flow.ports_wire), flow.protocol)
+    pub fn candidate<T: Tables>(
+        &self,
+        tables: &'a T,
+        address: Address,
+        port_wire: u16,
+        protocol: u8,
+    ) -> Option<&'a Service> {
+        tables.service_in(self.half(), self.entry(tables, address, port_wire, protocol)?)
     }
 
     /// What the source of a flow is turned back into, if it is a translated backend.
@@ -112,7 +114,7 @@ impl<'a> Live<'a> {
         if exact.is_some() || !self.has(root_flags::NAT_WILDCARD) {
             return exact;
         }
-        tables.reverse(tables.of_several(self.word, Side::Reverse, backend, port_wire, protocol))
+        tables.reverse(tables.of_several(self.word, backend, port_wire, protocol))
     }
 
     #[inline(always)]
@@ -131,6 +133,14 @@ impl<'a> Live<'a> {
         self.service_at(tables, address, port_wire, protocol, service_flags::USED).map(|(_, service)| service)
     }
 
+    /// Where in this half the entry of a listener is, if there is one.
+    #[inline(always)]
+    fn entry<T: Tables>(&self, tables: &'a T, address: Address, port_wire: u16, protocol: u8) -> Option<u32> {
+        let hash = hash::endpoint(self.root.service_seed[self.half() as usize], address, port_wire, protocol);
+        let displacement = tables.displacements(self.half())?.services[hash::bucket(hash)];
+        Some(hash::entry(hash, displacement) as u32)
+    }
+
     /// The entry, if it has one of these flags, and its index over both halves.
     #[inline(always)]
     fn service_at<T: Tables>(
@@ -141,15 +151,13 @@ impl<'a> Live<'a> {
         protocol: u8,
         flags: u8,
     ) -> Option<(u32, &'a Service)> {
-        let hash = hash::endpoint(self.root.service_seed[self.half() as usize], address, port_wire, protocol);
-        let displacement = tables.displacements(self.half())?.services[hash::bucket(hash)];
-        let index = self.half() * HALF_ENTRIES as u32 + hash::entry(hash, displacement) as u32;
-        let service = tables.service(index)?;
+        let entry = self.entry(tables, address, port_wire, protocol)?;
+        let service = tables.service_in(self.half(), entry)?;
         let matches = service.address == address
             && service.port_wire == port_wire
             && service.protocol == protocol
             && service.flags & flags != 0;
-        matches.then_some((index, service))
+        matches.then_some((over_both(self.half(), entry), service))
     }
 
     #[inline(always)]
@@ -175,7 +183,7 @@ impl<'a> Live<'a> {
     ) -> Option<(u32, &'a Reverse)> {
         let hash = hash::endpoint(self.root.reverse_seed[self.half() as usize], backend, port_wire, protocol);
         let displacement = tables.displacements(self.half())?.reverse[hash::bucket(hash)];
-        let index = self.half() * HALF_ENTRIES as u32 + hash::entry(hash, displacement) as u32;
+        let index = over_both(self.half(), hash::entry(hash, displacement) as u32);
         let reverse = tables.reverse(index)?;
         let matches = reverse.backend == backend
             && reverse.backend_port_wire == port_wire
@@ -234,6 +242,12 @@ impl<'a> Live<'a> {
     pub fn address<T: Tables>(&self, tables: &'a T, address: Address) -> Option<&'a Service> {
         self.service_entry(tables, address, 0, 0)
     }
+}
+
+/// The index of a half's entry over both halves.
+#[inline(always)]
+pub fn over_both(half: u32, entry: u32) -> u32 {
+    half * HALF_ENTRIES as u32 + entry
 }
 
 /// Whether a listener takes AH to an address: then it is not stepped over.

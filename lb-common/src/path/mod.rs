@@ -35,7 +35,6 @@ use crate::packet::{Datagram, Packet, Part, ipv4, ipv6, protocol};
 use crate::scheduler::Go;
 use crate::scheduler::locality::Servers;
 use crate::slot::Slot;
-use classify::Side;
 use plain::Plain;
 use translation::{Ends, Task, Work};
 
@@ -47,18 +46,32 @@ pub trait Tables {
     fn displacements(&self, half: u32) -> Option<&Displacements>;
     /// An entry of the service table, over both halves.
     fn service(&self, index: u32) -> Option<&Service>;
+    /// The same by half and place in it, both as small as they have to be.
+    #[inline(always)]
+    fn service_in(&self, half: u32, entry: u32) -> Option<&Service> {
+        self.service(classify::over_both(half, entry))
+    }
     /// An entry of the reverse table, over both halves.
     fn reverse(&self, index: u32) -> Option<&Reverse>;
     /// Ranges of ports, over both halves.
     fn ranges(&self, index: u32) -> Option<&Ranges>;
-    /// The index of the entry that has a port with others: what [`classify::of_several`] says. Asked through here so that the kernel may
-    /// find out apart.
+    /// The index of the listener that a port belongs to: what [`classify::listener`] says. Asked through here so that the kernel may find
+    /// out apart.
     #[inline(always)]
-    fn of_several(&self, word: u64, side: Side, address: Address, port_wire: u16, protocol: u8) -> u32
+    fn listener(&self, word: u64, address: Address, port_wire: u16, protocol: u8) -> u32
     where
         Self: Sized,
     {
-        classify::of_several(self, word, side, address, port_wire, protocol)
+        classify::listener(self, word, address, port_wire, protocol)
+    }
+    /// The index of the entry of translated backends that has a port with others: what [`classify::of_several`] says. Asked through here
+    /// so that the kernel may find out apart.
+    #[inline(always)]
+    fn of_several(&self, word: u64, backend: Address, port_wire: u16, protocol: u8) -> u32
+    where
+        Self: Sized,
+    {
+        classify::of_several(self, word, backend, port_wire, protocol)
     }
     /// Whether this node is live for a virtual router, by the index of its live word: one load. Out of range: not live.
     fn is_live(&self, index: u32) -> bool;
@@ -318,7 +331,7 @@ pub enum Step<'a> {
 /// a tracer is told of, by [`process_any`].
 #[inline(always)]
 pub fn process<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
-    let plain = if tables.is_traced() { Plain::No } else { plain::begin(packet, tables) };
+    let plain = if tables.is_traced() { Plain::No } else { plain::begin(packet, tables, |verdict| verdict) };
     match plain {
         Plain::No => process_any(packet, tables),
         Plain::Done(verdict) => verdict,

@@ -44,7 +44,19 @@ pub fn request<P: Packet>(
     row: &Row,
     ports_wire: Option<u32>,
 ) -> Result<u32, Reason> {
-    let exit = exit(row)?;
+    request_by(packet, frame, datagram, row, ports_wire, exit(row)?)
+}
+
+/// The same, where it is known how the row's frames leave.
+#[inline(always)]
+pub fn request_by<P: Packet>(
+    packet: &mut P,
+    frame: &Frame,
+    datagram: &Datagram,
+    row: &Row,
+    ports_wire: Option<u32>,
+    exit: Exit,
+) -> Result<u32, Reason> {
     if datagram.time_to_live <= 1 {
         return Err(Reason::TimeToLive);
     }

@@ -9,13 +9,13 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{Tables, Verdict, classify, exit, nat, signs, tunnel, verdict};
-use crate::abi::{ALWAYS_LIVE, Service, method, root_flags, service_flags};
+use crate::abi::{ALWAYS_LIVE, Row, Service, method, root_flags, service_flags};
 use crate::address::Address;
 use crate::checksum;
 use crate::counters::Reason;
 use crate::flow::Flow;
-use crate::packet::ethernet::{self, Frame, ethertype};
-use crate::packet::transport::Flags;
+use crate::packet::ethernet::{self, Exit, Frame, ethertype};
+use crate::packet::transport::{Flags, destination_port_wire};
 use crate::packet::{Datagram, Packet, Part, ipv4, protocol};
 use crate::selection;
 
@@ -51,32 +51,35 @@ impl Front {
     const KIND: u32 = ethertype::IPV4 as u32 | 0x45 << 16;
     const KIND_MASK: u32 = 0x00ff_ffff;
 
-    /// Whether these are the headers that a plain packet has, and it may be sent on.
+    /// The protocol, if these are the headers that a plain packet has, and it may be sent on.
     #[inline(always)]
-    fn is_plain(&self) -> bool {
-        self.kind_wire & Self::KIND_MASK == Self::KIND
-            && self.fragment_wire & ipv4::FRAGMENT == 0
-            && self.time_to_live() > 1
+    fn plain_protocol(&self) -> Option<u8> {
+        /// In a word of fragment, time to live and protocol: what is 0 in a whole datagram, and in a time to live of 0 and 1.
+        const WHOLE_AND_ALIVE: u32 = (u16::from_be(ipv4::FRAGMENT) as u32) << 16 | 0xfe << 8;
+        const LEAST: u32 = 2 << 8;
+        const MOST: u32 = 0xfe << 8;
+        let octets: &[u8; size_of::<Self>()] = zerocopy::transmute_ref!(self);
+        let &[.., a, b, c, d] = octets.first_chunk::<{ ethernet::HEADER + 10 }>()?;
+        let word = u32::from_be_bytes([a, b, c, d]);
+        if self.kind_wire & Self::KIND_MASK != Self::KIND
+            || (word & WHOLE_AND_ALIVE).wrapping_sub(LEAST) > MOST - LEAST
+            || self.length() < ipv4::HEADER as u32
+        {
+            return None;
+        }
+        matches!(word as u8, protocol::TCP | protocol::UDP).then_some(word as u8)
     }
 
-    #[inline(always)]
-    fn time_to_live(&self) -> u8 {
-        self.hop_wire as u8
-    }
-
+    /// IP protocol number.
     #[inline(always)]
     fn protocol(&self) -> u8 {
         (self.hop_wire >> 8) as u8
     }
 
-    /// TCP's flags, none under UDP; `None` if it is neither.
+    /// Whether a flow begins with it.
     #[inline(always)]
-    fn flags(&self) -> Option<Flags> {
-        match self.protocol() {
-            protocol::TCP => Some(Flags(self.flags)),
-            protocol::UDP => Some(Flags(0)),
-            _ => None,
-        }
+    fn opens(&self) -> bool {
+        self.protocol() == protocol::TCP && Flags(self.flags).opens()
     }
 
     /// Octets from the IP header on.
@@ -97,7 +100,7 @@ impl Front {
             identification_wire: 0,
             v4: true,
             protocol: flow.protocol,
-            time_to_live: self.time_to_live(),
+            time_to_live: self.hop_wire as u8,
             part: Part::Whole,
         }
     }
@@ -116,72 +119,108 @@ impl Front {
 /// A frame without tags.
 const FRAME: Frame = Frame { ethertype_wire: ethertype::IPV4, network: ethernet::HEADER };
 
-/// What becomes of a packet.
-pub enum Plain {
+/// What becomes of a packet, as `finish` says it.
+pub enum Plain<F> {
     /// It is not plain, or its service is not. Nothing was changed.
     No,
     /// This.
-    Done(Verdict),
+    Done(F),
     /// It goes by the tunnel of this row, and [`wrap`] is next.
     ToWrap(u32),
 }
 
-/// What becomes of a packet, if it is a plain one.
+/// What becomes of a packet, if it is a plain one. `finish` is told what is done with it, wherever that is known: so that a program's
+/// answer is a number there.
 #[inline(always)]
-pub fn begin<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Plain {
-    sent(packet, tables).unwrap_or(Plain::No)
+pub fn begin<P: Packet, T: Tables, F>(packet: &mut P, tables: &T, finish: impl Fn(Verdict) -> F) -> Plain<F> {
+    sent(packet, tables, finish).unwrap_or(Plain::No)
 }
 
 #[inline(always)]
-fn sent<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Option<Plain> {
+fn sent<P: Packet, T: Tables, F>(packet: &mut P, tables: &T, finish: impl Fn(Verdict) -> F) -> Option<Plain<F>> {
     let front: &mut Front = packet.front()?;
-    let length = front.length();
-    if !front.is_plain() || length < ipv4::HEADER as u32 {
-        return None;
-    }
-    let flags = front.flags()?;
-    let flow = front.flow();
+    let protocol = front.plain_protocol()?;
     let live = classify::live(tables).ok()?;
-    let Some(service) = live.listener(tables, &flow) else {
-        const ELSEWHERE: u64 = root_flags::WILDCARD | root_flags::NAT | root_flags::PROBES;
-        return (!live.has(ELSEWHERE)).then(|| Plain::Done(verdict(packet, tables, Err(Reason::NotService))));
-    };
-    if !is_plain(service) || service.live != ALWAYS_LIVE && !tables.is_live(service.live) {
+    let end = End::of(front, protocol);
+    let service = live.candidate(tables, end.address, end.port_wire, protocol)?;
+    match end.asks(service) {
+        Asked::Plain => {}
+        Asked::Perhaps => return None,
+        Asked::Not => {
+            const ELSEWHERE: u64 = root_flags::WILDCARD | root_flags::NAT | root_flags::PROBES;
+            let not_ours = || Plain::Done(finish(verdict(packet, tables, Err(Reason::NotService))));
+            return (!live.has(ELSEWHERE)).then(not_ours);
+        }
+    }
+    if service.live != ALWAYS_LIVE && !tables.is_live(service.live) {
         return None;
     }
-    let slot = tables.slot(selection::of_flow(service, &flow))?;
+    let slot = tables.slot(selection::of_flow(service, &front.flow()))?;
     let index = service.first_row.wrapping_add(slot.settled_owner()? as u32);
     let row = tables.row(index)?;
-    let method = row.method;
-    if !matches!(method, method::DIRECT | method::NAT | method::TUNNEL) || row.tags_wire[0] != 0 {
+    if row.tags_wire[0] != 0 {
         return None;
     }
-    let sequence_wire = front.sequence_wire;
-    let interface = match method {
-        method::TUNNEL => None,
-        method::DIRECT => {
-            let exit = exit(row).ok()?;
-            front.hop_wire = checksum::hop(front.hop_wire);
-            front.mac_head = exit.mac_head;
-            front.mac_tail = exit.mac_tail;
-            Some(exit.interface)
-        }
-        _ => {
-            exit(row).ok()?;
-            let datagram = front.datagram(&flow);
-            match nat::request(packet, &FRAME, &datagram, row, Some(flow.ports_wire)) {
-                Ok(interface) => Some(interface),
-                Err(reason) => return Some(Plain::Done(verdict(packet, tables, Err(reason)))),
+    // Asked for by itself, and first.
+    let interface = if row.way() == method::DIRECT as u16 {
+        let exit = exit(row).ok()?;
+        front.mac_head = exit.mac_head;
+        front.mac_tail = exit.mac_tail;
+        front.hop_wire = checksum::hop(front.hop_wire);
+        exit.interface
+    } else {
+        match row.method {
+            method::NAT => return translated(packet, tables, service, index, row, finish),
+            method::TUNNEL => {
+                note_opening(tables, service, front, index);
+                return Some(Plain::ToWrap(index));
             }
+            _ => return None,
         }
     };
+    let length = front.length();
     // Last, since what the verifier learns here would else be walked with all that comes before.
-    if flags.opens() {
-        signs::syn_of(tables, service, &flow, sequence_wire, index);
+    let opens = note_opening(tables, service, front, index);
+    tables.count(index, length, opens);
+    Some(Plain::Done(finish(verdict(packet, tables, Ok(interface)))))
+}
+
+/// Sends a packet to the backend of a row under `nat`.
+#[inline(always)]
+fn translated<P: Packet, T: Tables, F>(
+    packet: &mut P,
+    tables: &T,
+    service: &Service,
+    index: u32,
+    row: &Row,
+    finish: impl Fn(Verdict) -> F,
+) -> Option<Plain<F>> {
+    let front: &mut Front = packet.front()?;
+    // Without tags, which was seen: the compiler is to know it too.
+    let exit = Exit { tags_wire: [0; 2], ..exit(row).ok()? };
+    let (flow, length, opens, sequence_wire) = (front.flow(), front.length(), front.opens(), front.sequence_wire);
+    let datagram = front.datagram(&flow);
+    // To the kernel's verifier any number, or it would walk the translation once for each.
+    let opens = u32::from(opens) | packet.nothing();
+    let fate = nat::request_by(packet, &FRAME, &datagram, row, Some(flow.ports_wire), exit);
+    let opens = opens != 0;
+    if fate.is_ok() {
+        if opens {
+            signs::syn_of(tables, service, &flow, sequence_wire, index);
+        }
+        tables.count(index, length, opens);
     }
-    let Some(interface) = interface else { return Some(Plain::ToWrap(index)) };
-    tables.count(index, length, flags.opens());
-    Some(Plain::Done(verdict(packet, tables, Ok(interface))))
+    Some(Plain::Done(finish(verdict(packet, tables, fate))))
+}
+
+/// Leaves the mark of a packet that opens a flow; whether it does.
+#[inline(always)]
+fn note_opening<T: Tables>(tables: &T, service: &Service, front: &Front, row: u32) -> bool {
+    let opens = front.opens();
+    if opens {
+        signs::syn_of(tables, service, &front.flow(), front.sequence_wire, row);
+    }
+    opens
 }
 
 /// Puts a plain packet into the tunnel of a row.
@@ -194,15 +233,49 @@ pub fn wrap<P: Packet, T: Tables>(packet: &mut P, tables: &T, row: u32) -> Verdi
 #[inline(always)]
 fn wrapped<P: Packet, T: Tables>(packet: &mut P, tables: &T, row: u32) -> Result<u32, Reason> {
     let front: &mut Front = packet.front().ok_or(Reason::Inconsistent)?;
-    let (length, flow, flags) = (front.length(), front.flow(), front.flags());
+    let (length, flow, opens) = (front.length(), front.flow(), front.opens());
     let datagram = front.datagram(&flow);
     let interface = tunnel::forward(packet, tables, &datagram, row, Some(flow.ports_wire))?;
-    tables.count(row, length, flags.is_some_and(Flags::opens));
+    tables.count(row, length, opens);
     Ok(interface)
 }
 
-/// Whether a service asks for nothing besides its lookup table, and for the whole flow.
-#[inline(always)]
-fn is_plain(service: &Service) -> bool {
-    service.chooser | service.access as u32 | (service.flags & service_flags::KEYED) as u32 == 0
+/// The end of a flow that may be a listener.
+struct End {
+    address: Address,
+    port_wire: u16,
+    protocol: u8,
+}
+
+/// Whether a packet asks a listener.
+enum Asked {
+    /// It does, and the listener asks for nothing besides its lookup table, and for the whole flow.
+    Plain,
+    /// It may.
+    Perhaps,
+    /// It does not.
+    Not,
+}
+
+impl End {
+    #[inline(always)]
+    fn of(front: &Front, protocol: u8) -> Self {
+        let address = Address::from_v4_wire(front.destination_wire);
+        Self { address, port_wire: destination_port_wire(front.ports_wire), protocol }
+    }
+
+    /// One comparison tells, of address, port, protocol and flags together.
+    #[inline(always)]
+    fn asks(&self, service: &Service) -> Asked {
+        const FLAGS: u32 = 56;
+        const PLAIN: u64 = (service_flags::PLAIN as u64) << FLAGS;
+        const KEY: u64 = (1 << FLAGS) - 1;
+        let key = (self.protocol as u64) << 48 | (self.port_wire as u64) << 32 | self.address.v4_wire() as u64;
+        let differs = service.end() ^ (PLAIN | key);
+        match differs & (PLAIN | KEY) {
+            0 => Asked::Plain,
+            _ if differs & KEY == 0 => Asked::Perhaps,
+            _ => Asked::Not,
+        }
+    }
 }

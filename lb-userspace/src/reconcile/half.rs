@@ -21,6 +21,9 @@ pub fn publish(live: &Root, services: &[Service], reverse: &[Reverse], sources: 
     let mut entries = with_directories(services, &mut lists)?;
     let turned = with_directories(reverse, &mut lists)?;
     let flags = flags(&entries, &turned);
+    for plain in entries.iter_mut().filter(|entry| entry.is_plain()) {
+        plain.flags |= service_flags::PLAIN;
+    }
     entries.extend(address_entries(services));
     let service_hash = build(&entries.iter().map(service_key).collect::<Vec<_>>())?;
     let reverse_hash = build(&turned.iter().map(reverse_key).collect::<Vec<_>>())?;
@@ -175,7 +178,7 @@ mod tests {
 
     fn service(number: u32, port: u16) -> Service {
         let address = Ipv4Addr::from(0xcb00_7100 + number).into();
-        let flags = service_flags::USED;
+        let flags = service_flags::USED | service_flags::PLAIN;
         Service { address, port_wire: port.to_be(), protocol: 6, flags, pool: number + 1, ..Service::default() }
     }
 
@@ -194,6 +197,26 @@ mod tests {
             assert_eq!(image.listener(service.address, service.port_wire, 17), None);
             assert_eq!(image.listener(service.address, 84u16.to_be(), 6), None);
         }
+    }
+
+    #[test]
+    fn what_asks_nothing_besides_its_table_over_ipv4_is_marked_as_plain() {
+        let v6: std::net::Ipv6Addr = "2001:db8::1".parse().expect("an address");
+        let plain = Service { flags: service_flags::USED, ..service(1, 80) };
+        let others = [
+            Service { address: std::net::IpAddr::from(v6).into(), ..plain },
+            Service { port_wire: 81u16.to_be(), chooser: 1, ..plain },
+            Service { port_wire: 82u16.to_be(), access: 1, ..plain },
+            Service { port_wire: 83u16.to_be(), flags: service_flags::USED | service_flags::KEYED, ..plain },
+        ];
+        let mut image = Image::new(16, 16);
+        publish_into(&mut image, &[&[plain][..], &others].concat());
+        let marked = |service: &Service| {
+            let entry = image.listener(service.address, service.port_wire, 6).expect("it was published");
+            entry.flags & service_flags::PLAIN != 0
+        };
+        assert!(marked(&plain));
+        assert!(!others.iter().any(marked));
     }
 
     #[test]

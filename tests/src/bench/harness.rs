@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail, ensure};
 use aya::maps::{Map, ProgramArray};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use fairway::effects::dataplane::{FlowTable, MappedArray, Maps, object};
+use fairway::effects::dataplane::object::{self, Object};
+use fairway::effects::dataplane::{FlowTable, MappedArray, Maps};
 use lb_common::counters::Reason;
 use lb_common::limits::COUNTERS_PER_ELEMENT;
 
@@ -154,7 +155,7 @@ struct Fairway {
     fixture: Fixture,
     /// Rows of different traffic have flow tables of their own when they record.
     records: u32,
-    ebpf: Ebpf,
+    ebpf: Object,
     maps: Maps,
     rows: u32,
     tally: Tally,

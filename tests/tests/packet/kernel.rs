@@ -5,10 +5,10 @@ use std::fs::File;
 use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
-use fairway::effects::dataplane::{Maps, object};
+use fairway::effects::dataplane::Maps;
+use fairway::effects::dataplane::object::{self, Object};
 use fairway::effects::steering::{Claim, Ports};
 use lb_common::abi::UnresolvedFrame;
 use nix::sched::{CloneFlags, setns, unshare};
@@ -29,7 +29,7 @@ pub const SHORTEST: usize = 14;
 
 /// The loaded program and what it reads.
 pub struct Kernel {
-    pub ebpf: Ebpf,
+    pub ebpf: Object,
     pub maps: Maps,
     pub fragments: FragmentMap,
     pub namespace: File,

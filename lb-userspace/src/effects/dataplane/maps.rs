@@ -9,6 +9,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::util::nr_cpus;
 use ipnet::IpNet;
+use lb_common::abi::addressed::Table;
 use lb_common::abi::{
     Access, BucketKey, Counters, Displacements, HALF_ENTRIES, PrefixKey, ProbeTarget, QuicCounters, Ranges, Reverse,
     Root, Row, ServerKey, Service, Signs, Sources, Tunnel, admission,
@@ -23,6 +24,7 @@ use super::choosers::Choosers;
 use super::flow_table::FlowTable;
 use super::live_words::LiveWords;
 use super::mmap::MappedArray;
+use super::object::Object;
 use crate::reconcile::image::Image;
 use crate::reconcile::write::{Half, Write};
 
@@ -89,11 +91,14 @@ impl Maps {
     ///
     /// # Errors
     /// When the object lacks one: it and this program are of different versions.
-    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+    pub fn take(object: &mut Object) -> anyhow::Result<Self> {
+        let [root, displacements, services] =
+            [Table::Root, Table::Displacements, Table::Services].map(|table| object.tables.take(table));
+        let ebpf: &mut Ebpf = object;
         Ok(Self {
-            root: mapped(ebpf, "ROOT")?,
-            displacements: mapped(ebpf, "DISPLACEMENTS")?,
-            services: mapped(ebpf, "SERVICES")?,
+            root: MappedArray::new(root?)?,
+            displacements: MappedArray::new(displacements?)?,
+            services: MappedArray::new(services?)?,
             reverse: mapped(ebpf, "REVERSE")?,
             ranges: mapped(ebpf, "RANGES")?,
             slots: mapped(ebpf, "SLOTS")?,

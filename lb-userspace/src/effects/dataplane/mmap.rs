@@ -31,12 +31,17 @@ impl<T: FromBytes + IntoBytes + Immutable + Copy> MappedArray<T> {
     /// What the kernel puts between two elements: it rounds each up to 8 octets.
     const STRIDE: usize = size_of::<T>().next_multiple_of(8);
 
-    /// Maps an array map.
+    /// Maps an array map, whose elements are each a `T`, or many of them.
     ///
     /// # Errors
     /// When the kernel refuses, as it does for a map that was not made with `BPF_F_MMAPABLE`.
     pub fn new(map: MapData) -> anyhow::Result<Self> {
-        let length = map.info().context("asking for a map's size")?.max_entries() as usize;
+        let info = map.info().context("asking for a map's size")?;
+        let stride = (info.value_size() as usize).next_multiple_of(8);
+        if !stride.is_multiple_of(Self::STRIDE) {
+            bail!("elements of {stride} octets do not hold a number of {} each", Self::STRIDE);
+        }
+        let length = info.max_entries() as usize * (stride / Self::STRIDE);
         let descriptor = map.fd().as_fd().as_raw_fd();
         let bytes = (length * Self::STRIDE).next_multiple_of(page_size());
         // SAFETY: asks for a new mapping at an address of the kernel's choice; the result is checked.

@@ -1,5 +1,6 @@
 //! The kernel's side of the packet path: the loaded program, its maps and where it is attached.
 
+mod addressed;
 mod attach;
 mod batch;
 mod census;
@@ -25,7 +26,6 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use lb_common::abi::{BucketKey, ClientKey, Destination, FlowKey6, QuicCounters, Record, Translation};
 use lb_common::counters::{Fate, Reason};
@@ -43,6 +43,7 @@ pub use ledger::{Account, Ledger};
 pub use live_words::LiveWords;
 pub use maps::{Maps, ProbeTables};
 pub use mmap::MappedArray;
+use object::Object;
 pub use records::{Records, Walks};
 pub use trace::TraceSession;
 pub use translations::{TranslationWalks, Translations};
@@ -67,7 +68,7 @@ pub const TRACING: &str = "fairway_trace";
 
 /// The loaded program with its maps and attachments. Dropping it detaches.
 pub struct Dataplane {
-    ebpf: Ebpf,
+    ebpf: Object,
     maps: Maps,
     attachments: attach::Attachments,
     ledger: Ledger,

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod frames;
 
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -12,6 +13,8 @@ use aya::programs::{SchedClassifier, TcAttachType, Xdp};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, MAX_ROWS, SLOTS_PER_ELEMENT};
+
+use super::addressed::Tables;
 
 /// The object that this binary was built with.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../bpf/fairway.bpf.o");
@@ -49,13 +52,36 @@ impl Sizes {
     }
 }
 
+/// The object's programs and maps, and the tables that its programs address.
+pub struct Object {
+    ebpf: Ebpf,
+    /// Until they are mapped.
+    pub tables: Tables,
+}
+
+impl Deref for Object {
+    type Target = Ebpf;
+
+    fn deref(&self) -> &Ebpf {
+        &self.ebpf
+    }
+}
+
+impl DerefMut for Object {
+    fn deref_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+}
+
 /// Loads the object's maps, sized; programs are loaded by [`program`].
 ///
 /// # Errors
 /// When the kernel refuses: too old, no permission, or no memory.
-pub fn load(sizes: Sizes) -> anyhow::Result<Ebpf> {
-    let bytes = bytes()?;
-    EbpfLoader::new()
+pub fn load(sizes: Sizes) -> anyhow::Result<Object> {
+    let mut bytes = bytes()?;
+    let tables = Tables::new()?;
+    tables.write_into(&mut bytes)?;
+    let ebpf = EbpfLoader::new()
         .map_max_entries("SLOTS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("REFUSALS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("ROWS", sizes.rows)
@@ -75,7 +101,8 @@ pub fn load(sizes: Sizes) -> anyhow::Result<Ebpf> {
         .load(&bytes)
         .context(
             "loading the XDP program's maps (this needs Linux 6.1 or newer, and root or CAP_BPF and CAP_NET_ADMIN)",
-        )
+        )?;
+    Ok(Object { ebpf, tables })
 }
 
 /// Loads one of the object's programs into the kernel, if it is not yet.
@@ -117,9 +144,8 @@ pub fn attach_steering(ebpf: &mut Ebpf, device: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn bytes() -> anyhow::Result<std::borrow::Cow<'static, [u8]>> {
-    let Some(directory) = std::env::var_os(OBJECT_DIRECTORY_VARIABLE) else { return Ok(OBJECT.into()) };
+pub(super) fn bytes() -> anyhow::Result<Vec<u8>> {
+    let Some(directory) = std::env::var_os(OBJECT_DIRECTORY_VARIABLE) else { return Ok(OBJECT.to_vec()) };
     let path = PathBuf::from(directory).join("fairway.bpf.o");
-    let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(bytes.into())
+    std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use fairway::config::Config;
-use fairway::effects::dataplane::{FORWARDING, Maps, object};
+use fairway::effects::dataplane::object::{self, Object};
+use fairway::effects::dataplane::{FORWARDING, Maps};
 use fairway::nexthop::{self, Mac, NextHop};
 use fairway::reconcile::image::Image;
 use fairway::reconcile::planner::Planner;
@@ -61,7 +62,7 @@ pub fn instructions_per_packet_are_few() {
     assert!(not_ours - pass <= MOST_FOR_OTHERS, "{} instructions for what is not a service's", not_ours - pass);
 }
 
-fn tables() -> (Ebpf, Maps) {
+fn tables() -> (Object, Maps) {
     const TEXT: &str = "[dataplane]\ninterfaces = [\"lo\"]\n[[service]]\nname = \"web\"\n\
         listen = [\"tcp://198.51.100.10:80\", \"udp://198.51.100.10:80\"]\n[[service.backend]]\naddress = \"192.0.2.9\"\n";
     let (config, _): (Config, _) = fairway::config::parse(TEXT, "guest").expect("it is valid");
