@@ -47,6 +47,7 @@ pub mod foreign;
 pub mod gather;
 pub mod item;
 mod late;
+mod linear_table;
 pub mod machine;
 pub mod message;
 pub mod pairs;

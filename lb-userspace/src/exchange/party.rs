@@ -13,6 +13,7 @@ use super::directory::Directory;
 use super::foreign::Foreign;
 use super::gather::Gathering;
 use super::item::{BACKENDS_PER_BLOCK, Backend, Key, Keys, Value};
+use super::linear_table::AHEAD;
 use super::machine::{Direction, Effect, Event, Exchange, Limits};
 use super::message::{Answer, Item, Message};
 use super::store::{Fresh, Store};
@@ -143,14 +144,21 @@ impl<S: Store> Party<S> {
     pub fn tell_recorded(&mut self, now: Duration) -> Vec<Deed> {
         let (Some(tables), exchange) = (&mut self.tables, &self.exchange) else { return Vec::new() };
         let mut noted = Noted::new(&self.directory, |realm| exchange.notes_changes(realm));
-        let mut changes = Changes::default();
-        for _ in 0..MOST_RECORDED {
-            let Some(recorded) = tables.records.recorded() else { break };
-            let is_new = match recorded {
-                Fresh::Flow(flow) => tables.told_of(&mut noted, &flow, &mut changes),
-                Fresh::Translation(it) => tables.told_of_translation(&noted, &it, &mut changes),
-            };
-            self.recorded += u64::from(is_new);
+        let (mut changes, mut left) = (Changes::default(), MOST_RECORDED);
+        while left > 0 {
+            let fresh: Vec<Fresh> = std::iter::from_fn(|| tables.records.recorded()).take(AHEAD.min(left)).collect();
+            if fresh.is_empty() {
+                break;
+            }
+            left -= fresh.len();
+            tables.touch(&fresh);
+            for recorded in &fresh {
+                let is_new = match recorded {
+                    Fresh::Flow(flow) => tables.told_of(&mut noted, flow, &mut changes),
+                    Fresh::Translation(it) => tables.told_of_translation(&noted, it, &mut changes),
+                };
+                self.recorded += u64::from(is_new);
+            }
         }
         let mut out = Vec::new();
         self.changed(now, changes, &mut out);

@@ -11,7 +11,7 @@ use super::changes::{Changes, Noted};
 use super::directory::{Entry, Kind};
 use super::item::{FlowRecord, Key, Value};
 use super::rehearsal::Sampler;
-use super::store::Store;
+use super::store::{Fresh, Store};
 use super::told::Told;
 use super::translations::ToldTranslations;
 
@@ -46,6 +46,15 @@ impl ToldTables {
             self.v4[kind as usize].shows(&Flow::from(*flow).key4(), record, timeout)
         } else {
             self.v6[kind as usize].shows(flow, record, timeout)
+        }
+    }
+
+    /// See [`Told::touch`]; all of one kind, of IPv4 or not.
+    pub fn touch<'a>(&self, kind: Kind, is_v4: bool, flows: impl Iterator<Item = &'a FlowKey6>) {
+        if is_v4 {
+            self.v4[kind as usize].touch(flows.map(|flow| Flow::from(*flow).key4()));
+        } else {
+            self.v6[kind as usize].touch(flows.copied());
         }
     }
 
@@ -103,6 +112,15 @@ impl<S: Store> Tables<S> {
     pub(super) fn count_unplaced(&mut self, why: &'static str) {
         *self.unplaced.entry(why).or_default() += 1;
         self.lacks_backends = true;
+    }
+
+    /// These are asked about next, at most [`AHEAD`](super::linear_table::AHEAD): what was told of them is fetched from memory at once.
+    pub fn touch(&self, fresh: &[Fresh]) {
+        let flows = || fresh.iter().filter_map(|it| if let Fresh::Flow(it) = it { Some(it) } else { None });
+        let table = |it: &Recorded| (Kind::of(&it.key, it.stateful != 0), it.key.source.is_v4());
+        // Most are of one table.
+        let Some((kind, is_v4)) = flows().next().map(table) else { return };
+        self.told.touch(kind, is_v4, flows().filter(|it| table(it) == (kind, is_v4)).map(|it| &it.key));
     }
 
     /// A flow was recorded: whether that is to be told; then it is among the changes.

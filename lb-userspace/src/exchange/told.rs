@@ -5,12 +5,13 @@
 //! flow may be silent, by whole seconds. A follower adds that quarter, and the second, so that it forgets no flow before its time; it may keep
 //! one for that much longer.
 
-use std::collections::HashMap;
 use std::hash::Hash;
+use std::num::NonZeroU16;
 
-use foldhash::fast::RandomState;
 use lb_common::abi::Record;
 use lb_common::flow::SECOND;
+
+use super::linear_table::LinearTable;
 
 /// Which part of the time that a flow may be silent passes until it is told again that it was not.
 pub const REFRESH: u64 = 4;
@@ -18,24 +19,26 @@ pub const REFRESH: u64 = 4;
 /// Of one table, by the table's own keys.
 #[derive(Debug)]
 pub struct Told<K> {
-    /// Hashed fast, under a seed that nobody knows: a walk over a million records is mostly this.
-    records: HashMap<K, Known, RandomState>,
-    round: u16,
+    records: LinearTable<K, Known>,
+    round: NonZeroU16,
+    /// Records that were shown or told in this round.
+    shown: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Known {
     pool: u32,
     /// In seconds: a record is 16 octets here, of which there may be a million.
     last_seen: u32,
     backend: u16,
     state: u16,
-    round: u16,
+    /// Never 0, so that a place in the table needs no mark of its own.
+    round: NonZeroU16,
 }
 
 impl<K> Default for Told<K> {
     fn default() -> Self {
-        Self { records: HashMap::default(), round: 0 }
+        Self { records: LinearTable::default(), round: NonZeroU16::MIN, shown: 0 }
     }
 }
 
@@ -46,10 +49,11 @@ impl<K: Copy + Eq + Hash> Told<K> {
         let Record { last_seen, pool, backend, state } = *record;
         let seconds = u32::try_from(last_seen / SECOND).unwrap_or(u32::MAX);
         let now = Known { pool, last_seen: seconds, backend, state, round: self.round };
-        let Some(known) = self.records.get_mut(key) else {
-            self.records.insert(*key, now);
+        let Some(known) = self.records.get_or_insert(key, now) else {
+            self.shown += 1;
             return true;
         };
+        self.shown += usize::from(known.round != self.round);
         known.round = self.round;
         let is_same = (known.pool, known.backend, known.state) == (pool, backend, state);
         let moved = u64::from(seconds.saturating_sub(known.last_seen)) * SECOND;
@@ -60,25 +64,40 @@ impl<K: Copy + Eq + Hash> Told<K> {
         true
     }
 
+    /// These are shown next, at most [`AHEAD`](super::linear_table::AHEAD): what is known of them is fetched from memory at once.
+    pub fn touch(&self, keys: impl Iterator<Item = K>) {
+        self.records.touch(keys);
+    }
+
     /// A walk over the table begins.
     pub fn begin(&mut self) {
-        self.round = self.round.wrapping_add(1);
+        self.round = self.round.checked_add(1).unwrap_or(NonZeroU16::MIN);
+        self.shown = 0;
     }
 
     /// The walk that was begun has shown all: what it has not shown is gone, and is forgotten here. With the pool that it was of.
     pub fn end(&mut self) -> Vec<(K, u32)> {
+        if self.shown == self.records.len() {
+            return Vec::new();
+        }
         let round = self.round;
-        self.records.extract_if(|_, known| known.round != round).map(|(key, known)| (key, known.pool)).collect()
+        let gone = self.records.extract(|_, known| known.round != round);
+        gone.into_iter().map(|(key, known)| (key, known.pool)).collect()
     }
 
     /// Forgets what was told of pools.
     pub fn forget(&mut self, is_of: impl Fn(u32) -> bool) {
-        self.records.retain(|_, known| !is_of(known.pool));
+        self.forget_those(|_, known| is_of(known.pool));
     }
 
     /// Forgets what was told of some keys.
     pub fn forget_keys(&mut self, is_of: impl Fn(&K) -> bool) {
-        self.records.retain(|key, _| !is_of(key));
+        self.forget_those(|key, _| is_of(key));
+    }
+
+    fn forget_those(&mut self, are_these: impl Fn(&K, &Known) -> bool) {
+        let forgotten = self.records.extract(are_these);
+        self.shown -= forgotten.iter().filter(|(_, known)| known.round == self.round).count();
     }
 
     /// Records that were told.
@@ -131,6 +150,22 @@ mod tests {
         let mut gone = told.end();
         gone.sort_unstable();
         assert_eq!(gone, [(1, 7), (3, 7)]);
+        assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn what_is_forgotten_in_the_middle_of_a_round_hides_nothing_that_is_gone() {
+        let mut told = Told::default();
+        (1..=4).for_each(|key| assert!(told.shows(&key, &record(1, 1, 0), TIMEOUT)));
+        told.begin();
+        told.touch(1..=3);
+        (1..=3).for_each(|key| assert!(!told.shows(&key, &record(1, 1, 0), TIMEOUT)));
+        told.forget_keys(|key| *key == 1);
+        assert_eq!(told.end(), [(4, 7)]);
+        told.begin();
+        // Twice is once.
+        (2..=3).chain(2..=3).for_each(|key| assert!(!told.shows(&key, &record(1, 1, 0), TIMEOUT)));
+        assert!(told.end().is_empty());
         assert_eq!(told.len(), 2);
     }
 

@@ -4,9 +4,12 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use lb_common::abi::{FlowKey6, Record};
+
 use super::changes::{Changes, Noted};
 use super::directory::{Directory, Kind};
 use super::item::Key;
+use super::linear_table::AHEAD;
 use super::store::Store;
 use super::tables::{Tables, all, client_key, client_value, value};
 use super::translations;
@@ -42,6 +45,8 @@ pub struct Walker<S: Store> {
     is_entered: bool,
     walks: S::Walks,
     translation_walks: translations::Walks<S>,
+    /// Records of a step.
+    seen: Vec<(FlowKey6, Record)>,
     began: Duration,
     /// Without rests: this walk so far, and the one before.
     worked: Duration,
@@ -60,6 +65,7 @@ impl<S: Store> Default for Walker<S> {
             is_entered: false,
             walks: S::Walks::default(),
             translation_walks: translations::Walks::<S>::default(),
+            seen: Vec::new(),
             began: Duration::ZERO,
             worked: Duration::ZERO,
             worked_before: Duration::ZERO,
@@ -176,13 +182,18 @@ impl<S: Store> Walker<S> {
         if is_first {
             told.begin(kind, is_v4);
         }
-        let more = records.step(kind, is_v4, &mut self.walks, |flow, record| {
-            let Some(entry) = noted.of_pool(record.pool) else { return };
-            sampler.offer(&entry.realm, flow, stateful);
-            if told.shows(kind, flow, record, entry.timeout(flow, record.state, stateful)) {
-                found.push(&entry.realm, Key::Flow(flow.into(), stateful), Some(value(record)));
+        self.seen.clear();
+        let more = records.step(kind, is_v4, &mut self.walks, |flow, record| self.seen.push((*flow, *record)))?;
+        for seen in self.seen.chunks(AHEAD) {
+            told.touch(kind, is_v4, seen.iter().map(|(flow, _)| flow));
+            for (flow, record) in seen {
+                let Some(entry) = noted.of_pool(record.pool) else { continue };
+                sampler.offer(&entry.realm, flow, stateful);
+                if told.shows(kind, flow, record, entry.timeout(flow, record.state, stateful)) {
+                    found.push(&entry.realm, Key::Flow(flow.into(), stateful), Some(value(record)));
+                }
             }
-        })?;
+        }
         if more.is_break() {
             for (flow, pool) in told.end(kind, is_v4) {
                 let Some(entry) = noted.directory().of_pool(pool) else { continue };
