@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use lb_common::limits::SLOTS_PER_ELEMENT;
+use lb_common::packet::transport::ports_wire;
 
+use super::super::foreign::Foreign;
+use super::super::stored::Lookups;
 use super::*;
 use crate::config::parse;
 use crate::reconcile::census::Census;
@@ -138,4 +141,44 @@ fn only_services_and_backends_that_were_not_there_are_places_for_more_records() 
         let has = of(config(services, backends, last)).has_more_places_than(&before);
         assert_eq!(has, has_more, "{services} services, {backends} backends, {last}");
     }
+}
+
+#[test]
+fn what_was_looked_up_for_a_message_is_what_would_be_found_again() {
+    let bench = Bench::new(config(2, 2, ""));
+    let mut lookups = Lookups::default();
+    for (address, port) in [("203.0.113.6", 1000), ("203.0.113.6", 1001), ("203.0.113.6", 1002), ("203.0.113.7", 1000)]
+    {
+        let destination = address.parse::<std::net::IpAddr>().unwrap().into();
+        let ports_wire = ports_wire(5_u16.to_be(), u16::to_be(port));
+        let flow = FlowKey6 { source: destination, destination, ports_wire, protocol: 6 };
+        for flow in [flow, flow, FlowKey6 { protocol: 17, ..flow }] {
+            assert_eq!(lookups.of_flow(&bench.directory, &flow), bench.directory.of_flow(&flow), "{address} {port}");
+        }
+    }
+}
+
+#[test]
+fn what_the_peer_says_of_its_backends_counts_from_there_on() {
+    let bench = Bench::new(config(1, 2, ""));
+    let entry = bench.directory.service("s0").expect("it is configured");
+    let own = |(_, value)| if let Value::Backends(backends) = value { Some(backends) } else { None };
+    let own = entry.items().into_iter().find_map(own).expect("it has backends");
+    let (mut foreign, mut lookups) = (Foreign::default(), Lookups::default());
+    for (at, backend) in [(0, &own[0]), (1, &own[1])] {
+        foreign.note(&entry.realm, &entry.name, 0, Some(vec![Backend { index: 7, ..backend.clone() }]));
+        lookups.forget_backends();
+        for _ in 0..2 {
+            assert_eq!(lookups.backend(&foreign, entry, 7), Ok(backend.index), "backend {at}");
+        }
+        assert_eq!(lookups.backend(&foreign, entry, 8), Err("unknown-index"));
+    }
+    foreign.note(
+        &entry.realm,
+        &entry.name,
+        0,
+        Some(vec![Backend { index: 7, identity: "stranger".into(), ..own[0].clone() }]),
+    );
+    lookups.forget_backends();
+    assert_eq!(lookups.backend(&foreign, entry, 7), Err("no-backend"));
 }

@@ -17,7 +17,7 @@ use super::linear_table::AHEAD;
 use super::machine::{Direction, Effect, Event, Exchange, Limits};
 use super::message::{Answer, Item, Message};
 use super::store::{Fresh, Store};
-use super::stored::{Client, Foreigner};
+use super::stored::{Client, Foreigner, Lookups};
 use super::tables::Tables;
 use super::translations;
 use super::walk::Walker;
@@ -279,10 +279,13 @@ impl<S: Store> Party<S> {
     ) {
         let (mut is_reweighed, mut has_records, mut stored) = (false, false, Ok(()));
         let added: Vec<Key> = items.iter().filter(|_| late).map(|(key, _)| key.clone()).collect();
+        let directory = Arc::clone(&self.directory);
+        let mut lookups = Lookups::default();
         for (key, value) in items {
             match (key, value) {
                 (Key::Backends(service, block), value) if !late => {
                     is_reweighed |= self.note_backends(realm, &service, block, value);
+                    lookups.forget_backends();
                 }
                 (Key::Table(service), Some(Value::Table(hash))) if !late => {
                     self.foreign.note_table(realm, &service, Some(hash));
@@ -300,7 +303,9 @@ impl<S: Store> Party<S> {
                 }
                 (key, value) if key.is_record() => {
                     has_records = true;
-                    stored = stored.and(self.store_record(now, realm, key, value, teller_now, late));
+                    let (directory, lookups) = (&directory, &mut lookups);
+                    stored =
+                        stored.and(self.store_record(now, realm, directory, lookups, (key, value), teller_now, late));
                 }
                 // Last words about backends are old, and values of another kind than their key are nonsense.
                 _ => {}
@@ -327,23 +332,23 @@ impl<S: Store> Party<S> {
         told
     }
 
-    fn store_record(
+    fn store_record<'a>(
         &mut self,
         now: Duration,
         realm: &str,
-        key: Key,
-        value: Option<Value>,
+        directory: &'a Directory,
+        lookups: &mut Lookups<'a>,
+        item: Item,
         teller_now: u64,
         late: bool,
     ) -> anyhow::Result<()> {
-        let Some(tables) = &mut self.tables else { return Ok(()) };
-        let (directory, foreign) = (&self.directory, &self.foreign);
+        let (Some(tables), foreign) = (&mut self.tables, &self.foreign) else { return Ok(()) };
         let age = |last| teller_now.saturating_sub(last);
-        match (key, value) {
+        match item {
             (Key::Flow(flow, stateful), Some(Value::Flow(record))) => {
                 let it = Foreigner { realm, flow: flow.key(), stateful, record, age: age(record.last_seen) };
                 let late = late.then(|| self.exchange.master_since(realm).unwrap_or(now));
-                tables.store(directory, foreign, &it, now, late)
+                tables.store(directory, foreign, lookups, &it, now, late)
             }
             (Key::Flow(flow, stateful), None) if !late => tables.remove(directory, realm, &flow.key(), stateful),
             (Key::Client(service, address), Some(Value::Client(backend, last))) => {

@@ -1,11 +1,14 @@
 //! What the peer tells, put into our tables under our indices, or why it has no place there.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use lb_common::abi::{ClientKey, FlowKey6, NO_LOADS, Record, Transfer, transfer};
 use lb_common::address::Address;
 use lb_common::flow::SECOND;
+use lb_common::packet::transport::destination_port_wire;
 
 use super::directory::{Directory, Entry, Kind, is_state};
 use super::foreign::Foreign;
@@ -41,6 +44,47 @@ pub struct Client<'a> {
     pub backend: u16,
     /// How long ago it began something, in nanoseconds.
     pub age: u64,
+}
+
+/// Where a flow goes: its protocol, destination and destination port.
+type To = (u32, Address, u16);
+
+/// What was looked up for one message of the peer's: most of its records are of few services and few backends.
+#[derive(Default)]
+pub struct Lookups<'a> {
+    /// Where the last flow goes, and its service.
+    last: Option<(To, Option<&'a Arc<Entry>>)>,
+    /// Indices of ours, by pool of ours and the teller's index.
+    backends: HashMap<(u32, u16), u16, RandomState>,
+}
+
+impl<'a> Lookups<'a> {
+    /// The service that a flow goes to.
+    pub(super) fn of_flow(&mut self, directory: &'a Directory, flow: &FlowKey6) -> Option<&'a Arc<Entry>> {
+        let to = (flow.protocol, flow.destination, destination_port_wire(flow.ports_wire));
+        if let Some((_, entry)) = self.last.filter(|(last, _)| *last == to) {
+            return entry;
+        }
+        let entry = directory.of_flow(flow);
+        self.last = Some((to, entry));
+        entry
+    }
+
+    /// Our index of a backend, by the teller's.
+    pub(super) fn backend(&mut self, foreign: &Foreign, entry: &Entry, index: u16) -> Result<u16, &'static str> {
+        if let Some(backend) = self.backends.get(&(entry.pool, index)) {
+            return Ok(*backend);
+        }
+        let identity = foreign.identity(&entry.realm, &entry.name, index).ok_or("unknown-index")?;
+        let backend = entry.index_of(identity).ok_or("no-backend")?;
+        self.backends.insert((entry.pool, index), backend);
+        Ok(backend)
+    }
+
+    /// The teller has said something else of its backends.
+    pub fn forget_backends(&mut self) {
+        self.backends.clear();
+    }
 }
 
 impl<S: Store> Tables<S> {
@@ -82,15 +126,16 @@ impl<S: Store> Tables<S> {
     ///
     /// # Errors
     /// When the store refuses this or others. A record that has no place is counted, and no error.
-    pub fn store(
+    pub fn store<'a>(
         &mut self,
-        directory: &Directory,
+        directory: &'a Directory,
         foreign: &Foreign,
+        lookups: &mut Lookups<'a>,
         it: &Foreigner<'_>,
         now: Duration,
         late: Option<Duration>,
     ) -> anyhow::Result<()> {
-        match place(directory, foreign, it, now) {
+        match place(directory, foreign, lookups, it, now) {
             Ok((entry, record)) => {
                 let there = match late {
                     Some(since) => Some((since, self.records.get(Kind::of(&it.flow, it.stateful), &it.flow)?)),
@@ -173,15 +218,15 @@ fn keeps(entry: &Entry, stateful: bool) -> bool {
 fn place<'a>(
     directory: &'a Directory,
     foreign: &Foreign,
+    lookups: &mut Lookups<'a>,
     it: &Foreigner<'_>,
     now: Duration,
 ) -> Result<(&'a Arc<Entry>, Record), &'static str> {
-    let entry = directory.of_flow(&it.flow).filter(|entry| &*entry.realm == it.realm).ok_or("no-service")?;
+    let entry = lookups.of_flow(directory, &it.flow).filter(|entry| &*entry.realm == it.realm).ok_or("no-service")?;
     if !keeps(entry, it.stateful) || !is_state(it.record.state, it.stateful) {
         return Err("other-kind");
     }
-    let identity = foreign.identity(it.realm, &entry.name, it.record.backend).ok_or("unknown-index")?;
-    let backend = entry.index_of(identity).ok_or("no-backend")?;
+    let backend = lookups.backend(foreign, entry, it.record.backend)?;
     let last_seen = since(now, it.age, entry.timeout(&it.flow, it.record.state, it.stateful));
     Ok((entry, Record { last_seen, pool: entry.pool, backend, state: it.record.state }))
 }
@@ -267,7 +312,9 @@ mod tests {
     #[test]
     fn a_flow_that_a_service_with_state_left_to_the_lookup_table_is_kept_as_such() {
         let (mut tables, directory, foreign) = follower();
-        tables.store(&directory, &foreign, &said(false, 1, 2), NOW, None).expect("it is memory");
+        tables
+            .store(&directory, &foreign, &mut Lookups::default(), &said(false, 1, 2), NOW, None)
+            .expect("it is memory");
         assert_eq!((kept(&tables, Kind::Tcp), kept(&tables, Kind::Connection)), (Some(1), None));
         assert!(tables.unplaced().is_empty() && tables.records.loads.borrow().is_empty());
         tables.remove(&directory, "public", &flow(), false).expect("it is memory");
@@ -277,10 +324,16 @@ mod tests {
     #[test]
     fn what_has_no_place_does_not_leave_what_was_there_of_an_earlier_flow() {
         let (mut tables, directory, foreign) = follower();
-        tables.store(&directory, &foreign, &said(true, 1, 2), NOW, None).expect("it is memory");
-        tables.store(&directory, &foreign, &said(true, 2, 2), NOW, Some(NOW)).expect("it is memory");
+        tables
+            .store(&directory, &foreign, &mut Lookups::default(), &said(true, 1, 2), NOW, None)
+            .expect("it is memory");
+        tables
+            .store(&directory, &foreign, &mut Lookups::default(), &said(true, 2, 2), NOW, Some(NOW))
+            .expect("it is memory");
         assert_eq!(kept(&tables, Kind::Connection), Some(1), "last words remove nothing");
-        tables.store(&directory, &foreign, &said(true, 2, 2), NOW, None).expect("it is memory");
+        tables
+            .store(&directory, &foreign, &mut Lookups::default(), &said(true, 2, 2), NOW, None)
+            .expect("it is memory");
         assert_eq!(kept(&tables, Kind::Connection), None);
         assert_eq!(tables.unplaced()["no-backend"], 2);
     }
@@ -291,12 +344,16 @@ mod tests {
         // Put there by the exchange before the takeover; then touched by a packet.
         for (heard, backend) in [(None, 0), (Some(NOW + Duration::from_millis(5)), 1)] {
             let (mut tables, directory, foreign) = follower();
-            tables.store(&directory, &foreign, &said(true, 1, 4), NOW, None).expect("it is memory");
+            tables
+                .store(&directory, &foreign, &mut Lookups::default(), &said(true, 1, 4), NOW, None)
+                .expect("it is memory");
             if let Some(heard) = heard {
                 let mut connections = tables.records.connections.borrow_mut();
                 connections.values_mut().for_each(|record| record.last_seen = nanoseconds(heard));
             }
-            tables.store(&directory, &foreign, &said(true, 0, 1), later, Some(since)).expect("it is memory");
+            tables
+                .store(&directory, &foreign, &mut Lookups::default(), &said(true, 0, 1), later, Some(since))
+                .expect("it is memory");
             assert_eq!(kept(&tables, Kind::Connection), Some(backend), "heard of at {heard:?}");
         }
     }
