@@ -507,7 +507,7 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     }
 
     #[inline(always)]
-    fn tell_replaced(&self, flow: &Flow, record: Record, stateful: bool) {
+    fn tell_record(&self, flow: &Flow, record: Record, stateful: bool) {
         let Some(scratch) = scratch::get() else { return };
         scratch.record = record;
         tell_recorded(flow, stateful);
@@ -774,7 +774,7 @@ unsafe fn take(word: *mut u64, limit: Limit, now: u64) -> bool {
     true
 }
 
-/// Tells user space of the flow whose record was made last from the scratch, if another node is to know.
+/// Tells user space of the flow whose record is in the scratch, if another node is to know.
 #[inline(always)]
 fn tell_recorded(flow: &Flow, stateful: bool) {
     let (root, Some(scratch)) = (addressed::root(), scratch::get()) else { return };

@@ -173,9 +173,9 @@ pub trait Tables {
     fn with_connection<R>(&self, flow: &Flow, act: impl FnOnce(&mut Record) -> R) -> Option<R>;
     /// Makes a record of a flow of a stateful service that has none.
     fn insert_connection(&self, flow: &Flow, record: Record) -> Inserted;
-    /// Another flow begins with the same ends, and this record is in the place of the one that held no longer: whoever is told of records
-    /// that are made is told of it too. `stateful`: it is one of a stateful service.
-    fn tell_replaced(&self, flow: &Flow, record: Record, stateful: bool);
+    /// Says that the record of a flow is so now, where another node is to know: one that took the place of an earlier flow's with the same
+    /// ends, or whose connection is established. `stateful`: it is one of a stateful service.
+    fn tell_record(&self, flow: &Flow, record: Record, stateful: bool);
     /// Counts a flow of a stateful service that could not be recorded.
     fn note_unrecorded(&self);
     /// Runs `act` on what is remembered of a client, if anything is.

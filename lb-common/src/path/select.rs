@@ -149,7 +149,7 @@ fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signa
     }
     let record = Record::new(service.pool, owner, signal, now);
     if known.is_some() && tables.with_record(flow, |old| *old = record).is_some() {
-        tables.tell_replaced(flow, record, false);
+        tables.tell_record(flow, record, false);
         tables.trace(Step::NewRecord(owner));
         return owner;
     }

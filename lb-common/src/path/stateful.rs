@@ -17,7 +17,7 @@
 //! the path before has taken most.
 
 use super::{Inserted, Step, Tables, access, is_alive};
-use crate::abi::{Chooser, ClientKey, Destination, Load, Record, Service, service_flags};
+use crate::abi::{Chooser, ClientKey, Destination, Load, Record, Service, connection_state, service_flags};
 use crate::address::Address;
 use crate::connection::{self, Counted, Timeouts};
 use crate::counters::Reason;
@@ -187,7 +187,14 @@ fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) 
         let now = tables.now();
         let known = tables.with_connection(flow, |record| follow(tables, service, chooser, record, signal, now));
         if let Some(Some((backend, change))) = known {
-            count(tables, chooser, backend, change);
+            if change != Counted::default() {
+                count(tables, chooser, backend, change);
+                // How else a connection goes on, the other node may hear of later.
+                if change.active > 0 {
+                    let (pool, state) = (service.pool, connection_state::ESTABLISHED);
+                    tables.tell_record(flow, Record { last_seen: now, pool, backend, state }, true);
+                }
+            }
             return backend as u32;
         }
     }
@@ -383,7 +390,7 @@ fn begin<T: Tables>(tables: &T, service: &Service, flow: &Flow, chosen: u32) -> 
             if let Some(Some(other)) = other {
                 return other as u32;
             }
-            tables.tell_replaced(flow, record, true);
+            tables.tell_record(flow, record, true);
         }
         Inserted::Full => {
             tables.note_unrecorded();

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lb_common::abi::{Recorded, connection_state};
+
 use super::changes::{Changes, Noted};
 use super::directory::Directory;
 use super::foreign::Foreign;
@@ -24,7 +26,7 @@ use super::walk::Walker;
 use super::word::{Spoken, Word};
 use crate::reconcile::placed::{Extent, FromMaster, ToldSlots};
 
-/// Flows that were recorded and are told of at one tick, at most: as many as there is room for while they wait.
+/// Notes of the packet path's that are told of at one tick, at most: as many as there is room for while they wait.
 const MOST_RECORDED: usize = 16_384;
 /// All of a realm is gathered for about so long at one tick.
 const PIECE: Duration = Duration::from_millis(2);
@@ -154,7 +156,7 @@ impl<S: Store> Party<S> {
             tables.touch(&fresh);
             for recorded in &fresh {
                 let is_new = match recorded {
-                    Fresh::Flow(flow) => tables.told_of(&mut noted, flow, &mut changes),
+                    Fresh::Flow(flow) => tables.told_of(&mut noted, flow, &mut changes) && is_first_word(flow),
                     Fresh::Translation(it) => tables.told_of_translation(&noted, it, &mut changes),
                 };
                 self.recorded += u64::from(is_new);
@@ -422,6 +424,11 @@ impl<S: Store> Party<S> {
             out.push(Deed::Follow(followed));
         }
     }
+}
+
+/// Whether a flow is told of as it was recorded, and not that it is established.
+fn is_first_word(recorded: &Recorded) -> bool {
+    recorded.stateful == 0 || recorded.record.state != connection_state::ESTABLISHED
 }
 
 /// How something went, in words.

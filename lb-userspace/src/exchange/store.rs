@@ -13,7 +13,7 @@ use super::pairs::Table;
 /// What was recorded just now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fresh {
-    /// The record of a flow.
+    /// The record of a flow, or of a connection that is established now.
     Flow(Recorded),
     /// What a flow becomes.
     Translation(Translated),

@@ -123,7 +123,7 @@ impl<S: Store> Tables<S> {
         self.told.touch(kind, is_v4, flows().filter(|it| table(it) == (kind, is_v4)).map(|it| &it.key));
     }
 
-    /// A flow was recorded: whether that is to be told; then it is among the changes.
+    /// A flow was recorded, or is established: whether that is to be told; then it is among the changes.
     pub fn told_of(
         &mut self,
         noted: &mut Noted<'_, impl Fn(&str) -> bool>,

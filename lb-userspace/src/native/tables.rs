@@ -430,7 +430,7 @@ impl Tables for NativeTables {
         Inserted::Done
     }
 
-    fn tell_replaced(&self, flow: &Flow, record: Record, stateful: bool) {
+    fn tell_record(&self, flow: &Flow, record: Record, stateful: bool) {
         self.tell(Fresh::Flow(Recorded { key: flow.key6(), record, stateful: stateful.into() }));
     }
 

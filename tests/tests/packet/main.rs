@@ -28,6 +28,7 @@ mod signs;
 mod state;
 mod stateful;
 mod tags;
+mod told;
 mod torn;
 mod translations;
 mod tunnel;

@@ -209,8 +209,8 @@ impl Tables for InFlight<'_> {
         self.tables.insert_connection(flow, record)
     }
 
-    fn tell_replaced(&self, flow: &Flow, record: Record, stateful: bool) {
-        self.tables.tell_replaced(flow, record, stateful);
+    fn tell_record(&self, flow: &Flow, record: Record, stateful: bool) {
+        self.tables.tell_record(flow, record, stateful);
     }
 
     fn with_client<R>(&self, client: &ClientKey, act: impl FnOnce(&mut Record) -> R) -> Option<R> {
