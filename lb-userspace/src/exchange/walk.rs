@@ -16,13 +16,13 @@ use super::translations;
 
 /// Time between the beginnings of two walks, at least.
 pub const INTERVAL: Duration = Duration::from_millis(250);
-/// A walk rests so many times as long as it works at most, and has one thirty-second of a core;
-const MOST_REST: u32 = 31;
+/// A walk rests so many times as long as it works at most, and has one sixty-fourth of a core;
+const MOST_REST: u32 = 63;
 /// and so many times at least: it never has more than a tenth.
 const LEAST_REST: u32 = 9;
 /// In between it rests so long that it takes about this time in all, or half of what a SYN may wait for what follows, where that is less:
 /// the other node, which was told of the SYN, is to hear that the connection is established before it forgets it.
-const AIM: Duration = Duration::from_secs(15);
+const AIM: Duration = Duration::from_secs(20);
 /// Work is done in pieces of about so long.
 const PIECE: Duration = Duration::from_millis(1);
 
@@ -242,9 +242,15 @@ mod tests {
 
     #[test]
     fn a_walk_has_little_of_a_core_unless_it_would_take_too_long() {
-        for (worked, aim, share) in
-            [(0, 15, 32), (100, 15, 32), (468, 15, 32), (750, 15, 20), (1_500, 15, 10), (60_000, 15, 10), (100, 2, 20)]
-        {
+        for (worked, aim, share) in [
+            (0, 20, 64),
+            (100, 20, 64),
+            (312, 20, 64),
+            (1_000, 20, 20),
+            (2_000, 20, 10),
+            (60_000, 20, 10),
+            (100, 2, 20),
+        ] {
             let rests = rest(Duration::from_millis(worked), Duration::from_secs(aim));
             assert_eq!(rests + 1, share, "{worked} ms of work in {aim} s");
         }

@@ -8,7 +8,7 @@
 //! **Finding changes.** The kernel program says of each flow that it records, and of each connection that is established, by a ring buffer that
 //! is looked at with every tick: new flows are what a failover must not lose. How else they go on it does not say; a walk over the tables
 //! finds what differs from what was told ([`crate::exchange::told`]), and what the ring buffer had no room for. A walk goes some thousands of
-//! records at a time and rests many times as long as it worked: it has a thirty-second of a core, and up to a tenth if it would take too
+//! records at a time and rests many times as long as it worked: it has a sixty-fourth of a core, and up to a tenth if it would take too
 //! long else. It begins anew [`crate::exchange::walk::INTERVAL`] after the one before at the earliest.
 //! All of a realm is gathered in pieces too ([`crate::exchange::gather`]); no walk goes on meanwhile, which would find everything to be new.
 //!
