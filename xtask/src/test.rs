@@ -135,9 +135,15 @@ impl Group {
     fn targets(self) -> &'static [&'static str] {
         match self {
             Self::Unit | Self::Kernel => &[],
-            Self::Sim => {
-                &["simulation", "simulation_exchange", "simulation_pools", "simulation_reload", "simulation_vrrp"]
-            }
+            Self::Sim => &[
+                "simulation",
+                "simulation_exchange",
+                "simulation_pair",
+                "simulation_pools",
+                "simulation_reload",
+                "simulation_translations",
+                "simulation_vrrp",
+            ],
             Self::Packet => &[LIBRARY, "packet", "trace"],
             Self::Netns => &["nexthop", "netns", "check_promise"],
             Self::Interop => &["interop"],

@@ -1,0 +1,177 @@
+//! Who has to know of which flows, as docs/exchange.md promises it: while all of a master's state is at the other node, that knows of every
+//! flow a moment after it began, whatever becomes of the master. What is beyond that promise is forgiven here, and nowhere else.
+
+use std::time::Duration;
+
+use crate::clients::Flow;
+use crate::desired::{IDLE_TIMEOUT, REALM};
+use crate::link::LONGEST_DELAY;
+use crate::node::TICK;
+use crate::world::{World, tell};
+
+/// A flow that is younger than this when its master dies may be lost: the exchange's interval of 10 ms, and the network's time.
+const YOUNG: Duration = Duration::from_millis(2 * TICK.as_millis() as u64 + LONGEST_DELAY.as_millis() as u64);
+/// A walk that begins after a packet has told of it by then.
+const WALK: Duration = Duration::from_millis(300);
+/// By then both nodes know of what an operator has said to one.
+const SOON: Duration = Duration::from_secs(1);
+/// So long last words are said and taken, a little less.
+const LAST_WORDS: Duration = Duration::from_millis(900);
+
+/// Why a flow may move.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Forgiven {
+    /// Its master died, or was cut off, before the other node could hear of it.
+    Young,
+    /// Its master died, was cut off or gave up before the other node had all of its state, so there was no pair yet.
+    Alone,
+    /// The file of the node that it came to does not know its backend, or only since a moment ago.
+    NoPlace,
+    /// It has no record, and the node that it came to makes its table from another file than the other: for longer than slots have two owners
+    /// at either, or ever since it was started; or a backend has died meanwhile, whose slots have no two owners but another one on each node.
+    FilesDiffer,
+    /// A fault that is not mended: it began at the node that was master before, after the new one had gathered all that it tells, and its
+    /// packets came to the old one still when that had come to the end of the bulk, which did not mention it, and had dropped its record. What
+    /// the new master tells of it, since it was said as last words, comes a moment later.
+    DroppedBetween,
+    /// It had been silent for longer than the quarter of its timeout that the other node adds, and had spoken again a moment before its master
+    /// died: by a walk that would have been told. The other counts its silence from before.
+    SpokeAgain,
+}
+
+impl Forgiven {
+    pub const ALL: [Self; 6] =
+        [Self::Young, Self::Alone, Self::NoPlace, Self::FilesDiffer, Self::DroppedBetween, Self::SpokeAgain];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Young => "forgiven: young",
+            Self::Alone => "forgiven: alone",
+            Self::NoPlace => "forgiven: no place",
+            Self::FilesDiffer => "forgiven: files differ",
+            Self::DroppedBetween => "forgiven: dropped between",
+            Self::SpokeAgain => "forgiven: spoke again",
+        }
+    }
+}
+
+impl World {
+    /// Looks whether what a node is master of is shared, and notes what the other has to know when it is no more.
+    pub fn note_shares(&mut self) {
+        for teller in 0..2 {
+            let is = self.shares(teller);
+            match (self.shared_since[teller], is) {
+                (None, true) => {
+                    tell!(self, "all that node {teller} knows is shared from now on");
+                    self.shared_since[teller] = Some(self.now);
+                }
+                (Some(since), false) => {
+                    tell!(self, "what node {teller} knows is not shared any more");
+                    self.shared_since[teller] = None;
+                    self.note_known(teller, since);
+                }
+                (None, false) | (Some(_), true) => {}
+            }
+        }
+    }
+
+    fn shares(&self, teller: usize) -> bool {
+        let (one, other) = (&self.nodes[teller], &self.nodes[1 - teller]);
+        if !one.is_up || !other.is_up || !self.link.tells(teller) || !self.link.is_through(self.now) {
+            return false;
+        }
+        let (tells, follows) = (&one.party.exchange, other.party.exchange.follows(REALM));
+        let was = self.shared_since[teller].is_some();
+        if other.is_master {
+            // Its last words are still taken.
+            return was && self.now < self.master_since[1 - teller] + LAST_WORDS;
+        }
+        follows && (tells.is_followed_by_peer(REALM) || was && !tells.is_master(REALM))
+    }
+
+    /// What a node knows has been shared since then, and is not from now on.
+    fn note_known(&mut self, teller: usize, since: Duration) {
+        let (now, other) = (self.now, 1 - teller);
+        for flow in self.flows.iter_mut().filter(|flow| flow.holder == Some(teller)) {
+            flow.is_young = flow.since + YOUNG > now;
+            if let Some((at, before)) = flow.spoke_again.take_if(|(at, _)| *at + WALK > now) {
+                flow.counts_from = Some(before.min(at));
+            }
+            let place = self.nodes[other].places_since(flow.service, flow.backend);
+            flow.known_to[other] |= !flow.is_young && has_place(flow, place, since);
+            if self.nodes[other].is_master && !flow.known_to[other] {
+                // What the new master has not heard of is forgotten here too.
+                flow.holder = None;
+            }
+        }
+    }
+
+    /// A node's memory is lost.
+    pub fn forget_known(&mut self, node: usize) {
+        for flow in &mut self.flows {
+            flow.known_to[node] = false;
+            flow.holder = flow.holder.filter(|holder| *holder != node);
+        }
+    }
+
+    /// Clients' packets come to this node from now on: what it does not have to know of is at the mercy of its tables, and from then on
+    /// of both nodes'.
+    pub fn note_takeover(&mut self, node: usize) {
+        for at in 0..self.flows.len() {
+            if self.forgiveness(&self.flows[at], node).is_some() {
+                (self.flows[at].holder, self.flows[at].known_to) = (None, [false; 2]);
+            }
+        }
+    }
+
+    /// Whether a node makes the table of a service from another file than the other, and not only since a while ago.
+    pub fn has_another_table(&self, node: usize, service: usize) -> bool {
+        let (longest, node) = (Duration::from_secs(IDLE_TIMEOUT), &self.nodes[node]);
+        let Some(since) = self.differ_since[service] else { return false };
+        let has_lost_owners = self.died_at[service] + SOON >= since;
+        self.now > since + longest || !node.is_up || node.started_at >= since || has_lost_owners
+    }
+
+    /// Notes of which services the nodes have other files.
+    pub fn note_files(&mut self) {
+        let [one, other] = [&self.nodes[0].disk.desired.0, &self.nodes[1].disk.desired.0];
+        for (at, since) in self.differ_since.iter_mut().enumerate() {
+            *since = (one[at] != other[at]).then(|| since.unwrap_or(self.now));
+        }
+    }
+
+    /// Why a flow may move at this node; `None`: it may not.
+    pub fn forgiveness(&self, flow: &Flow, node: usize) -> Option<Forgiven> {
+        let place = self.nodes[node].places_since(flow.service, flow.backend);
+        if place.is_none() {
+            return Some(Forgiven::NoPlace);
+        }
+        let new_master = self.route.to;
+        if node != new_master && self.nodes[new_master].is_master && flow.since + YOUNG >= self.master_since[new_master]
+        {
+            return Some(Forgiven::DroppedBetween);
+        }
+        if !flow.has_record && (flow.is_at_odds || self.has_another_table(node, flow.service)) {
+            return Some(Forgiven::FilesDiffer);
+        }
+        let counts_from = flow.counts_from.filter(|_| flow.holder != Some(node));
+        if counts_from.is_some_and(|from| self.now > from + Duration::from_secs(IDLE_TIMEOUT)) {
+            return Some(Forgiven::SpokeAgain);
+        }
+        if flow.known_to[node] || flow.holder == Some(node) {
+            return None;
+        }
+        let shared = flow.holder.and_then(|holder| self.shared_since[holder]);
+        match shared {
+            Some(since) if has_place(flow, place, since) => None,
+            Some(_) => Some(Forgiven::NoPlace),
+            None if flow.is_young => Some(Forgiven::Young),
+            None => Some(Forgiven::Alone),
+        }
+    }
+}
+
+/// Whether a flow that was shared since then has had a place from the moment when it was told.
+fn has_place(flow: &Flow, place: Option<Duration>, since: Duration) -> bool {
+    place.is_some_and(|place| place <= since.max(flow.since))
+}
