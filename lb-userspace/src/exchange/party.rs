@@ -375,6 +375,10 @@ impl<S: Store> Party<S> {
 
     fn note_backends(&mut self, realm: &Arc<str>, service: &Arc<str>, block: u32, value: Option<Value>) -> bool {
         if self.directory.service(service).is_none_or(|entry| entry.realm != *realm) {
+            // Once it is there it has to be told again whom the teller's indices stand for, whether or not records came.
+            if let Some(tables) = self.tables.as_mut().filter(|_| value.is_some()) {
+                tables.count_unplaced("no-service");
+            }
             return false;
         }
         let of_block = |it: &Backend| u32::from(it.index / BACKENDS_PER_BLOCK) == block;
@@ -435,3 +439,7 @@ fn is_first_word(recorded: &Recorded) -> bool {
 fn outcome<T>(result: &anyhow::Result<T>, what: &str) -> Result<(), String> {
     result.as_ref().map(drop).map_err(|error| format!("{what}: {error:#}"))
 }
+
+#[cfg(test)]
+#[path = "party_tests.rs"]
+mod tests;
