@@ -119,9 +119,12 @@ impl World {
                     records.flows.retain(|(stateful, _), _| *stateful);
                 }
             }
-            // What the other's file does not know of has no place there: backends that left before it was started.
+            // What the other's file does not know of has no place there: backends that left before it was started. And records of one that
+            // is dead to its flows mean nothing; they are forgotten on each node when it dies there, and last words may bring one back.
             let (mine_known, (_, table)) = (placed(one, name).1, placed(other, name));
-            let is_known = |it: &str| table.pool.member(it).is_some() && mine_known.pool.member(it).is_some();
+            let is_known = |it: &str| {
+                [&mine_known.pool, &table.pool].iter().all(|pool| pool.member(it).is_some_and(|member| member.up))
+            };
             for records in [&mut mine, &mut yours] {
                 records.flows.retain(|_, identity| is_known(identity));
                 records.clients.retain(|_, identity| is_known(identity));
