@@ -69,11 +69,6 @@ fn settling_slots_before_the_master_says_so_is_noticed() {
 }
 
 #[test]
-fn making_tables_from_other_weights_than_the_masters_is_noticed() {
-    is_noticed(Fault::IgnoreWeights);
-}
-
-#[test]
 fn dropping_last_words_is_noticed() {
     is_noticed(Fault::DropLastWords);
 }

@@ -7,7 +7,7 @@ use fairway::exchange::message::Body;
 use fairway::exchange::party::Followed;
 use fairway::exchange::{Key, Message};
 use fairway::native::NativeTables;
-use fairway::reconcile::placed::{FromMaster, Standings};
+use fairway::reconcile::placed::FromMaster;
 use lb_common::abi::{FlowKey6, Record};
 use lb_common::connection::Counted;
 
@@ -16,8 +16,6 @@ pub enum Fault {
     None,
     /// Who follows settles slots by itself.
     SettleAlone,
-    /// Who follows makes its tables from what it has found out itself.
-    IgnoreWeights,
     /// What a master had still to say when it was one no more is not heard.
     DropLastWords,
     /// The packet path is not told that records may be on their way.
@@ -35,11 +33,10 @@ pub enum Fault {
 impl Fault {
     /// What the loop hears of what masters say.
     pub fn of_followed(self, followed: Followed) -> Followed {
-        let bend = |it: &FromMaster| match self {
-            Self::SettleAlone => FromMaster { slots: None, ..it.clone() },
-            Self::IgnoreWeights => FromMaster { standings: Standings::new(), ..it.clone() },
-            _ => it.clone(),
-        };
+        if self != Self::SettleAlone {
+            return followed;
+        }
+        let bend = |it: &FromMaster| FromMaster { slots: None, ..it.clone() };
         followed.into_iter().map(|(service, it)| (service, Arc::new(bend(&it)))).collect()
     }
 

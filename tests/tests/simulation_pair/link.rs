@@ -28,9 +28,9 @@ pub struct Session {
     back: Way,
 }
 
-/// One direction of it: what is under way, and when it comes.
+/// One direction of it: what is under way, and when it comes; and whether the last of it is there twice.
 #[derive(Default)]
-struct Way(VecDeque<(Duration, Frame)>);
+struct Way(VecDeque<(Duration, Frame)>, bool);
 
 enum Frame {
     Hello,
@@ -128,7 +128,8 @@ impl World {
             (is_rough && self.rng.one_in(100), is_rough && self.rng.one_in(60), is_rough && self.rng.one_in(100));
         let Some(session) = &mut self.link.sessions[teller] else { return };
         let way = if teller == node { &mut session.there } else { &mut session.back };
-        let overtakes = overtakes && !way.0.is_empty();
+        // What overtakes the second of two leaves no gap.
+        let overtakes = overtakes && !way.0.is_empty() && !way.1 && !is_doubled;
         session.is_spoiled |= teller == node && (is_lost || overtakes);
         let at = way.0.back().map_or(Duration::ZERO, |(at, _)| *at).max(self.now + delay);
         if is_lost {
@@ -138,6 +139,7 @@ impl World {
             way.0.push_back((at, Frame::Payload(payload.clone())));
         }
         way.0.push_back((at, frame));
+        way.1 = is_doubled;
         if overtakes {
             let length = way.0.len();
             way.0.swap(length - 1, length - 2);
