@@ -228,6 +228,9 @@ impl<S: Store> Party<S> {
 
     fn happened(&mut self, now: Duration, event: Event, out: &mut Vec<Deed>) {
         let moves = matches!(event, Event::Mastership(..));
+        if matches!(event, Event::Mastership(_, false)) {
+            self.walker.hurry(now);
+        }
         if matches!(event, Event::Connected(Direction::Telling, _)) {
             self.spoken = Arc::default();
         }

@@ -23,6 +23,9 @@ const LEAST_REST: u32 = 9;
 /// In between it rests so long that it takes about this time in all, or half of what a SYN may wait for what follows, where that is less:
 /// the other node, which was told of the SYN, is to hear that the connection is established before it forgets it.
 const AIM: Duration = Duration::from_secs(20);
+/// Once a realm is given up a walk begins at once, and for so long it goes on whenever it may: what it does not find by the time that the next
+/// master has claimed the realm is not told. Some tens of thousands of records have that time.
+const HURRY: Duration = Duration::from_millis(100);
 /// Work is done in pieces of about so long.
 const PIECE: Duration = Duration::from_millis(1);
 
@@ -54,6 +57,7 @@ pub struct Walker<S: Store> {
     /// About how long it should take.
     aim: Duration,
     rest_until: Duration,
+    hurries_until: Duration,
     took: Option<Duration>,
     count: u64,
 }
@@ -71,6 +75,7 @@ impl<S: Store> Default for Walker<S> {
             worked_before: Duration::ZERO,
             aim: Duration::ZERO,
             rest_until: Duration::ZERO,
+            hurries_until: Duration::ZERO,
             took: None,
             count: 0,
         }
@@ -91,6 +96,12 @@ impl<S: Store> Walker<S> {
     /// What was walked over of the walk under way was in vain: it begins anew.
     pub fn restart(&mut self) {
         self.left.clear();
+    }
+
+    /// A realm is given up: what was heard of its flows last is to be known before it is another's.
+    pub fn hurry(&mut self, now: Duration) {
+        self.restart();
+        (self.began, self.rest_until, self.hurries_until) = (Duration::ZERO, now, now + HURRY);
     }
 
     /// Goes on for a piece, if it is time; what it found.
@@ -118,7 +129,8 @@ impl<S: Store> Walker<S> {
             now = clock();
         }
         self.worked += now - began;
-        self.rest_until = now + (now - began) * rest(self.worked.max(self.worked_before), self.aim);
+        let rests = if now < self.hurries_until { 0 } else { rest(self.worked.max(self.worked_before), self.aim) };
+        self.rest_until = now + (now - began) * rests;
         if self.left.is_empty() {
             self.worked_before = std::mem::take(&mut self.worked);
             self.took = Some(now - self.began);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lb_common::abi::{FlowKey6, Record};
 
 use crate::clients::Kind;
-use crate::desired::REALM;
+use crate::desired::{IDLE_TIMEOUT, REALM};
 use crate::fault::Fault;
 use crate::world::World;
 
@@ -38,6 +38,23 @@ fn last_words_are_told_on_so_that_a_bulk_does_not_lose_them() {
     assert!(world.nodes[0].party.exchange.follows(REALM), "the bulk has come to its end");
     assert!(record(&world, 1).is_some(), "the new master has taken the last words");
     assert_eq!(record(&world, 0).map(|it| it.1.backend), record(&world, 1).map(|it| it.1.backend));
+}
+
+#[test]
+fn who_hands_over_says_when_flows_were_heard_of_last() {
+    let mut world = shared();
+    for kind in [Kind::Opens, Kind::Data] {
+        world.comes_to(0, BLUE, kind);
+    }
+    world.pass(Duration::from_secs(IDLE_TIMEOUT) / 2).expect("nothing goes wrong");
+    let heard = |world: &World| record(world, 1).expect("it is told").1.last_seen;
+    let before = heard(&world);
+    world.comes_to(0, BLUE, Kind::Data);
+    world.preempt();
+    world.pass(Duration::from_millis(30)).expect("nothing goes wrong");
+    assert!(world.nodes[1].is_master);
+    let silent = Duration::from_nanos(heard(&world) - before);
+    assert!(silent >= Duration::from_secs(IDLE_TIMEOUT) / 4, "{silent:?}");
 }
 
 /// A pair in order: node 0 is master, and node 1 has everything.
