@@ -237,6 +237,9 @@ impl World {
         let mut packet = NativePacket::new(&frames::frame(from, to, Some(flags)), CLIENT_SIDE);
         let now = self.now;
         self.nodes[node].set_clock(now);
+        if !self.nodes[node].is_master {
+            self.strays[node].insert(flow_of(id, service).key6());
+        }
         Ok(match process(&mut packet, self.nodes[node].tables()) {
             Verdict::Redirect(SERVER_SIDE) => match frames::destination_mac(packet.frame()) {
                 [2, 0xbb, 0, 0, 0, server] => Answer::Server(server),

@@ -129,13 +129,19 @@ impl World {
                 records.flows.retain(|_, identity| is_known(identity));
                 records.clients.retain(|_, identity| is_known(identity));
             }
+            // A node that was master records what still comes to it, by what it has. If its last words are lost, nobody else knows of that.
+            let strays = &self.strays[follower];
+            for records in [&mut mine, &mut yours] {
+                records.flows.retain(|(_, flow), _| !strays.contains(flow));
+            }
             if mine != yours {
                 return Err(format!("records of {name} differ: {}", mine.difference(&yours)));
             }
             let [mut mine, yours] = [one, other].map(|node| slots(node, name));
-            for mine in &mut mine {
+            for (mine, yours) in mine.iter_mut().zip(&yours) {
                 if mine.1.is_some_and(|previous| table.pool.member(previous).is_none()) {
-                    *mine = (mine.0, mine.0);
+                    // Without any owner there is no word for this, and the other's own previous owner stays.
+                    *mine = (mine.0, mine.0.or(yours.1));
                 }
             }
             if mine != yours {

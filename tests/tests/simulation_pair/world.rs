@@ -6,6 +6,7 @@ use std::time::Duration;
 use fairway::exchange::{Body, Key, Message};
 use fairway::health::pool::intent::Intents;
 use fairway::health::pool::{Action as Operation, Order};
+use lb_common::abi::FlowKey6;
 
 use crate::clients::{Flow, Kind};
 use crate::coverage::Coverage;
@@ -60,6 +61,8 @@ pub struct World {
     pub died_at: [Duration; SERVICES.len()],
     /// What the bulk under way has mentioned, by who is told.
     pub mentioned: [Option<BTreeSet<Key>>; 2],
+    /// Flows whose packets have come to a node that was not master, since the last bulk that it was told.
+    pub strays: [BTreeSet<FlowKey6>; 2],
     pub flows: Vec<Flow>,
     /// Flows that have ended, whose ports are used again: number and service.
     pub closed: Vec<(u16, usize)>,
@@ -101,6 +104,7 @@ impl World {
             died_at: [Duration::ZERO; SERVICES.len()],
             differ_since: [None; SERVICES.len()],
             mentioned: [None, None],
+            strays: Default::default(),
             flows: Vec::new(),
             closed: Vec::new(),
             next_flow: 0,
@@ -318,7 +322,10 @@ impl World {
     /// A message comes to a node.
     pub fn note_message(&mut self, to: usize, message: &Message) {
         match &message.body {
-            Body::Begin { .. } => self.mentioned[to] = Some(BTreeSet::new()),
+            Body::Begin { .. } => {
+                self.mentioned[to] = Some(BTreeSet::new());
+                self.strays[to].clear();
+            }
             Body::Items { items, .. } => {
                 let Some(mentioned) = &mut self.mentioned[to] else { return };
                 for (key, value) in items {
