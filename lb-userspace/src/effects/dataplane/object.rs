@@ -4,12 +4,13 @@
 #[cfg(test)]
 mod frames;
 
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use aya::programs::tc;
-use aya::programs::{SchedClassifier, TcAttachType, Xdp};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, MAX_ROWS, SLOTS_PER_ELEMENT};
@@ -116,9 +117,30 @@ pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Xdp
         .try_into()
         .with_context(|| format!("`{name}` is not an XDP program"))?;
     if program.fd().is_err() {
-        program.load().with_context(|| format!("the kernel refused the XDP program `{name}`"))?;
+        again(|| program.load(), is_interrupted)
+            .with_context(|| format!("the kernel refused the XDP program `{name}`"))?;
     }
     Ok(program)
+}
+
+/// So often the verifier is asked again that was interrupted.
+const ATTEMPTS: u32 = 5;
+
+/// Whether the verifier, which takes its time, gave up since there was a signal for this thread (a debugger's, or that of a machine
+/// that is put to sleep).
+fn is_interrupted(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. } if io_error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Does something until it is not interrupted, a few times at most.
+fn again<T, E>(mut act: impl FnMut() -> Result<T, E>, is_interrupted: impl Fn(&E) -> bool) -> Result<T, E> {
+    for _ in 1..ATTEMPTS {
+        match act() {
+            Err(error) if is_interrupted(&error) => {}
+            result => return result,
+        }
+    }
+    act()
 }
 
 /// Loads the steering program and attaches it to the way out of a device.
@@ -132,7 +154,7 @@ pub fn attach_steering(ebpf: &mut Ebpf, device: &str) -> anyhow::Result<()> {
         .try_into()
         .with_context(|| format!("`{}` is not a classifier", super::STEERING))?;
     if program.fd().is_err() {
-        program.load().context("the kernel refused the steering program")?;
+        again(|| program.load(), is_interrupted).context("the kernel refused the steering program")?;
     }
     // Before it could hang on the device itself, a program hung on a queueing discipline.
     if KernelVersion::current().is_ok_and(|version| version < KernelVersion::new(6, 6, 0)) {
@@ -148,4 +170,27 @@ pub(super) fn bytes() -> anyhow::Result<Vec<u8>> {
     let Some(directory) = std::env::var_os(OBJECT_DIRECTORY_VARIABLE) else { return Ok(OBJECT.to_vec()) };
     let path = PathBuf::from(directory).join("fairway.bpf.o");
     std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_interrupted_is_done_again_a_few_times_and_what_is_refused_is_not() {
+        for (interruptions, kind, done, attempts) in [
+            (0, io::ErrorKind::WouldBlock, true, 1),
+            (2, io::ErrorKind::WouldBlock, true, 3),
+            (9, io::ErrorKind::WouldBlock, false, ATTEMPTS),
+            (1, io::ErrorKind::PermissionDenied, false, 1),
+        ] {
+            let mut count = 0;
+            let act = || {
+                count += 1;
+                if count <= interruptions { Err(io::Error::from(kind)) } else { Ok(()) }
+            };
+            let result = again(act, |error| error.kind() == io::ErrorKind::WouldBlock);
+            assert_eq!((result.is_ok(), count), (done, attempts), "{interruptions} times {kind}");
+        }
+    }
 }
