@@ -4,11 +4,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use lb_common::abi::{ClientKey, FlowKey6, Record};
+use lb_common::abi::{ClientKey, Record};
 
 use super::directory::{Directory, Kind};
 use super::item::{Key, Value};
-use super::linear_table::AHEAD;
 use super::store::Store;
 use super::tables::{Tables, all, client_key, client_value, value};
 use super::translations;
@@ -70,20 +69,13 @@ impl<S: Store> Gathering<S> {
         directory: &Directory,
         items: &mut Vec<(Key, Value)>,
     ) -> anyhow::Result<ControlFlow<()>> {
-        let (Tables { records, told, .. }, stateful) = (tables, kind == Kind::Connection);
-        let mut seen: Vec<(FlowKey6, Record)> = Vec::new();
-        let more = records.step(kind, is_v4, &mut self.walks, |flow, record| seen.push((*flow, *record)))?;
-        for seen in seen.chunks(AHEAD) {
-            told.touch(kind, is_v4, seen.iter().map(|(flow, _)| flow));
-            for (flow, record) in seen {
-                let entry = directory.of_pool(record.pool).filter(|entry| entry.realm == self.realm);
-                let Some(entry) = entry else { continue };
-                if told.shows(kind, flow, record, entry.timeout(flow, record.state, stateful)) {
-                    items.push((Key::Flow(flow.into(), stateful), value(record)));
-                }
+        let (realm, stateful) = (&self.realm, kind == Kind::Connection);
+        tables.step_flows(kind, is_v4, &mut self.walks, |told, _, flow, record| {
+            let Some(entry) = directory.of_pool(record.pool).filter(|entry| entry.realm == *realm) else { return };
+            if told.shows(kind, flow, record, entry.timeout(flow, record.state, stateful)) {
+                items.push((Key::Flow(flow.into(), stateful), value(record)));
             }
-        }
-        Ok(more)
+        })
     }
 
     fn step_clients(

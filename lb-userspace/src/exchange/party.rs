@@ -283,7 +283,7 @@ impl<S: Store> Party<S> {
         out: &mut Vec<Deed>,
     ) {
         let (mut is_reweighed, mut has_records, mut stored) = (false, false, Ok(()));
-        let added: Vec<Key> = items.iter().filter(|_| late).map(|(key, _)| key.clone()).collect();
+        let added: Vec<Key> = if late { items.iter().map(|(key, _)| key.clone()).collect() } else { Vec::new() };
         let directory = Arc::clone(&self.directory);
         let mut lookups = Lookups::default();
         for (key, value) in items {
@@ -318,7 +318,7 @@ impl<S: Store> Party<S> {
         }
         if has_records {
             let settled = self.tables.as_mut().map_or(Ok(()), |tables| tables.records.settle());
-            let told = self.tell_late(now, &added, out);
+            let told = if late { self.tell_late(now, &added, out) } else { Ok(()) };
             let stored = stored.and(settled).and(told);
             out.push(Deed::Tried("store", outcome(&stored, "a record of the peer's cannot be kept")));
         }

@@ -1,6 +1,7 @@
 //! The tables of records as the exchange uses them: what was told of them, and what is to be told of a record.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use lb_common::abi::{ClientKey, FlowKey4, FlowKey6, Record, Recorded};
@@ -10,6 +11,7 @@ use lb_common::flow::Flow;
 use super::changes::{Changes, Noted};
 use super::directory::{Entry, Kind};
 use super::item::{FlowRecord, Key, Value};
+use super::linear_table::AHEAD;
 use super::rehearsal::Sampler;
 use super::store::{Fresh, Store};
 use super::told::Told;
@@ -26,6 +28,8 @@ pub struct Tables<S> {
     pub sampler: Sampler,
     /// The same of translations.
     pub translations: ToldTranslations,
+    /// Records of a step.
+    seen: Vec<(FlowKey6, Record)>,
     unplaced: BTreeMap<&'static str, u64>,
     lacks_backends: bool,
 }
@@ -96,7 +100,29 @@ impl<S: Store> Tables<S> {
     pub fn new(records: S) -> Self {
         let (told, sampler, unplaced) = (ToldTables::default(), Sampler::default(), BTreeMap::new());
         let translations = ToldTranslations::default();
-        Self { records, told, translations, sampler, unplaced, lacks_backends: false }
+        Self { records, told, translations, sampler, seen: Vec::new(), unplaced, lacks_backends: false }
+    }
+
+    /// Runs `visit` on the next records of one kind, of IPv4 or not; whether there are more. What was told of them is fetched from memory for
+    /// many at once.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub(super) fn step_flows(
+        &mut self,
+        kind: Kind,
+        is_v4: bool,
+        walks: &mut S::Walks,
+        mut visit: impl FnMut(&mut ToldTables, &mut Sampler, &FlowKey6, &Record),
+    ) -> anyhow::Result<ControlFlow<()>> {
+        let Self { records, told, sampler, seen, .. } = self;
+        seen.clear();
+        let more = records.step(kind, is_v4, walks, |flow, record| seen.push((*flow, *record)))?;
+        for seen in seen.chunks(AHEAD) {
+            told.touch(kind, is_v4, seen.iter().map(|(flow, _)| flow));
+            seen.iter().for_each(|(flow, record)| visit(told, sampler, flow, record));
+        }
+        Ok(more)
     }
 
     /// Records of the peer's that have no place here, by reason.
@@ -114,7 +140,7 @@ impl<S: Store> Tables<S> {
         self.lacks_backends = true;
     }
 
-    /// These are asked about next, at most [`AHEAD`](super::linear_table::AHEAD): what was told of them is fetched from memory at once.
+    /// These are asked about next, at most [`AHEAD`]: what was told of them is fetched from memory at once.
     pub fn touch(&self, fresh: &[Fresh]) {
         let flows = || fresh.iter().filter_map(|it| if let Fresh::Flow(it) = it { Some(it) } else { None });
         let table = |it: &Recorded| (Kind::of(&it.key, it.stateful != 0), it.key.source.is_v4());

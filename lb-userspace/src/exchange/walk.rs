@@ -4,12 +4,9 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use lb_common::abi::{FlowKey6, Record};
-
 use super::changes::{Changes, Noted};
 use super::directory::{Directory, Kind};
 use super::item::Key;
-use super::linear_table::AHEAD;
 use super::store::Store;
 use super::tables::{Tables, all, client_key, client_value, value};
 use super::translations;
@@ -21,7 +18,8 @@ const MOST_REST: u32 = 63;
 /// and so many times at least: it never has more than a tenth.
 const LEAST_REST: u32 = 9;
 /// In between it rests so long that it takes about this time in all, or half of what a SYN may wait for what follows, where that is less:
-/// the other node, which was told of the SYN, is to hear that the connection is established before it forgets it.
+/// the other node, which was told of the SYN, is to hear that the connection is established before it forgets it, though the packet path had
+/// no room to say so.
 const AIM: Duration = Duration::from_secs(20);
 /// Once a realm is given up a walk begins at once, and for so long it goes on whenever it may: what it does not find by the time that the next
 /// master has claimed the realm is not told. Some tens of thousands of records have that time.
@@ -48,8 +46,6 @@ pub struct Walker<S: Store> {
     is_entered: bool,
     walks: S::Walks,
     translation_walks: translations::Walks<S>,
-    /// Records of a step.
-    seen: Vec<(FlowKey6, Record)>,
     began: Duration,
     /// Without rests: this walk so far, and the one before.
     worked: Duration,
@@ -69,7 +65,6 @@ impl<S: Store> Default for Walker<S> {
             is_entered: false,
             walks: S::Walks::default(),
             translation_walks: translations::Walks::<S>::default(),
-            seen: Vec::new(),
             began: Duration::ZERO,
             worked: Duration::ZERO,
             worked_before: Duration::ZERO,
@@ -190,24 +185,18 @@ impl<S: Store> Walker<S> {
         found: &mut Changes,
     ) -> anyhow::Result<ControlFlow<()>> {
         let stateful = kind == Kind::Connection;
-        let Tables { records, told, sampler, .. } = tables;
         if is_first {
-            told.begin(kind, is_v4);
+            tables.told.begin(kind, is_v4);
         }
-        self.seen.clear();
-        let more = records.step(kind, is_v4, &mut self.walks, |flow, record| self.seen.push((*flow, *record)))?;
-        for seen in self.seen.chunks(AHEAD) {
-            told.touch(kind, is_v4, seen.iter().map(|(flow, _)| flow));
-            for (flow, record) in seen {
-                let Some(entry) = noted.of_pool(record.pool) else { continue };
-                sampler.offer(&entry.realm, flow, stateful);
-                if told.shows(kind, flow, record, entry.timeout(flow, record.state, stateful)) {
-                    found.push(&entry.realm, Key::Flow(flow.into(), stateful), Some(value(record)));
-                }
+        let more = tables.step_flows(kind, is_v4, &mut self.walks, |told, sampler, flow, record| {
+            let Some(entry) = noted.of_pool(record.pool) else { return };
+            sampler.offer(&entry.realm, flow, stateful);
+            if told.shows(kind, flow, record, entry.timeout(flow, record.state, stateful)) {
+                found.push(&entry.realm, Key::Flow(flow.into(), stateful), Some(value(record)));
             }
-        }
+        })?;
         if more.is_break() {
-            for (flow, pool) in told.end(kind, is_v4) {
+            for (flow, pool) in tables.told.end(kind, is_v4) {
                 let Some(entry) = noted.directory().of_pool(pool) else { continue };
                 found.push(&entry.realm, Key::Flow((&flow).into(), stateful), None);
             }
