@@ -16,33 +16,39 @@
 //! path before has been ([`Tables::owner`]), and in parts that follow one another: a program has 512 octets of stack, of which
 //! the path before has taken most.
 
+mod client;
+mod rule;
+
+use self::client::by_client;
+use self::rule::by_rule;
 use super::{Inserted, Step, Tables, access, is_alive};
-use crate::abi::{Chooser, ClientKey, Destination, Load, Record, Service, connection_state, service_flags};
-use crate::address::Address;
+use crate::abi::{Chooser, Load, Record, Service, connection_state, service_flags};
 use crate::connection::{self, Counted, Timeouts};
 use crate::counters::Reason;
 use crate::flow::Flow;
 use crate::packet::protocol;
 use crate::packet::transport::{Flags, Signal};
-use crate::scheduler::least::Least;
-use crate::scheduler::locality::{self, Plain, Servers, Steps};
 use crate::scheduler::thresholds::Thresholds;
-use crate::scheduler::turns::Passes;
-use crate::scheduler::{self, Candidate, Candidates, Go, Pool, Rule, Visitor, show};
 use crate::slot::NONE;
 
 /// The lookup table decides.
 pub const BY_TABLE: u32 = u32::MAX;
+
 /// The same, since there was no room for a record.
 pub const UNRECORDED: u32 = u32::MAX - 1;
+
 /// The client may not come to the service.
 pub const DENIED: u32 = u32::MAX - 2;
+
 /// Added to the index of a backend: it was recorded just now.
 const NEW: u32 = 1 << 16;
+
 /// Added to the index of a backend: it has this datagram, and no other.
 const ALONE: u32 = 1 << 17;
+
 /// A backend is to be chosen by a rule, whose number is added to this.
 const BY_RULE: u32 = 1 << 18;
+
 /// Added to that: unless the client has one.
 const OF_CLIENT: u32 = 1 << 8;
 
@@ -104,75 +110,6 @@ pub fn owner<T: Tables>(tables: &T, service: &Service, flow: &Flow, flags: Optio
     }
 }
 
-/// The index of the backend that a rule names, [`NONE`] if there is none.
-#[inline(always)]
-fn by_rule<T: Tables>(tables: &T, service: &Service, known: u32) -> u32 {
-    let rule = BY_RULE + (known & 0xff);
-    match Rule::from_number(rule as u8) {
-        Some(Rule::RoundRobin | Rule::WeightedRoundRobin) => by_turns(tables, service, rule),
-        Some(Rule::WeightedRandomTwos) => by_lot(tables, service),
-        Some(Rule::Locality) => by_locality(tables, service, false),
-        Some(Rule::ReplicatedLocality) => by_locality(tables, service, true),
-        _ => by_load(tables, service, rule),
-    }
-}
-
-/// The same, or the backend that the client has had; [`UNRECORDED`] if it could not be remembered.
-#[inline(always)]
-fn by_client<T: Tables>(tables: &T, service: &Service, flow: &Flow, known: u32) -> u32 {
-    let had = had(tables, service, flow);
-    if had != NONE as u32 {
-        return had;
-    }
-    let chosen = by_rule(tables, service, known);
-    if chosen == NONE as u32 { chosen } else { keep(tables, service, flow, chosen) }
-}
-
-/// The index of the backend that a client has had, and that may have more of it; else [`NONE`].
-#[inline(never)]
-fn had<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> u32 {
-    let Some(chooser) = &tables.chooser(service.chooser) else { return NONE as u32 };
-    let now = tables.now();
-    let had = tables.with_client(&ClientKey::of(service, flow.source), |record| {
-        record.last_seen = now;
-        record.backend
-    });
-    match had {
-        Some(backend) if takes_clients(tables, service, chooser, backend) => backend as u32,
-        _ => NONE as u32,
-    }
-}
-
-/// Remembers the backend of a client. Whose it is then: another CPU may have been first.
-#[inline(never)]
-fn keep<T: Tables>(tables: &T, service: &Service, flow: &Flow, chosen: u32) -> u32 {
-    let Some(chooser) = &tables.chooser(service.chooser) else { return BY_TABLE };
-    let client = ClientKey::of(service, flow.source);
-    let record = Record { last_seen: tables.now(), pool: service.pool, backend: chosen as u16, state: 0 };
-    match tables.insert_client(&client, record) {
-        Inserted::Done => chosen,
-        Inserted::Exists => {
-            let other = tables.with_client(&client, |old| old.backend).unwrap_or(NONE);
-            if takes_clients(tables, service, chooser, other) {
-                return other as u32;
-            }
-            tables.with_client(&client, |old| *old = record);
-            chosen
-        }
-        Inserted::Full => {
-            tables.note_unrecorded();
-            UNRECORDED
-        }
-    }
-}
-
-/// Whether a backend gets new flows of clients that it has had: full or not, while it has weight and is not dead.
-#[inline(always)]
-fn takes_clients<T: Tables>(tables: &T, service: &Service, chooser: &Chooser, backend: u16) -> bool {
-    tables.load(chooser.first_load().wrapping_add(backend as u32)).is_some_and(|load| load.weight > 0)
-        && tables.row(service.first_row.wrapping_add(backend as u32)).is_some_and(is_alive)
-}
-
 /// Whether every datagram of a flow is a flow of its own, for which a backend is chosen and nothing recorded.
 #[inline(always)]
 fn is_alone(service: &Service, flow: &Flow) -> bool {
@@ -206,132 +143,6 @@ fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) 
     }
     let of_client = if chooser.persistence != 0 { OF_CLIENT } else { 0 };
     BY_RULE + (chooser.rule & 0xff) + of_client
-}
-
-#[inline(never)]
-fn by_turns<T: Tables>(tables: &T, service: &Service, rule: u32) -> u32 {
-    let all = rule != BY_RULE + Rule::WeightedRoundRobin as u32;
-    choose(tables, service, if all { Rule::RoundRobin } else { Rule::WeightedRoundRobin })
-}
-
-#[inline(never)]
-fn by_lot<T: Tables>(tables: &T, service: &Service) -> u32 {
-    choose(tables, service, Rule::WeightedRandomTwos)
-}
-
-#[inline(always)]
-fn by_locality<T: Tables>(tables: &T, service: &Service, replicated: bool) -> u32 {
-    locality::pick(&Locality { tables, service, replicated }, replicated).unwrap_or(NONE as u32)
-}
-
-/// The steps of the rules of locality, each with a stack of its own.
-struct Locality<'a, T> {
-    tables: &'a T,
-    service: &'a Service,
-    replicated: bool,
-}
-
-impl<T: Tables> Steps for Locality<'_, T> {
-    #[inline(always)]
-    fn remembered(&self) -> Option<u32> {
-        match self.replicated {
-            true => some(remembered_replicated(self.tables, self.service)),
-            false => some(remembered(self.tables, self.service)),
-        }
-    }
-
-    #[inline(always)]
-    fn shrink(&self) {
-        shrink(self.tables, self.service);
-    }
-
-    #[inline(always)]
-    fn is_crowded(&self, index: u32) -> bool {
-        is_crowded(self.tables, self.service, index) != 0
-    }
-
-    #[inline(always)]
-    fn lightest(&self) -> Option<u32> {
-        some(by_load(self.tables, self.service, BY_RULE + Rule::WeightedLeastConnection as u32))
-    }
-
-    #[inline(always)]
-    fn remember(&self, index: u32) {
-        match self.replicated {
-            true => remember_replicated(self.tables, self.service, index),
-            false => remember(self.tables, self.service, index),
-        };
-    }
-}
-
-#[inline(always)]
-const fn some(index: u32) -> Option<u32> {
-    if index == NONE as u32 { None } else { Some(index) }
-}
-
-#[inline(always)]
-fn plainly<T: Tables, R>(
-    tables: &T,
-    service: &Service,
-    replicated: bool,
-    act: impl FnOnce(&Plain<'_, Backends<'_, T>>) -> R,
-) -> Option<R> {
-    let pool = &Backends::of(tables, service)?;
-    Some(act(&Plain { pool, destination: service.address, replicated }))
-}
-
-#[inline(never)]
-fn remembered<T: Tables>(tables: &T, service: &Service) -> u32 {
-    plainly(tables, service, false, |steps| steps.remembered()).flatten().unwrap_or(NONE as u32)
-}
-
-#[inline(never)]
-fn remembered_replicated<T: Tables>(tables: &T, service: &Service) -> u32 {
-    plainly(tables, service, true, |steps| steps.remembered()).flatten().unwrap_or(NONE as u32)
-}
-
-#[inline(never)]
-fn shrink<T: Tables>(tables: &T, service: &Service) -> u32 {
-    plainly(tables, service, true, |steps| steps.shrink()).map_or(0, |()| 1)
-}
-
-#[inline(never)]
-fn is_crowded<T: Tables>(tables: &T, service: &Service, index: u32) -> u32 {
-    plainly(tables, service, true, |steps| steps.is_crowded(index)).map_or(0, u32::from)
-}
-
-#[inline(never)]
-fn remember<T: Tables>(tables: &T, service: &Service, index: u32) -> u32 {
-    plainly(tables, service, false, |steps| steps.remember(index)).map_or(0, |()| 1)
-}
-
-#[inline(never)]
-fn remember_replicated<T: Tables>(tables: &T, service: &Service, index: u32) -> u32 {
-    plainly(tables, service, true, |steps| steps.remember(index)).map_or(0, |()| 1)
-}
-
-#[inline(never)]
-fn by_load<T: Tables>(tables: &T, service: &Service, rule: u32) -> u32 {
-    let least = match Rule::from_number((rule - BY_RULE) as u8) {
-        Some(Rule::LeastConnection) => Least::Connections,
-        Some(Rule::WeightedLeastConnection) => Least::WeightedConnections,
-        Some(Rule::ShortestExpectedDelay) => Least::ExpectedDelay,
-        Some(Rule::NeverQueue) => Least::NeverQueue,
-        Some(Rule::WeightedFailover) => Least::Failover,
-        Some(Rule::WeightedOverflow) => Least::Overflow,
-        _ => return NONE as u32,
-    };
-    match Backends::of(tables, service) {
-        Some(backends) => least.pick(&backends).unwrap_or(NONE as u32),
-        None => NONE as u32,
-    }
-}
-
-/// The index of the backend that a rule chooses, or [`NONE`].
-#[inline(always)]
-fn choose<T: Tables>(tables: &T, service: &Service, rule: Rule) -> u32 {
-    let Some(backends) = Backends::of(tables, service) else { return NONE as u32 };
-    scheduler::pick(rule, &backends, service.address).unwrap_or(NONE as u32)
 }
 
 /// The index of the backend of the flow that an ICMP error quotes, or [`BY_TABLE`]: looked up, never changed.
@@ -438,80 +249,5 @@ fn fill<T: Tables>(tables: &T, chooser: &Chooser, backend: u16) {
     let Load { upper, lower, .. } = load;
     if upper != 0 && load.full == 0 && (Thresholds { upper, lower }).is_full(false, load.connections()) {
         tables.close(index);
-    }
-}
-
-/// The backends of a service, as its rule sees them. Whole words: the compiler joins smaller stores into ones that the verifier
-/// calls misaligned.
-struct Backends<'a, T> {
-    tables: &'a T,
-    chooser: u64,
-    places: u64,
-    pool: u64,
-}
-
-impl<'a, T: Tables> Backends<'a, T> {
-    #[inline(always)]
-    fn of(tables: &'a T, service: &Service) -> Option<Self> {
-        let Chooser { places, .. } = tables.chooser(service.chooser)?;
-        Some(Self { tables, chooser: service.chooser as u64, places, pool: service.pool as u64 })
-    }
-}
-
-impl<T: Tables> Candidates for Backends<'_, T> {
-    #[inline(always)]
-    fn count(&self) -> u32 {
-        Chooser::high(self.places)
-    }
-
-    #[inline(always)]
-    fn candidate(&self, index: u32) -> Option<Candidate> {
-        let load = self.tables.load(Chooser::low(self.places).wrapping_add(index))?;
-        let Load { weight, full, .. } = load;
-        Some(Candidate { weight, active: load.active(), inactive: load.inactive(), overloaded: full != 0 })
-    }
-
-    #[inline(always)]
-    fn walk<V: Visitor>(&self, first: u32, visitor: &mut V) {
-        self.tables.repeat(self.count(), |step| show(self, first, step, visitor));
-    }
-
-    #[inline(always)]
-    fn repeat<F: FnMut(u32) -> Go>(&self, times: u32, step: F) {
-        self.tables.repeat(times, step);
-    }
-}
-
-impl<T: Tables> Pool for Backends<'_, T> {
-    #[inline(always)]
-    fn turn(&self) -> u64 {
-        self.tables.turn(self.chooser as u32)
-    }
-
-    #[inline(always)]
-    fn take_turn(&self, before: u64, after: u64) -> bool {
-        self.tables.take_turn(self.chooser as u32, before, after)
-    }
-
-    #[inline(always)]
-    fn passes(&self) -> Passes {
-        // Asked again: kept here it would lie on the stack of the rules that do not take turns, too.
-        let passes = self.tables.chooser(self.chooser as u32).map_or(0, |chooser| chooser.passes);
-        Passes { step: Chooser::high(passes), top: Chooser::low(passes), level: false }
-    }
-
-    #[inline(always)]
-    fn random(&self) -> u32 {
-        self.tables.random()
-    }
-
-    #[inline(always)]
-    fn now(&self) -> u64 {
-        self.tables.now()
-    }
-
-    #[inline(always)]
-    fn with_servers(&self, destination: Address, act: impl FnOnce(&mut Servers) -> Option<u32>) -> Option<u32> {
-        self.tables.with_servers(&Destination { address: destination, pool: self.pool }, act).flatten()
     }
 }
