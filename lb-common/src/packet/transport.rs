@@ -28,6 +28,14 @@ pub enum Signal {
     Continues,
 }
 
+impl Signal {
+    /// Whether a packet belongs to a flow that has begun with another, as far as its protocol says so.
+    #[inline(always)]
+    pub const fn goes_on(self, protocol: u8) -> bool {
+        protocol::has_openings(protocol) && !matches!(self, Self::Opens)
+    }
+}
+
 /// The port a flow comes from, given both as they lie in a packet.
 #[inline(always)]
 pub const fn source_port_wire(ports_wire: u32) -> u16 {

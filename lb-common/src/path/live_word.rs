@@ -19,6 +19,7 @@
 
 use super::{Step, Tables};
 use crate::counters::Reason;
+use crate::packet::transport::Signal;
 
 /// Goes on only while the word says that this node is live.
 #[inline(always)]
@@ -26,4 +27,11 @@ pub fn check<T: Tables>(tables: &T, index: u32) -> Result<(), Reason> {
     let live = tables.is_live(index);
     tables.trace(Step::Live(index, live));
     if live { Ok(()) } else { Err(Reason::NotMaster) }
+}
+
+/// Whether the record of a packet's flow may be on its way from the node that was master until just now: the flow began there. A packet
+/// that may begin a flow is never kept waiting.
+#[inline(always)]
+pub fn awaits_record_of<T: Tables>(tables: &T, index: u32, protocol: u8, signal: Signal) -> bool {
+    signal.goes_on(protocol) && tables.awaits_records(index)
 }

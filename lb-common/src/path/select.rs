@@ -10,7 +10,7 @@
 //! *previous* owner and the refusal is noted, which keeps the slot unsettled for longer. While records may be on their way from the
 //! node that was master until just now ([`Tables::awaits_records`]), what goes on in an unsettled slot without one is dropped.
 
-use super::{Inserted, Step, Tables, is_alive, quic, stateful};
+use super::{Inserted, Step, Tables, is_alive, live_word, quic, stateful};
 use crate::abi::{ConnectionIds, Record, Service, service_flags};
 use crate::counters::Reason;
 use crate::flow::Flow;
@@ -144,7 +144,7 @@ fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signa
     if slot.state() != SlotState::Unsettled || owner == NONE {
         return owner;
     }
-    if is_awaited(tables, service, flow, signal) {
+    if live_word::awaits_record_of(tables, service.live, flow.protocol, signal) {
         return NONE;
     }
     let record = Record::new(service.pool, owner, signal, now);
@@ -166,13 +166,6 @@ fn recorded<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signa
             owner_without_record(tables, service, slot, Signal::Continues)
         }
     }
-}
-
-/// Whether the record of a flow may be on its way: it began at the node that was master, perhaps after the slot changed hands.
-#[inline(always)]
-fn is_awaited<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) -> bool {
-    let continues = protocol::has_openings(flow.protocol) && !matches!(signal, Signal::Opens);
-    continues && tables.awaits_records(service.live)
 }
 
 /// Who has a flow that no record names. A previous owner that is dead has none: until user space has taken it out of the

@@ -21,7 +21,7 @@ mod rule;
 
 use self::client::by_client;
 use self::rule::by_rule;
-use super::{Inserted, Step, Tables, access, is_alive};
+use super::{Inserted, Step, Tables, access, is_alive, live_word};
 use crate::abi::{Chooser, Load, Record, Service, connection_state, service_flags};
 use crate::connection::{self, Counted, Timeouts};
 use crate::counters::Reason;
@@ -138,8 +138,9 @@ fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow, signal: Signal) 
     if chooser.rule == 0 {
         return BY_TABLE;
     }
-    if protocol::has_openings(flow.protocol) && !matches!(signal, Signal::Opens) {
-        return if tables.awaits_records(service.live) { NONE as u32 } else { BY_TABLE };
+    if signal.goes_on(flow.protocol) {
+        let is_awaited = live_word::awaits_record_of(tables, service.live, flow.protocol, signal);
+        return if is_awaited { NONE as u32 } else { BY_TABLE };
     }
     let of_client = if chooser.persistence != 0 { OF_CLIENT } else { 0 };
     BY_RULE + (chooser.rule & 0xff) + of_client
@@ -236,9 +237,7 @@ fn replace<T: Tables>(
 
 #[inline(always)]
 fn count<T: Tables>(tables: &T, chooser: &Chooser, backend: u16, change: Counted) {
-    if change != Counted::default() {
-        tables.count_connections(chooser.first_load().wrapping_add(backend as u32), change);
-    }
+    tables.count_connections(chooser.first_load().wrapping_add(backend as u32), change);
 }
 
 /// Closes a backend that has reached its upper threshold with a new flow.

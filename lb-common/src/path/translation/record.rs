@@ -8,7 +8,7 @@ use crate::counters::Reason;
 use crate::hash;
 use crate::limits::SOURCE_TRIES;
 use crate::packet::protocol;
-use crate::packet::transport::{Signal, destination_port_wire, ports_wire as both, source_port_wire};
+use crate::packet::transport::{destination_port_wire, ports_wire as both, source_port_wire};
 use crate::path::{Inserted, Tables, live_word, nat};
 
 #[inline(always)]
@@ -37,7 +37,7 @@ pub(super) fn decide_request<T: Tables>(tables: &T, work: &mut Work) -> Result<(
         }
         forget(tables, work);
     }
-    if continues(work) && tables.awaits_records(work.live) {
+    if live_word::awaits_record_of(tables, work.live, work.key.protocol as u8, signal) {
         return Err(Reason::RecordAwaited);
     }
     begin(tables, work, row, destination_port_wire(target_wire), now)
@@ -169,12 +169,6 @@ fn finish<T: Tables>(tables: &T, work: &mut Work, now: u64) -> Result<(), Reason
             Err(Reason::TranslationsFull)
         }
     }
-}
-
-/// Whether a packet of a connection is not its first.
-#[inline(always)]
-fn continues(work: &Work) -> bool {
-    work.key.protocol == protocol::TCP as u32 && !matches!(work.flags.signal(), Signal::Opens)
 }
 
 /// Whether the record of a reply may be on its way: it goes to a port that only flows get, so the host has no use for it, and
