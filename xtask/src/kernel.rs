@@ -204,7 +204,8 @@ fn stripped(program: &Path, directory: &Path) -> Result<PathBuf> {
 
 /// The shared libraries of a program, without the leading slash.
 fn libraries(program: &Path) -> Result<Vec<String>> {
-    let listing = output(Command::new("ldd").arg(program))?;
+    // Where the machine will look for them, which knows nothing of the caller's paths.
+    let listing = output(Command::new("ldd").arg(program).env_remove("LD_LIBRARY_PATH"))?;
     let words = listing.split_whitespace().filter_map(|word| word.strip_prefix('/'));
     Ok(words.map(str::to_owned).collect())
 }
