@@ -15,7 +15,6 @@ use flows::FlowFilter;
 use super::Asking;
 use super::failure::{BAD_INPUT, Failure};
 use super::output::{self, Output};
-use super::status::weight;
 use super::table::{Cell, Table, Tone};
 use super::units::{ago, bytes, now};
 use crate::controller::view::{API_VERSION, BackendStatus, Connections, QuicTotals, ServiceStatus, Status};
@@ -228,6 +227,16 @@ fn backend_table(status: &Status, now: f64) -> Table {
 /// A number of its connections, where they are counted.
 fn connections(backend: &BackendStatus, pick: fn(&Connections) -> u32) -> String {
     backend.connections.as_ref().map_or_else(|| "-".to_owned(), |it| pick(it).to_string())
+}
+
+/// The weight in force, and the configured one if it differs.
+pub fn weight(backend: &BackendStatus) -> String {
+    let effective = (backend.effective_weight * 100.0).round() / 100.0;
+    if effective == f64::from(backend.weight) {
+        effective.to_string()
+    } else {
+        format!("{effective}/{}", backend.weight)
+    }
 }
 
 /// A backend's state as a cell.

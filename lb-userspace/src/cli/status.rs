@@ -6,12 +6,10 @@ mod vrrp;
 use super::Asking;
 use super::failure::Failure;
 use super::output::{self, Output};
-use super::show::{backend_state, interface_table};
+use super::show::{backend_state, interface_table, weight};
 use super::table::{Cell, Table, Tone};
 use super::units::{ago, now, plural};
-use crate::controller::view::{
-    BackendStatus, ConfigStatus, FlowsStatus, NodeStatus, Override, Remaining, ServiceStatus, Status,
-};
+use crate::controller::view::{ConfigStatus, FlowsStatus, NodeStatus, Override, Remaining, ServiceStatus, Status};
 
 /// Asks and prints.
 pub async fn status(asking: &Asking) -> Result<(), Failure> {
@@ -153,16 +151,6 @@ fn service(service: &ServiceStatus, now: f64, colour: bool) -> String {
     }
     out.push_str(&table.render("  ", colour));
     out
-}
-
-/// The weight in force, and the configured one if it differs.
-pub fn weight(backend: &BackendStatus) -> String {
-    let effective = (backend.effective_weight * 100.0).round() / 100.0;
-    if effective == f64::from(backend.weight) {
-        effective.to_string()
-    } else {
-        format!("{effective}/{}", backend.weight)
-    }
 }
 
 /// What is left of a backend's flows, behind why it gets no new ones. That nothing is left is said of one that drains.
