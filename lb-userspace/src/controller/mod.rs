@@ -184,8 +184,9 @@ impl Controller {
             effects.extend(self.steer());
         }
         effects.extend(self.share());
-        // The tables may be the master's by now, whose slots count then: until they do this node should not have to take over.
-        let owed = std::mem::take(&mut self.owed);
+        // The tables may be the master's by now, also again, whose slots count then: until they do this node should not have to take over.
+        let mut owed = std::mem::take(&mut self.owed);
+        owed.extend(self.followed.keys().filter(|name| !unchanged.contains(name)).cloned());
         effects.extend(self.adopt_slots(now, owed));
         effects.extend(self.interfaces.configure(&self.config.dataplane));
         effects.extend(self.serve_ourselves());

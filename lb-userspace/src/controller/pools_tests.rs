@@ -235,3 +235,25 @@ fn reach(controller: &mut Controller, destination: IpAddr) {
     let found = Network::NextHop { destination, result: Ok(NextHop::Frame(frame)) };
     controller.handle(START, Event::Network(found));
 }
+
+#[test]
+fn a_table_that_was_another_than_the_masters_for_a_moment_has_the_masters_slots_again() {
+    let [few, many] = [3, 4].map(|backends| {
+        let mut config = config(1, backends);
+        config.services[0].checks.clear();
+        config
+    });
+    let mut controller = started(&few);
+    let pool = |controller: &Controller| {
+        let planner = controller.planner();
+        planner.tables().get(planner.services()["s0"].table).pool.clone()
+    };
+    let extent = Extent::Whole(Some(pool(&controller).lookup_table_hash()));
+    let slots = Some(Arc::new(ToldSlots { slots: Arc::default(), extent }));
+    let master = FromMaster { standings: Standings::new(), slots };
+    controller.follow_masters(START, BTreeMap::from([("s0".into(), Arc::new(master))]));
+    controller.configure(START, many).unwrap();
+    assert!(!pool(&controller).slots().is_settled());
+    controller.configure(START, few).unwrap();
+    assert!(pool(&controller).slots().is_settled(), "the master knows of no change");
+}
