@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::view::{Override, Problem};
 use super::{Controller, Effect};
 use crate::config::{Condition, Config, Consequence, Track};
+use crate::exchange::party::LastSlots;
 use crate::happening::Happening;
 use crate::health::pool::decide::Quorum;
 use crate::health::pool::intent::Intents;
@@ -17,7 +18,7 @@ use crate::health::pool::service::Pool;
 use crate::health::pool::{Changes, Order, Pools};
 use crate::nexthop::NextHop;
 use crate::reconcile::entries::Hop;
-use crate::reconcile::placed::{FromMaster, Standings};
+use crate::reconcile::placed::{Extent, FromMaster, Standings, ToldSlots};
 use crate::reconcile::planner::Reweighed;
 use crate::vrrp::event::Verdict;
 
@@ -190,6 +191,14 @@ impl Controller {
         let mut effects = self.follow(now, Changes { standings, ..Changes::default() });
         effects.extend(self.adopt_slots(now, others));
         effects
+    }
+
+    /// Takes over what the master before this node had still to say of slots of services that this node is master of by now.
+    pub fn hear_last_slots(&mut self, now: Duration, last: LastSlots) -> Vec<Effect> {
+        let is_ours = |(name, _): &(Arc<str>, _)| !self.followed.contains_key(name);
+        let told = |(name, slots)| (name, Arc::new(ToldSlots { slots: Arc::new(slots), extent: Extent::LastWords }));
+        let (writes, _) = self.planner.adopt(now, &self.image, &last.into_iter().filter(is_ours).map(told).collect());
+        self.write(writes)
     }
 
     /// Takes over what masters say of the slots of these services.

@@ -78,6 +78,18 @@ impl Foreign {
         true
     }
 
+    /// Such slots of a service, by their number; those whose previous owner nobody has explained are left out.
+    pub fn slots_of(
+        &self,
+        realm: &str,
+        service: &str,
+        notes: &[SlotNote],
+        since: impl Fn(u64) -> Duration,
+    ) -> BTreeMap<u32, (Arc<str>, Duration)> {
+        let owner = |note: &SlotNote| self.identity(realm, service, note.previous).cloned();
+        notes.iter().filter_map(|note| Some((note.slot, (owner(note)?, since(note.since))))).collect()
+    }
+
     /// What was told of slots of a realm counts no more: another claim was made.
     pub fn forget_slots(&mut self, realm: &str) {
         let told = self.realms.get_mut(realm).into_iter().flat_map(BTreeMap::values_mut);

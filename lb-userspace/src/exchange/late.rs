@@ -2,14 +2,16 @@
 //! node, which has said them, forgets at the end of a bulk what was not in it. A walk would find them, but only a moment later, and until
 //! then a takeover back would lose them.
 
-use lb_common::abi::{Recorded, Translated};
+use std::net::IpAddr;
+
+use lb_common::abi::{ClientKey, Recorded, Translated};
 
 use super::changes::{Changes, Noted};
 use super::directory::Kind;
 use super::item::Key;
 use super::pairs::Table as _;
 use super::store::Store;
-use super::tables::Tables;
+use super::tables::{Tables, client_value};
 
 impl<S: Store> Tables<S> {
     /// What is kept by now of what these keys are about is to be told, unless it was: then it is among the changes.
@@ -38,7 +40,17 @@ impl<S: Store> Tables<S> {
                         self.told_of_translation(noted, &Translated { key, translation }, changes);
                     }
                 }
-                Key::Backends(..) | Key::Slots(..) | Key::Table(_) | Key::Client(..) => {}
+                Key::Client(service, address) => {
+                    let Some(entry) = noted.directory().service(service).filter(|entry| noted.takes(entry)) else {
+                        continue;
+                    };
+                    let client = ClientKey { address: IpAddr::from(*address).into(), pool: entry.pool.into() };
+                    let Some(record) = self.records.client(&client)? else { continue };
+                    if self.told.clients.shows(&client, &record, entry.persistence) {
+                        changes.push(&entry.realm, key.clone(), Some(client_value(&record)));
+                    }
+                }
+                Key::Backends(..) | Key::Slots(..) | Key::Table(_) => {}
             }
         }
         Ok(())

@@ -88,8 +88,8 @@ pub enum Effect {
         items: Vec<Item>,
         /// The teller's clock, in nanoseconds.
         now: u64,
-        /// This node is master by now, and these are the last words of the one before: only what is not there is stored, and
-        /// nothing is removed or replaced.
+        /// This node is master by now, and these are the last words of the one before: nothing is removed, and nothing is replaced of which
+        /// packets have come here.
         late: bool,
     },
     /// Of a realm all is told from here on, under a new claim.
@@ -195,8 +195,8 @@ impl Exchange {
     }
 
     /// Whether more of a realm is to be gathered: `None` if not, or no more; else whether it is time for it.
-    pub fn gathers(&self, realm: &str) -> Option<bool> {
-        self.realms.get(realm).and_then(Realm::gathers)
+    pub fn gathers(&self, realm: &str, now: Duration) -> Option<bool> {
+        self.realms.get(realm)?.gathers(now)
     }
 
     /// The same of changes that a walk over the tables finds.
@@ -298,9 +298,12 @@ impl Exchange {
         if master {
             realm.claim(now, self.boot);
         } else {
-            realm.leave(now);
+            realm.leave();
         }
         if let Some(follower) = &mut self.follower {
+            // It took over while this node was master still.
+            let claim = follower.stands.as_ref().and_then(|stands| stands.get(name)).filter(|stand| stand.master);
+            claim.into_iter().for_each(|stand| realm.is_elsewhere(now, stand.epoch));
             if master {
                 follower.given_up.remove(name);
             } else {

@@ -14,10 +14,12 @@
 //! between its items: the newest flows are those that a failover must not lose.
 //!
 //! **Last words.** Who hands over in good order has said its last items a moment after the other became master. For
-//! a second these are taken as *late*: what is not there yet is added, nothing is replaced or removed. So the old master can
-//! complete what the new one has, and nothing more. When clients' packets do not come to it any more it says that this was all. Until then
+//! a second these are taken as *late*: what is not there yet is added, nothing is removed, and nothing is replaced but records of which no packet
+//! has come to the new master since. So the old master can complete what the new one has, and nothing more. Until it hears who has taken over
+//! clients' packets come to it, and its words go on; a moment after that it says that this was all. Until then
 //! the packet path of the new master drops what only a record could tell the backend of, rather than guess
-//! ([`machine::Exchange::awaits_records`]): TCP sends it again. From a node that is dead nothing is waited for.
+//! ([`machine::Exchange::awaits_records`]): TCP sends it again; and its bulk has no records yet, since those of the old master may be younger
+//! and packets still come to them. From a node that is dead nothing is waited for.
 //!
 //! **Words** ([`word`]) are said besides, of nothing that anybody claims: a sample of the master's decisions, for [`rehearsal`];
 //! what operators want, where the later word counts (`health::pool::intent::said`); and what checks say, for a node that knows nothing yet.

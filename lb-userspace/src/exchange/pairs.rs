@@ -36,13 +36,35 @@ pub fn put(table: &mut impl Table, pair: &Pair) -> Result<()> {
     table.insert(request_key, request).or_else(|error| table.delete(reply_key).and(Err(error)))
 }
 
-/// Records a flow if nothing is recorded under either of its keys. Packets may make records meanwhile: theirs stay.
+/// Records a flow if nothing is recorded under either of its keys but what is of earlier flows, as `is_earlier` says by when they were heard of
+/// last. Of a flow that is recorded so already it counts when it was heard of, if that is later. Packets may make records meanwhile: theirs stay.
 ///
 /// # Errors
-/// When the table is full or refuses; then nothing is recorded of the flow.
-pub fn add(table: &mut impl Table, pair: &Pair) -> Result<()> {
+/// When the table is full or refuses; then nothing is recorded of the flow that was not.
+pub fn add(table: &mut impl Table, pair: &Pair, is_earlier: impl Fn(u64) -> bool) -> Result<()> {
     let ((request_key, request), (reply_key, reply)) = (&pair.request, &pair.reply);
-    if table.get(request_key)?.is_some() || !table.insert_new(reply_key, reply)? {
+    let mut earlier = Vec::new();
+    for (key, other) in [(request_key, reply_key), (reply_key, request_key)] {
+        let Some(there) = table.get(key)? else { continue };
+        if other_key(key, &there) == *other {
+            continue;
+        }
+        if !is_earlier(last_seen(table, key, &there)?) {
+            return Ok(());
+        }
+        earlier.push((key, there));
+    }
+    for (key, there) in earlier {
+        delete_other(table, key, &there)?;
+        table.delete(key)?;
+    }
+    if let Some(there) = table.get(request_key)? {
+        return refresh(table, request_key, &there, request).and_then(|()| match table.get(reply_key)? {
+            Some(there) => refresh(table, reply_key, &there, reply),
+            None => table.insert_new(reply_key, reply).map(drop),
+        });
+    }
+    if !table.insert_new(reply_key, reply)? {
         return Ok(());
     }
     match table.insert_new(request_key, request) {
@@ -72,6 +94,12 @@ pub fn last_seen(table: &impl Table, key: &FlowKey6, it: &Translation) -> Result
     let reply_key = other_key(key, it);
     let reply = table.get(&reply_key)?.filter(|reply| other_key(&reply_key, reply) == *key);
     Ok(reply.map_or(it.last_seen, |reply| reply.last_seen.max(it.last_seen)))
+}
+
+/// What is there was heard of when `said` was, if that is later.
+fn refresh(table: &mut impl Table, key: &FlowKey6, there: &Translation, said: &Translation) -> Result<()> {
+    let is_later = said.last_seen > there.last_seen;
+    if is_later { table.insert(key, &Translation { last_seen: said.last_seen, ..*there }) } else { Ok(()) }
 }
 
 /// Deletes the record of the other direction, if it is of the same flow.
@@ -191,21 +219,53 @@ mod tests {
         assert_eq!(table.flows(), [(2, 11)], "which that it has ended does not change");
     }
 
+    /// Heard of here after this; what was heard of before is of earlier flows.
+    fn add_after_three(table: &mut Memory, pair: &Pair) {
+        add(table, pair, |last_seen| last_seen <= 3).unwrap();
+    }
+
     #[test]
-    fn last_words_change_nothing_that_is_there() {
+    fn last_words_change_nothing_that_packets_have_come_of() {
         let mut table = Memory::default();
         put(&mut table, &pair(1, 10, 5)).unwrap();
-        add(&mut table, &pair(1, 11, 9)).unwrap();
-        add(&mut table, &pair(2, 10, 9)).unwrap();
+        add_after_three(&mut table, &pair(1, 11, 9));
+        add_after_three(&mut table, &pair(2, 10, 9));
         assert_eq!(table.flows(), [(1, 10)]);
-        add(&mut table, &pair(2, 11, 9)).unwrap();
+        add_after_three(&mut table, &pair(2, 11, 9));
         assert_eq!(table.flows(), [(1, 10), (2, 11)]);
         remove(&mut table, &pair(2, 11, 9).request.0).unwrap();
         for port in [11, 12] {
             table.first = Some(pair(2, port, 9));
-            add(&mut table, &pair(2, 11, 9)).unwrap();
+            add_after_three(&mut table, &pair(2, 11, 9));
             assert_eq!(table.flows(), [(1, 10), (2, port)], "a packet was first");
             remove(&mut table, &pair(2, port, 9).request.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn last_words_take_the_place_of_earlier_flows_on_either_end() {
+        let mut table = Memory::default();
+        put(&mut table, &pair(1, 10, 3)).unwrap();
+        put(&mut table, &pair(2, 11, 3)).unwrap();
+        add_after_three(&mut table, &pair(1, 11, 9));
+        assert_eq!(table.flows(), [(1, 11)], "the client has another source, which was another's");
+        put(&mut table, &pair(1, 10, 3)).unwrap();
+        let Pair { reply, .. } = pair(1, 10, 5);
+        table.insert(&reply.0, &reply.1).unwrap();
+        add_after_three(&mut table, &pair(1, 11, 9));
+        assert_eq!(table.flows(), [(1, 10)], "a server has spoken since");
+    }
+
+    #[test]
+    fn last_words_say_of_a_flow_that_is_there_when_it_was_heard_of() {
+        let mut table = Memory::default();
+        for (there, said, heard) in [(3, 9, 9), (5, 9, 9), (9, 5, 9)] {
+            put(&mut table, &pair(1, 10, there)).unwrap();
+            let Pair { request, reply } = pair(1, 10, said);
+            let as_told = Translation { state: 4, ..request.1 };
+            add_after_three(&mut table, &Pair { request: (request.0, as_told), reply });
+            let both = [&request, &reply].map(|(key, _)| table.get(key).unwrap().unwrap());
+            assert_eq!(both.map(|it| (it.last_seen, it.state)), [(heard, 2), (heard, 0)]);
         }
     }
 

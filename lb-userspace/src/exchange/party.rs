@@ -34,6 +34,9 @@ const PIECE: Duration = Duration::from_millis(2);
 /// What masters say of tables, by service; of those that this node follows.
 pub type Followed = BTreeMap<Arc<str>, Arc<FromMaster>>;
 
+/// What a master had still to say of slots when this node took over, by service and slot, as in [`ToldSlots`].
+pub type LastSlots = BTreeMap<Arc<str>, BTreeMap<u32, (Arc<str>, Duration)>>;
+
 /// Something to be done.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Deed {
@@ -47,6 +50,8 @@ pub enum Deed {
     Hear(Vec<Word>),
     /// Make tables from this.
     Follow(Followed),
+    /// Of slots of tables that are this node's own by now, these are not settled.
+    AddSlots(LastSlots),
     /// All that the master of this realm has is here.
     Complete(Arc<str>),
     /// How something went that is tried again and again: what, and why it did not.
@@ -146,6 +151,7 @@ impl<S: Store> Party<S> {
     pub fn tell_recorded(&mut self, now: Duration) -> Vec<Deed> {
         let (Some(tables), exchange) = (&mut self.tables, &self.exchange) else { return Vec::new() };
         let mut noted = Noted::new(&self.directory, |realm| exchange.notes_changes(realm));
+        tables.set_clock(now);
         let (mut changes, mut left) = (Changes::default(), MOST_RECORDED);
         while left > 0 {
             let fresh: Vec<Fresh> = std::iter::from_fn(|| tables.records.recorded()).take(AHEAD.min(left)).collect();
@@ -176,6 +182,7 @@ impl<S: Store> Party<S> {
         if !self.gatherings.is_empty() || !self.directory.realms.iter().any(|realm| notes(realm)) {
             return out;
         }
+        tables.set_clock(clock());
         let found = self.walker.go_on(&clock, tables, Noted::new(&self.directory, notes));
         out.push(Deed::Tried("walk", outcome(&found, "the flow tables cannot be read")));
         self.changed(clock(), found.unwrap_or_default(), &mut out);
@@ -185,15 +192,14 @@ impl<S: Store> Party<S> {
     /// Goes on with realms of which all is to be told, as much as is to be told next.
     pub fn gather(&mut self, clock: impl Fn() -> Duration) -> Vec<Deed> {
         let (mut out, until) = (Vec::new(), clock() + PIECE);
-        while let Some(gathering) = self.gatherings.front_mut() {
-            let (Some(tables), Some(is_time)) = (&mut self.tables, self.exchange.gathers(&gathering.realm)) else {
-                self.gatherings.pop_front();
-                continue;
-            };
-            if !is_time || clock() >= until {
-                break;
-            }
+        loop {
+            let (now, Some(tables), exchange) = (clock(), &mut self.tables, &self.exchange) else { return out };
+            self.gatherings.retain(|it| exchange.gathers(&it.realm, now).is_some());
+            let is_due = |it: &Gathering<S>| exchange.gathers(&it.realm, now) == Some(true);
+            let due = self.gatherings.iter().position(is_due).filter(|_| now < until);
+            let Some((at, gathering)) = due.and_then(|at| Some((at, self.gatherings.get_mut(at)?))) else { break };
             let (realm, more) = (Arc::clone(&gathering.realm), gathering.has_more());
+            tables.set_clock(now);
             let items = gathering.step(tables, &self.directory);
             if items.is_err() || !more {
                 out.push(Deed::Tried("gather", outcome(&items, "the flow tables cannot be read")));
@@ -203,7 +209,7 @@ impl<S: Store> Party<S> {
                 break;
             };
             if !more {
-                self.gatherings.pop_front();
+                self.gatherings.remove(at);
             }
             self.happened(clock(), Event::Gathered(realm, items, more), &mut out);
         }
@@ -283,20 +289,23 @@ impl<S: Store> Party<S> {
         out: &mut Vec<Deed>,
     ) {
         let (mut is_reweighed, mut has_records, mut stored) = (false, false, Ok(()));
-        let added: Vec<Key> = if late { items.iter().map(|(key, _)| key.clone()).collect() } else { Vec::new() };
+        let (late, mut last_slots) = (late.then(|| self.exchange.master_since(realm).unwrap_or(now)), LastSlots::new());
+        let added: Vec<Key> =
+            if late.is_some() { items.iter().map(|(key, _)| key.clone()).collect() } else { Vec::new() };
         let directory = Arc::clone(&self.directory);
         let mut lookups = Lookups::default();
         for (key, value) in items {
             match (key, value) {
-                (Key::Backends(service, block), value) if !late => {
-                    is_reweighed |= self.note_backends(realm, &service, block, value);
+                (Key::Backends(service, block), value) => {
+                    // Of last words it counts whom other ones name; what this node makes its tables from is its own matter by then.
+                    is_reweighed |= self.note_backends(realm, &service, block, value) && late.is_none();
                     lookups.forget_backends();
                 }
-                (Key::Table(service), Some(Value::Table(hash))) if !late => {
+                (Key::Table(service), Some(Value::Table(hash))) if late.is_none() => {
                     self.foreign.note_table(realm, &service, Some(hash));
                     is_reweighed = true;
                 }
-                (Key::Slots(service, block), value) if !late => {
+                (Key::Slots(service, block), value) => {
                     let notes = match value {
                         Some(Value::Slots(notes)) => notes,
                         Some(_) => continue,
@@ -304,7 +313,12 @@ impl<S: Store> Party<S> {
                     };
                     let ago = |since| Duration::from_nanos(teller_now.saturating_sub(since));
                     let since = |since| now.saturating_sub(ago(since));
-                    is_reweighed |= self.foreign.note_slots(realm, &service, block, &notes, since);
+                    if late.is_none() {
+                        is_reweighed |= self.foreign.note_slots(realm, &service, block, &notes, since);
+                    } else {
+                        let slots = self.foreign.slots_of(realm, &service, &notes, since);
+                        last_slots.entry(service).or_default().extend(slots);
+                    }
                 }
                 (key, value) if key.is_record() => {
                     has_records = true;
@@ -312,24 +326,29 @@ impl<S: Store> Party<S> {
                     stored =
                         stored.and(self.store_record(now, realm, directory, lookups, (key, value), teller_now, late));
                 }
-                // Last words about backends are old, and values of another kind than their key are nonsense.
+                // Last words about tables are old, and values of another kind than their key are nonsense.
                 _ => {}
             }
         }
         if has_records {
             let settled = self.tables.as_mut().map_or(Ok(()), |tables| tables.records.settle());
-            let told = if late { self.tell_late(now, &added, out) } else { Ok(()) };
+            let told = if late.is_some() { self.tell_late(now, &added, out) } else { Ok(()) };
             let stored = stored.and(settled).and(told);
             out.push(Deed::Tried("store", outcome(&stored, "a record of the peer's cannot be kept")));
         }
         if is_reweighed {
             self.follow(out);
         }
+        last_slots.retain(|_, slots| !slots.is_empty());
+        if !last_slots.is_empty() {
+            out.push(Deed::AddSlots(last_slots));
+        }
     }
 
     /// Tells of what was added to what this node is master of.
     fn tell_late(&mut self, now: Duration, added: &[Key], out: &mut Vec<Deed>) -> anyhow::Result<()> {
         let (Some(tables), exchange) = (&mut self.tables, &self.exchange) else { return Ok(()) };
+        tables.set_clock(now);
         let mut changes = Changes::default();
         let mut noted = Noted::new(&self.directory, |realm| exchange.notes_changes(realm));
         let told = tables.told_late(&mut noted, added, &mut changes);
@@ -345,23 +364,24 @@ impl<S: Store> Party<S> {
         lookups: &mut Lookups<'a>,
         item: Item,
         teller_now: u64,
-        late: bool,
+        late: Option<Duration>,
     ) -> anyhow::Result<()> {
         let (Some(tables), foreign) = (&mut self.tables, &self.foreign) else { return Ok(()) };
         let age = |last| teller_now.saturating_sub(last);
         match item {
             (Key::Flow(flow, stateful), Some(Value::Flow(record))) => {
                 let it = Foreigner { realm, flow: flow.key(), stateful, record, age: age(record.last_seen) };
-                let late = late.then(|| self.exchange.master_since(realm).unwrap_or(now));
                 tables.store(directory, foreign, lookups, &it, now, late)
             }
-            (Key::Flow(flow, stateful), None) if !late => tables.remove(directory, realm, &flow.key(), stateful),
+            (Key::Flow(flow, stateful), None) if late.is_none() => {
+                tables.remove(directory, realm, &flow.key(), stateful)
+            }
             (Key::Client(service, address), Some(Value::Client(backend, last))) => {
                 let address = IpAddr::from(address).into();
                 let it = Client { realm, service: &service, address, backend, age: age(last) };
                 tables.store_client(directory, foreign, &it, now, late)
             }
-            (Key::Client(service, address), None) if !late => {
+            (Key::Client(service, address), None) if late.is_none() => {
                 let address = IpAddr::from(address).into();
                 tables
                     .remove_client(directory, &Client { realm, service: &service, address, backend: u16::MAX, age: 0 })
@@ -370,7 +390,9 @@ impl<S: Store> Party<S> {
                 let it = translations::Foreigner { realm, flow: flow.key(), record, age: age(record.last_seen) };
                 tables.store_translation(directory, &it, now, late)
             }
-            (Key::Translation(flow), None) if !late => tables.remove_translation(directory, realm, &flow.key()),
+            (Key::Translation(flow), None) if late.is_none() => {
+                tables.remove_translation(directory, realm, &flow.key())
+            }
             // Last words remove nothing, and values of another kind than their key are nonsense.
             _ => Ok(()),
         }

@@ -6,11 +6,11 @@ use super::dirty::Dirty;
 use super::item::{Key, Keys, Value};
 use super::message::Item;
 
-/// Who is no longer master says what waited to be told for so long, unless another claims the realm before; and whoever takes over
-/// takes that for as long.
+/// Who is no longer master says what it has still to say for so long after it has heard that another claims the realm; and whoever takes
+/// over takes that for as long.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
-/// After so long it says that this was all: by then clients' packets go to the other node, so that nothing begins here any more.
-/// What begins here all the same is still told.
+/// So long after that claim it says that this was all: by then clients' packets go to the other node, so that nothing begins here any more.
+/// What begins here all the same is still told. Until somebody claims the realm they come here, however long ago it was given up.
 const LAST_BEGINNING: Duration = Duration::from_millis(25);
 
 /// A realm, on this node.
@@ -48,13 +48,13 @@ pub(super) enum Telling {
     Bulk(Bulk),
     /// All was told; changes are.
     Live,
-    /// We are not its master any more, and say what we had still to say, though another claims it by now: clients come here until
+    /// We are not its master any more, and say what we have still to say, also when another claims it by now: clients come here until
     /// they have heard of it.
     LastWords {
         /// Our claim.
         epoch: u64,
-        /// Since when.
-        since: Duration,
+        /// Since when another claims it, as far as this node has heard; `None`: nobody does yet.
+        claimed: Option<Duration>,
         /// That this was all has been said.
         concluded: bool,
     },
@@ -120,6 +120,17 @@ impl Bulk {
         }
     }
 
+    /// Records that wait are of it from now on, so that they are told before its end whatever changes meanwhile.
+    fn take_records(&mut self, dirty: &mut Dirty) {
+        let waiting: Vec<Item> = std::iter::from_fn(|| dirty.pop()).collect();
+        for (key, value) in waiting.into_iter().rev() {
+            match value {
+                Some(value) if key.is_record() => self.left.push((key, value)),
+                value => dirty.insert(key, value),
+            }
+        }
+    }
+
     fn next(&mut self) -> Option<Item> {
         loop {
             let (key, value) = self.left.pop()?;
@@ -155,10 +166,10 @@ impl Realm {
 
     /// This node is no longer its master. What waits to be told is told for a while yet: of a planned hand-over it is the last
     /// moment.
-    pub fn leave(&mut self, now: Duration) {
+    pub fn leave(&mut self) {
         (self.master, self.before) = (false, None);
         match self.telling {
-            Telling::Live => self.telling = Telling::LastWords { epoch: self.epoch, since: now, concluded: false },
+            Telling::Live => self.telling = Telling::LastWords { epoch: self.epoch, claimed: None, concluded: false },
             // Half of it is of no use to anybody.
             Telling::No
             | Telling::Due
@@ -184,12 +195,17 @@ impl Realm {
         // In front of what is left: what explains records is told before them.
         left.append(&mut bulk.left);
         bulk.left = left;
+        if !more && self.before.is_some() {
+            // The other forgets what it does not hear of before the end, also of that which it has said itself.
+            bulk.take_records(&mut self.dirty);
+        }
     }
 
-    /// Whether more is to be gathered, and whether it is time for it.
-    pub fn gathers(&self) -> Option<bool> {
+    /// Whether more is to be gathered, and whether it is time for it: not before the master before this one has said all. What is known here of
+    /// a flow may be older than what it is about to say, and would take the place of that there, while packets of the flow still come to it.
+    pub fn gathers(&self, now: Duration) -> Option<bool> {
         match &self.telling {
-            Telling::Bulk(bulk) => bulk.more.then_some(bulk.left.len() < FEW),
+            Telling::Bulk(bulk) => bulk.more.then_some(bulk.left.len() < FEW && !self.awaits_last_words(now)),
             _ => None,
         }
     }
@@ -208,9 +224,11 @@ impl Realm {
         }
     }
 
-    /// Whether a walk over the tables is to find such changes: not what another, who is master by now, has told us.
+    /// Whether a walk over the tables is to find such changes: not what another, who is master by now, has told us. Until we have said all that
+    /// is next to nothing, and packets that came a moment ago are still to be told of.
     pub fn walks_for_changes(&self) -> bool {
-        self.notes_changes() && self.following.is_none()
+        let has_more_to_say = matches!(self.telling, Telling::LastWords { concluded: false, .. });
+        self.notes_changes() && (self.following.is_none() || has_more_to_say)
     }
 
     /// The claim under which it is told.
@@ -218,28 +236,48 @@ impl Realm {
         if let Telling::LastWords { epoch, .. } = self.telling { epoch } else { self.epoch }
     }
 
-    /// Another has claimed it.
-    pub fn is_claimed(&mut self) {
+    /// Another has claimed it, and this node follows.
+    pub fn is_claimed(&mut self, now: Duration) {
         if !matches!(self.telling, Telling::LastWords { .. }) {
             self.tell_anew(Telling::No);
         }
+        self.is_elsewhere(now, self.epoch);
+    }
+
+    /// The other node says that it is master, under this claim.
+    pub fn is_elsewhere(&mut self, now: Duration, claim: u64) {
+        if let Telling::LastWords { epoch, claimed, .. } = &mut self.telling
+            && claim > *epoch
+        {
+            claimed.get_or_insert(now);
+        }
+    }
+
+    /// We are not its master any more, and nobody waits for what we had still to say.
+    pub fn is_over(&self, now: Duration) -> bool {
+        matches!(self.telling, Telling::LastWords { claimed: Some(claimed), .. } if claimed + LAST_WORDS <= now)
     }
 
     /// Whether records of the peer's may be under way that a packet of a client's could come before: of a realm that this node
     /// follows, should it take over now; of one that it is master of, until the other has said that this was all.
     pub fn awaits_records(&self, now: Duration) -> bool {
-        match (self.master, self.before, &self.following) {
-            (true, Some(before), _) => !before.concluded && before.takes(now),
-            (false, _, Some(following)) => following.mentioned.is_none() && !following.concluded,
-            (true, None, _) | (false, _, None) => false,
+        match (self.master, &self.following) {
+            (true, _) => self.awaits_last_words(now),
+            (false, Some(following)) => following.mentioned.is_none() && !following.concluded,
+            (false, None) => false,
         }
+    }
+
+    /// Whether the master before this one has still something to say, as far as that is waited for.
+    fn awaits_last_words(&self, now: Duration) -> bool {
+        self.before.is_some_and(|before| !before.concluded && before.takes(now))
     }
 
     /// We are not its master any more, and it is time to say that this was all that we had to say.
     pub fn concludes(&mut self, now: Duration) -> bool {
         let is_empty = self.dirty.is_empty();
-        let Telling::LastWords { since, concluded, .. } = &mut self.telling else { return false };
-        let is_time = !*concluded && is_empty && now >= *since + LAST_BEGINNING;
+        let Telling::LastWords { claimed: Some(claimed), concluded, .. } = &mut self.telling else { return false };
+        let is_time = !*concluded && is_empty && now >= *claimed + LAST_BEGINNING;
         *concluded |= is_time;
         is_time
     }

@@ -84,6 +84,8 @@ pub trait Store {
         walks: &mut Self::Walks,
         visit: impl FnMut(&FlowKey6, &Record),
     ) -> Result<ControlFlow<()>>;
+    /// What is remembered of a client.
+    fn client(&self, client: &ClientKey) -> Result<Option<Record>>;
     /// Remembers a client, or another backend for it.
     fn put_client(&mut self, client: &ClientKey, record: &Record) -> Result<()>;
     /// Remembers a client that is not remembered.

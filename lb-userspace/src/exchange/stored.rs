@@ -88,7 +88,8 @@ impl<'a> Lookups<'a> {
 }
 
 impl<S: Store> Tables<S> {
-    /// Remembers a client of the peer's. `age`: how long ago it began something, in nanoseconds; `late`: only if it is not remembered.
+    /// Remembers a client of the peer's. `late`: since when this node is master, if these are last words. Then it is remembered only if it is not,
+    /// or with another backend that it has not come to since; else only when it began something counts, if that is later.
     ///
     /// # Errors
     /// When the store refuses.
@@ -98,17 +99,28 @@ impl<S: Store> Tables<S> {
         foreign: &Foreign,
         it: &Client<'_>,
         now: Duration,
-        late: bool,
+        late: Option<Duration>,
     ) -> anyhow::Result<()> {
         let Some(entry) = client_entry(directory, it) else { return Ok(()) };
         let identity = foreign.identity(it.realm, &entry.name, it.backend);
         let Some(backend) = identity.and_then(|identity| entry.index_of(identity)) else {
             self.count_unplaced("no-backend");
-            return if late { Ok(()) } else { self.remove_client(directory, it) };
+            return if late.is_some() { Ok(()) } else { self.remove_client(directory, it) };
         };
         let record = Record { last_seen: since(now, it.age, entry.persistence), pool: entry.pool, backend, state: 0 };
         let key = ClientKey { address: it.address, pool: entry.pool.into() };
-        if late { self.records.add_client(&key, &record) } else { self.records.put_client(&key, &record) }
+        let Some(since) = late else { return self.records.put_client(&key, &record) };
+        match self.records.client(&key)? {
+            None => self.records.add_client(&key, &record),
+            Some(there) if there.backend == backend && there.last_seen < record.last_seen => {
+                self.records.put_client(&key, &record)
+            }
+            Some(there) if there.backend != backend && is_untouched(there.last_seen, now, since) => {
+                self.records.remove_client(&key)?;
+                self.records.add_client(&key, &record)
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// Forgets a client.
@@ -238,12 +250,15 @@ pub(super) fn since(now: Duration, age: u64, timeout: u64) -> u64 {
 }
 
 /// Whether a record that is there is of an earlier flow than one that last words are about: of another backend, and no packet of it has
-/// come here since this node is master. A client's packets come to one node after the other; and what the exchange has put there counts as
-/// heard of before that, or still in the future.
+/// come here since this node is master.
 fn is_of_earlier_flow(there: &Record, said: &Record, now: Duration, since: Duration) -> bool {
-    let heard = there.last_seen;
-    let is_untouched = heard <= nanoseconds(since) || heard > nanoseconds(now);
-    there.pool == said.pool && there.backend != said.backend && is_untouched
+    there.pool == said.pool && there.backend != said.backend && is_untouched(there.last_seen, now, since)
+}
+
+/// Whether no packet has come here since this node is master of what was heard of last at this time. A client's packets come to one node after
+/// the other; and what the exchange has put there counts as heard of before that, or still in the future.
+pub(super) fn is_untouched(heard: u64, now: Duration, since: Duration) -> bool {
+    heard <= nanoseconds(since) || heard > nanoseconds(now)
 }
 
 /// The service that a client is of, if it remembers any.
@@ -271,7 +286,7 @@ mod tests {
     fn follower() -> (Tables<NativeTables>, Directory, Foreign) {
         let text = "[dataplane]\ninterfaces = [\"eth0\"]\n[[vrrp]]\nname = \"public\"\ninterface = \"eth0\"\nvrid = 51\n\
                     addresses = [\"203.0.113.10/32\"]\n[[service]]\nname = \"web\"\nlisten = [\"tcp://203.0.113.10:80\"]\n\
-                    vrrp = \"public\"\nscheduler = \"round-robin\"\nlookup_table_size = 16\n\
+                    vrrp = \"public\"\nscheduler = \"round-robin\"\nlookup_table_size = 16\npersistence = { timeout = \"60s\" }\n\
                     backend = [{ address = \"10.0.0.1\" }, { address = \"10.0.0.2\" }]\n";
         let config = parse(text, "host").expect("a valid file").0;
         let (mut planner, mut tables) =
@@ -355,6 +370,28 @@ mod tests {
                 .store(&directory, &foreign, &mut Lookups::default(), &said(true, 0, 1), later, Some(since))
                 .expect("it is memory");
             assert_eq!(kept(&tables, Kind::Connection), Some(backend), "heard of at {heard:?}");
+        }
+    }
+
+    #[test]
+    fn last_words_about_a_client_count_unless_it_has_come_here() {
+        let (since, later) = (NOW, NOW + Duration::from_millis(20));
+        let (before, touched) =
+            (nanoseconds(NOW - Duration::from_secs(1)), nanoseconds(NOW + Duration::from_millis(5)));
+        // By whom it was remembered before, and since when it is here; who is remembered afterwards, and whether that is later.
+        for (there, heard, expected, is_later) in
+            [(1, before, 1, true), (1, touched, 1, true), (0, before, 1, true), (0, touched, 0, false)]
+        {
+            let (mut tables, directory, foreign) = follower();
+            let entry = directory.service("web").expect("it is there");
+            let address = flow().source;
+            let key = ClientKey { address, pool: entry.pool.into() };
+            let record = Record { last_seen: heard, pool: entry.pool, backend: there, state: 0 };
+            tables.records.put_client(&key, &record).expect("it is memory");
+            let it = Client { realm: "public", service: "web", address, backend: 1, age: 0 };
+            tables.store_client(&directory, &foreign, &it, later, Some(since)).expect("it is memory");
+            let record = tables.records.client(&key).expect("it is memory").expect("it is remembered");
+            assert_eq!((record.backend, record.last_seen > heard), (expected, is_later), "of {there} at {heard}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lb_common::abi::{ClientKey, FlowKey4, FlowKey6, Record, Recorded};
 use lb_common::address::Address;
@@ -12,6 +13,7 @@ use super::changes::{Changes, Noted};
 use super::directory::{Entry, Kind};
 use super::item::{FlowRecord, Key, Value};
 use super::linear_table::AHEAD;
+use super::nanoseconds;
 use super::rehearsal::Sampler;
 use super::store::{Fresh, Store};
 use super::told::Told;
@@ -87,6 +89,13 @@ impl ToldTables {
         flows.sum::<usize>() + self.clients.len()
     }
 
+    /// See [`Told::set_clock`].
+    fn set_clock(&mut self, now: u64) {
+        self.v4.iter_mut().for_each(|told| told.set_clock(now));
+        self.v6.iter_mut().for_each(|told| told.set_clock(now));
+        self.clients.set_clock(now);
+    }
+
     /// See [`Told::forget`].
     pub fn forget(&mut self, is_of: impl Fn(u32) -> bool) {
         self.v4.iter_mut().for_each(|told| told.forget(&is_of));
@@ -101,6 +110,13 @@ impl<S: Store> Tables<S> {
         let (told, sampler, unplaced) = (ToldTables::default(), Sampler::default(), BTreeMap::new());
         let translations = ToldTranslations::default();
         Self { records, told, translations, sampler, seen: Vec::new(), unplaced, lacks_backends: false }
+    }
+
+    /// It is so late: what is told from now on is told at this time.
+    pub(super) fn set_clock(&mut self, now: Duration) {
+        let now = nanoseconds(now);
+        self.told.set_clock(now);
+        self.translations.set_clock(now);
     }
 
     /// Runs `visit` on the next records of one kind, of IPv4 or not; whether there are more. What was told of them is fetched from memory for

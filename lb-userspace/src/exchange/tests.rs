@@ -376,34 +376,105 @@ fn changed(node: &mut Exchange, number: u8) {
     assert!(node.handle(Duration::ZERO, Event::Changed(realm(), vec![(flow(number), Some(record(1)))])).is_empty());
 }
 
-#[test]
-fn who_hands_over_has_still_said_what_waited() {
+/// A master that follows the peer's word besides, and of whose realm all is told.
+fn master_in_a_pair() -> Exchange {
     let mut node = master();
     node.handle(Duration::ZERO, Event::Gathered(realm(), vec![], false));
+    node.handle(Duration::ZERO, Event::Connected(Direction::Following, PEER));
+    node
+}
+
+fn stand(master: bool, epoch: u64) -> Body {
+    Body::Stand { config: "".into(), realms: vec![Stand { realm: realm(), master, epoch }] }
+}
+
+#[test]
+fn who_hands_over_says_what_waits_until_a_second_after_another_has_claimed_it() {
+    let mut node = master_in_a_pair();
     changed(&mut node, 1);
     node.handle(Duration::ZERO, Event::Mastership(realm(), false));
     assert!(node.notes_changes(&realm()), "its last packets are on their way");
     changed(&mut node, 2);
     let effects = node.handle(Duration::ZERO, Event::Tick);
     assert_eq!(told_items(&effects), [flow(2), flow(1)]);
-    node.handle(Duration::from_millis(1_001), Event::Tick);
+    let at = |node: &mut Exchange, millisecond| node.handle(Duration::from_millis(millisecond), Event::Tick);
+    at(&mut node, 1_900);
+    assert!(node.notes_changes(&realm()), "nobody has taken over, and clients come here still");
+    node.handle(Duration::from_millis(2_000), Event::Told(message(1, stand(true, 2))));
+    at(&mut node, 2_999);
+    assert!(node.notes_changes(&realm()));
+    at(&mut node, 3_000);
     assert!(!node.notes_changes(&realm()), "not for ever");
 }
 
 #[test]
-fn who_hands_over_says_once_that_this_was_all() {
-    let mut node = master();
-    node.handle(Duration::ZERO, Event::Gathered(realm(), vec![], false));
-    node.handle(Duration::ZERO, Event::Mastership(realm(), false));
-    let mut ends = Vec::new();
-    for millisecond in 0..100 {
-        let effects = node.handle(Duration::from_millis(millisecond), Event::Tick);
-        let is_end = |it: &Effect| matches!(it, Effect::Tell(Message { body: Body::End { epoch: 1, .. }, .. }));
-        ends.extend(effects.iter().filter(|it| is_end(it)).map(|_| millisecond));
+fn who_hands_over_says_once_that_this_was_all_when_clients_know_who_has_taken_over() {
+    let ends = |node: &mut Exchange, milliseconds: std::ops::Range<u64>| {
+        let mut ends = Vec::new();
+        for millisecond in milliseconds {
+            let effects = node.handle(Duration::from_millis(millisecond), Event::Tick);
+            let is_end = |it: &Effect| matches!(it, Effect::Tell(Message { body: Body::End { epoch: 1, .. }, .. }));
+            ends.extend(effects.iter().filter(|it| is_end(it)).map(|_| millisecond));
+        }
+        ends
+    };
+    let told = |node: &mut Exchange, millisecond, number, body| {
+        node.handle(Duration::from_millis(millisecond), Event::Told(message(number, body)));
+    };
+    for (claim, is_one) in [
+        (stand(true, 2), true),
+        (Body::Begin { realm: realm(), epoch: 2 }, true),
+        (stand(true, 1), false),
+        (stand(false, 2), false),
+    ] {
+        let mut node = master_in_a_pair();
+        node.handle(Duration::ZERO, Event::Mastership(realm(), false));
+        assert_eq!(ends(&mut node, 0..40), [] as [u64; 0], "it was given up, and nobody has taken over");
+        told(&mut node, 40, 1, claim);
+        assert_eq!(ends(&mut node, 40..200), if is_one { &[65][..] } else { &[] });
+        changed(&mut node, 1);
+        let late = node.handle(Duration::from_millis(200), Event::Tick);
+        assert_eq!(told_items(&late), [flow(1)], "begun late, and told");
     }
-    assert_eq!(ends, [25]);
+
+    // The other was first.
+    let mut node = master_in_a_pair();
+    told(&mut node, 0, 1, stand(true, 2));
+    node.handle(Duration::from_millis(10), Event::Mastership(realm(), false));
+    assert_eq!(ends(&mut node, 10..200), [35]);
+}
+
+#[test]
+fn records_are_gathered_when_the_master_before_has_said_all_and_what_it_said_last_is_told_back_before_the_end() {
+    let taken_over = || {
+        let mut node = node();
+        node.handle(Duration::ZERO, Event::Connected(Direction::Telling, PEER));
+        node.handle(Duration::ZERO, Event::Connected(Direction::Following, PEER));
+        tell(&mut node, 1, Body::Begin { realm: realm(), epoch: 3 });
+        tell(&mut node, 2, Body::End { realm: realm(), epoch: 3 });
+        node.handle(Duration::ZERO, Event::Mastership(realm(), true));
+        node.handle(Duration::ZERO, Event::Tick);
+        node.handle(Duration::ZERO, Event::Gathered(realm(), vec![], true));
+        node
+    };
+    let gathers = |node: &Exchange, millisecond| node.gathers(&realm(), Duration::from_millis(millisecond));
+    let mut node = taken_over();
     changed(&mut node, 1);
-    assert_eq!(told_items(&node.handle(Duration::from_millis(100), Event::Tick)), [flow(1)], "begun late, and told");
+    let effects = node.handle(Duration::ZERO, Event::Tick);
+    assert_eq!((gathers(&node, 5), told_items(&effects)), (Some(false), vec![flow(1)]), "what is new is told at once");
+    changed(&mut node, 2);
+    tell(&mut node, 3, Body::End { realm: realm(), epoch: 3 });
+    assert_eq!(gathers(&node, 5), Some(true));
+    let effects = node.handle(Duration::ZERO, Event::Gathered(realm(), vec![], false));
+    let is_end = |it: &Effect| matches!(it, Effect::Tell(Message { body: Body::End { .. }, .. }));
+    assert_eq!(told_items(&effects), [flow(2)]);
+    assert!(effects.last().is_some_and(is_end), "{effects:?}");
+
+    let silent = taken_over();
+    assert_eq!([1_000, 1_001].map(|at| gathers(&silent, at)), [false, true].map(Some), "it is waited for no longer");
+    let mut gone = taken_over();
+    gone.handle(Duration::ZERO, Event::Lost(Direction::Following));
+    assert_eq!(gathers(&gone, 5), Some(true), "nobody is left to say anything");
 }
 
 #[test]
@@ -416,7 +487,7 @@ fn last_words_are_said_to_the_end_under_the_old_claim_though_another_claims_by_t
     tell(&mut node, 1, Body::Begin { realm: realm(), epoch: 2 });
     changed(&mut node, 2);
     assert!(node.notes_changes(&realm()), "clients come here until they have heard of the other");
-    assert!(!node.walks_for_changes(&realm()), "which would find what the other has told");
+    assert!(node.walks_for_changes(&realm()), "when flows were heard of last is told still");
     let effects = node.handle(Duration::from_millis(5), Event::Tick);
     assert_eq!(told_items(&effects), [flow(2), flow(1)]);
     let is_of = |epoch| {
@@ -429,6 +500,8 @@ fn last_words_are_said_to_the_end_under_the_old_claim_though_another_claims_by_t
     };
     assert!(effects.iter().any(is_of(1)));
     assert!(node.handle(Duration::from_millis(25), Event::Tick).iter().any(is_of(1)), "that this was all");
+    assert!(node.notes_changes(&realm()));
+    assert!(!node.walks_for_changes(&realm()), "which would find what the other has told");
 }
 
 #[test]
@@ -610,7 +683,7 @@ fn of_what_is_gathered_in_pieces_the_latest_is_told_last_and_the_end_comes_after
     let state = |state| Value::Flow(FlowRecord { backend: 1, state, last_seen: 1 });
     let mut node = master();
     let mut told = node.handle(Duration::ZERO, Event::Gathered(realm(), vec![], true));
-    assert_eq!(node.gathers(&realm()), Some(true));
+    assert_eq!(node.gathers(&realm(), Duration::ZERO), Some(true));
     let note = |node: &mut Exchange, number, value| {
         node.handle(Duration::ZERO, Event::Changed(realm(), vec![(flow(number), value)]))
     };
@@ -627,7 +700,7 @@ fn of_what_is_gathered_in_pieces_the_latest_is_told_last_and_the_end_comes_after
     told.extend(node.handle(Duration::ZERO, Event::Gathered(realm(), vec![(flow(5), state(2))], false)));
     told.extend(node.handle(Duration::ZERO, Event::Tick));
     assert!(told.last().is_some_and(is_end), "{told:?}");
-    assert_eq!(node.gathers(&realm()), None);
+    assert_eq!(node.gathers(&realm(), Duration::ZERO), None);
     let mut known = std::collections::BTreeMap::new();
     for effect in told {
         let Effect::Tell(Message { body: Body::Items { items, .. }, .. }) = effect else { continue };

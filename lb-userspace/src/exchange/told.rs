@@ -23,6 +23,8 @@ pub struct Told<K> {
     round: NonZeroU16,
     /// Records that were shown or told in this round.
     shown: usize,
+    /// By the clock, in seconds.
+    now: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +40,7 @@ struct Known {
 
 impl<K> Default for Told<K> {
     fn default() -> Self {
-        Self { records: LinearTable::default(), round: NonZeroU16::MIN, shown: 0 }
+        Self { records: LinearTable::default(), round: NonZeroU16::MIN, shown: 0, now: u32::MAX }
     }
 }
 
@@ -47,7 +49,8 @@ impl<K: Copy + Eq + Hash> Told<K> {
     /// nanoseconds.
     pub fn shows(&mut self, key: &K, record: &Record, timeout: u64) -> bool {
         let Record { last_seen, pool, backend, state } = *record;
-        let seconds = u32::try_from(last_seen / SECOND).unwrap_or(u32::MAX);
+        // What the other node has told counts as heard of in the future; who is told that takes it for the present.
+        let seconds = u32::try_from(last_seen / SECOND).unwrap_or(u32::MAX).min(self.now);
         let now = Known { pool, last_seen: seconds, backend, state, round: self.round };
         let Some(known) = self.records.get_or_insert(key, now) else {
             self.shown += 1;
@@ -67,6 +70,11 @@ impl<K: Copy + Eq + Hash> Told<K> {
     /// These are shown next, at most [`AHEAD`](super::linear_table::AHEAD): what is known of them is fetched from memory at once.
     pub fn touch(&self, keys: impl Iterator<Item = K>) {
         self.records.touch(keys);
+    }
+
+    /// It is so late by the clock of the records, in nanoseconds.
+    pub fn set_clock(&mut self, now: u64) {
+        self.now = u32::try_from(now / SECOND).unwrap_or(u32::MAX);
     }
 
     /// A walk over the table begins.
@@ -134,6 +142,17 @@ mod tests {
             (record(2, 2, 77), false),
         ] {
             assert_eq!(told.shows(&1, &record, TIMEOUT), is_told, "{record:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_told_of_a_packet_of_the_future_takes_it_for_the_present_and_is_told_again_by_that() {
+        let mut told = Told::default();
+        told.set_clock(50 * SECOND);
+        assert!(told.shows(&1, &record(1, 1, 76), TIMEOUT), "as the other node has told it, with what it adds");
+        told.set_clock(76 * SECOND);
+        for (seconds, is_told) in [(75, false), (76, true), (101, false)] {
+            assert_eq!(told.shows(&1, &record(1, 1, seconds), TIMEOUT), is_told, "at {seconds} s");
         }
     }
 

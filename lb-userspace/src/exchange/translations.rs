@@ -12,7 +12,7 @@ use super::changes::{Changes, Noted};
 use super::directory::{Directory, Entry};
 use super::item::{FlowId, Key, Keys, TranslationRecord, Value};
 use super::store::{Store, Translations};
-use super::stored::since;
+use super::stored::{is_untouched, since};
 use super::tables::{Tables, widen};
 use super::told::{REFRESH, Told};
 use super::translation::{Pair, told};
@@ -49,6 +49,12 @@ impl ToldTranslations {
         } else {
             self.v6.shows(key, &record, timeout)
         }
+    }
+
+    /// See [`Told::set_clock`].
+    pub(super) fn set_clock(&mut self, now: u64) {
+        self.v4.set_clock(now);
+        self.v6.set_clock(now);
     }
 
     /// See [`Told::begin`].
@@ -171,7 +177,8 @@ impl<S: Store> Tables<S> {
         Ok(more)
     }
 
-    /// Puts a translation of the peer's into our table, both ways. `late`: only if nothing is recorded of it.
+    /// Puts a translation of the peer's into our table, both ways. `late`: since when this node is master, if these are last words: see
+    /// [`pairs::add`].
     ///
     /// # Errors
     /// When the store refuses. What has no place is counted, and no error.
@@ -180,15 +187,17 @@ impl<S: Store> Tables<S> {
         directory: &Directory,
         it: &Foreigner<'_>,
         now: Duration,
-        late: bool,
+        late: Option<Duration>,
     ) -> anyhow::Result<()> {
-        match place(directory, it, now) {
-            Ok(pair) if late => pairs::add(self.records.translations_mut(), &pair),
-            Ok(pair) => pairs::put(self.records.translations_mut(), &pair),
-            Err(why) => {
+        match (place(directory, it, now), late) {
+            (Ok(pair), Some(since)) => {
+                pairs::add(self.records.translations_mut(), &pair, |heard| is_untouched(heard, now, since))
+            }
+            (Ok(pair), None) => pairs::put(self.records.translations_mut(), &pair),
+            (Err(why), _) => {
                 self.count_unplaced(why);
                 // What is here by that key is old.
-                if late { Ok(()) } else { self.remove_translation(directory, it.realm, &it.flow) }
+                if late.is_some() { Ok(()) } else { self.remove_translation(directory, it.realm, &it.flow) }
             }
         }
     }

@@ -66,6 +66,10 @@ impl Store for NativeTables {
         Ok(ControlFlow::Break(()))
     }
 
+    fn client(&self, client: &ClientKey) -> Result<Option<Record>> {
+        Ok(self.clients.borrow().get(client).copied())
+    }
+
     fn put_client(&mut self, client: &ClientKey, record: &Record) -> Result<()> {
         self.clients.get_mut().insert(*client, *record);
         Ok(())

@@ -57,6 +57,8 @@ pub enum Extent {
     Part,
     /// All, of a lookup table of this hash.
     Whole(Option<u64>),
+    /// What their master had still to say when this node took over: of slots of which nothing is known here that counts, and of no others.
+    LastWords,
 }
 
 /// A service and where it lies.

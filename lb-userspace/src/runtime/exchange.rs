@@ -15,7 +15,7 @@ use super::virtual_routers::{boot, key};
 use crate::config::Config;
 use crate::controller::view::Status;
 use crate::effects::dataplane::Dataplane;
-use crate::effects::exchange::{ExchangeThread, Followed, Link, Start};
+use crate::effects::exchange::{ExchangeThread, Link, OfMasters, Start};
 use crate::effects::vrrp::VrrpHandle;
 use crate::exchange::directory::Directory;
 use crate::exchange::rehearsal::{Answer, Question};
@@ -40,8 +40,8 @@ pub(super) struct StateExchange {
 
 /// What the thread has to say.
 pub(super) enum Heard {
-    /// What masters make their tables from.
-    Followed(Followed),
+    /// What masters say of tables.
+    OfMasters(OfMasters),
     /// Whether the peer's state is all here.
     Readiness,
     /// Where packets go.
@@ -139,7 +139,7 @@ impl StateExchange {
         // What packets are judged by comes first.
         tokio::select! {
             biased;
-            followed = thread.followed.recv() => followed.map(Heard::Followed),
+            followed = thread.followed.recv() => followed.map(Heard::OfMasters),
             changed = thread.caught_up.changed() => {
                 changed.ok()?;
                 thread.caught_up.borrow_and_update();
@@ -155,8 +155,12 @@ impl Daemon {
     /// Takes what the exchange has to say.
     pub(super) fn hear_exchange(&mut self, heard: Heard) {
         match heard {
-            Heard::Followed(followed) => {
-                let effects = self.controller.follow_masters(clock::now(), followed);
+            Heard::OfMasters(said) => {
+                let now = clock::now();
+                let effects = match said {
+                    OfMasters::Followed(followed) => self.controller.follow_masters(now, followed),
+                    OfMasters::LastSlots(slots) => self.controller.hear_last_slots(now, slots),
+                };
                 self.perform(effects);
                 self.observe();
             }

@@ -1,7 +1,7 @@
 //! One node of the pair: what decides (the real controller), what tells and follows (the real party of the exchange), and the tables of
 //! both in plain memory, as the packet path has them. Around them what the daemon does, dull: who hears what, when.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use fairway::controller::{Controller, Effect, Event as Happened};
 use fairway::exchange::directory::Directory;
 use fairway::exchange::machine::Limits;
-use fairway::exchange::party::{Deed, Followed, Party};
+use fairway::exchange::party::{Deed, Followed, LastSlots, Party};
 use fairway::exchange::readiness::Readiness;
 use fairway::exchange::tables::Tables;
 use fairway::exchange::word::{Spoken, Word};
@@ -50,6 +50,7 @@ pub struct Disk {
 /// Something that the loop has not come to yet.
 enum Waiting {
     Followed(Followed),
+    LastSlots(LastSlots),
     Words(Vec<Word>),
 }
 
@@ -90,6 +91,10 @@ pub struct Node {
     pub failure: Option<String>,
     /// Since when it can place the records of a backend, by service and server.
     places: BTreeMap<(usize, u8), Duration>,
+    /// Backends that it takes for dead to their flows.
+    dead: BTreeSet<(usize, u8)>,
+    /// Of these, those that died since this was last looked at.
+    pub deaths: Vec<(usize, u8)>,
 }
 
 impl Node {
@@ -134,6 +139,8 @@ impl Node {
             has_completed: false,
             failure: None,
             places: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            deaths: Vec::new(),
         };
         node.configure(now);
         node
@@ -200,13 +207,20 @@ impl Node {
     fn publish(&mut self, now: Duration) {
         let (config, planner) = (self.controller.config(), self.controller.planner());
         self.published = Arc::new(Directory::new(config, "the same", planner, &self.published));
-        let mut places = BTreeMap::new();
+        let (mut places, mut dead) = (BTreeMap::new(), BTreeSet::new());
         for (at, number) in (0..SERVICES.len()).flat_map(|at| (0..SERVERS).map(move |number| (at, number))) {
-            if self.standing(at, number).is_some() {
-                places.insert((at, number), self.places.get(&(at, number)).copied().unwrap_or(now));
-            }
+            let Some(is_up) = self.standing(at, number) else { continue };
+            places.insert((at, number), self.places.get(&(at, number)).copied().unwrap_or(now));
+            dead.extend((!is_up).then_some((at, number)));
         }
-        self.places = places;
+        self.deaths.extend(dead.difference(&self.dead));
+        (self.places, self.dead) = (places, dead);
+        self.wake(now);
+    }
+
+    /// The exchange's thread has something to do at its next tick, which is never later than this.
+    pub fn wake(&mut self, now: Duration) {
+        self.tick_at = self.tick_at.min(now + TICK);
     }
 
     /// Whether a backend is up to its flows here; `None`: it is not known.
@@ -315,6 +329,7 @@ impl Node {
                     let followed = self.fault.of_followed(followed);
                     self.waiting.push_back((now + self.lag, Waiting::Followed(followed)));
                 }
+                Deed::AddSlots(slots) => self.waiting.push_back((now + self.lag, Waiting::LastSlots(slots))),
                 Deed::Complete(_) => self.has_completed = true,
                 Deed::Tried(_, Ok(())) => {}
                 Deed::Tried(what, Err(why)) => self.failure = Some(format!("{what}: {why}")),
@@ -334,6 +349,7 @@ impl Node {
                 Waiting::Followed(followed) => {
                     self.decide(now, |controller, now| controller.follow_masters(now, followed));
                 }
+                Waiting::LastSlots(slots) => self.decide(now, |controller, now| controller.hear_last_slots(now, slots)),
                 Waiting::Words(words) => self.hear_words(now, words),
             }
         }

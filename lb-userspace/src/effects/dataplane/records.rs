@@ -135,6 +135,10 @@ impl Store for Records {
         settled
     }
 
+    fn client(&self, client: &ClientKey) -> anyhow::Result<Option<Record>> {
+        Ok(self.clients.get(&of_client(client))?.map(|octets| read(&octets)))
+    }
+
     fn put_client(&mut self, client: &ClientKey, record: &Record) -> anyhow::Result<()> {
         self.clients.insert(&of_client(client), zerocopy::transmute!(*record))
     }

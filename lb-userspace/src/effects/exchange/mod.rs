@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, watch};
 use crate::effects::dataplane::Records;
 use crate::effects::vrrp::be_prompt;
 use crate::exchange::directory::Directory;
-pub use crate::exchange::party::Followed;
+pub use crate::exchange::party::{Followed, LastSlots};
 use crate::exchange::rehearsal::{Answer, Question};
 use crate::exchange::view::View;
 use crate::exchange::word::{Spoken, Word};
@@ -75,6 +75,14 @@ pub struct Start {
     pub routers: Box<dyn Fn() -> Arc<Snapshot> + Send>,
 }
 
+/// What masters say of tables, in the order in which it is to be taken.
+pub enum OfMasters {
+    /// What those are made from that this node follows.
+    Followed(Followed),
+    /// What was still to be said of slots of those that are its own by now.
+    LastSlots(LastSlots),
+}
+
 /// The thread. It ends when this is dropped.
 pub struct ExchangeThread {
     directory: Arc<ArcSwap<Directory>>,
@@ -82,7 +90,7 @@ pub struct ExchangeThread {
     link: watch::Sender<Option<Arc<Link>>>,
     records: mpsc::Sender<Records>,
     /// What masters say, as it changes.
-    pub followed: mpsc::Receiver<Followed>,
+    pub followed: mpsc::Receiver<OfMasters>,
     /// Whether the peer's state is all here, as it changes: else what is missing, in words.
     pub caught_up: watch::Receiver<Result<(), String>>,
     /// What the packet path is asked.

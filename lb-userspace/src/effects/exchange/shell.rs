@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use super::connection::{Connection, Failure, Greeted, News};
-use super::{Followed, Link, Start, TICK};
+use super::{Link, OfMasters, Start, TICK};
 use crate::effects::dataplane::Records;
 use crate::exchange::agreement::Agreement;
 use crate::exchange::directory::Directory;
@@ -44,7 +44,7 @@ pub(super) struct Wires {
     pub view: Arc<ArcSwap<View>>,
     pub linked: watch::Receiver<Option<Arc<Link>>>,
     pub recorded: mpsc::Receiver<Records>,
-    pub follow: mpsc::Sender<Followed>,
+    pub follow: mpsc::Sender<OfMasters>,
     pub catch_up: watch::Sender<Result<(), String>>,
     pub ask: mpsc::Sender<Question>,
     pub answered: mpsc::Receiver<Answer>,
@@ -246,16 +246,19 @@ impl Shell {
                 Deed::Answer(answer) => self.say(Direction::Following, answer.encode()),
                 Deed::Close(direction, why) => self.close(direction, why),
                 Deed::Hear(words) => self.heard(words),
-                Deed::Follow(followed) => {
-                    if self.wires.follow.try_send(followed).is_err() {
-                        self.party.follow_anew();
-                        self.close(Direction::Following, "it says more of slots and weights than can be followed");
-                    }
-                }
+                Deed::Follow(followed) => self.pass_on(OfMasters::Followed(followed)),
+                Deed::AddSlots(slots) => self.pass_on(OfMasters::LastSlots(slots)),
                 Deed::Complete(realm) => info!(vrrp = %realm, "all of the master's state is here"),
                 Deed::Tried(what, Ok(())) => drop(self.problems.remove(what)),
                 Deed::Tried(what, Err(why)) => self.problem(what, why),
             }
+        }
+    }
+
+    fn pass_on(&mut self, said: OfMasters) {
+        if self.wires.follow.try_send(said).is_err() {
+            self.party.follow_anew();
+            self.close(Direction::Following, "it says more of slots and weights than can be followed");
         }
     }
 

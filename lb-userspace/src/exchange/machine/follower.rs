@@ -51,7 +51,7 @@ impl Exchange {
         let mut refused = Vec::new();
         match message.body {
             Body::Stand { config, realms } => self.peer_stands(now, config, realms),
-            Body::Begin { realm, epoch } => refused.extend(self.begin(realm, epoch, peer, out)),
+            Body::Begin { realm, epoch } => refused.extend(self.begin(now, realm, epoch, peer, out)),
             Body::Items { realm, epoch, items, unknown } => {
                 self.counters.unknown += u64::from(unknown);
                 refused.extend(self.take(now, realm, epoch, items, message.now, out));
@@ -75,6 +75,9 @@ impl Exchange {
                 continue;
             }
             realm.highest = realm.highest.max(stand.epoch);
+            if stand.master {
+                realm.is_elsewhere(now, stand.epoch);
+            }
             // It was master beside us, or of another opinion, and is no more.
             if let (Telling::Refused { again }, false) = (&mut realm.telling, stand.master) {
                 *again = Duration::ZERO;
@@ -98,7 +101,7 @@ impl Exchange {
     }
 
     /// A claim, with all of its realm to follow. How we stand if we refuse it.
-    fn begin(&mut self, name: Arc<str>, epoch: u64, peer: u64, out: &mut Vec<Effect>) -> Option<Stand> {
+    fn begin(&mut self, now: Duration, name: Arc<str>, epoch: u64, peer: u64, out: &mut Vec<Effect>) -> Option<Stand> {
         let realm = self.realms.get_mut(&name);
         let leaps = |realm: &Realm| epoch > realm.highest.saturating_add(LEAP);
         let is_new = |realm: &Realm| epoch > realm.epoch || epoch == realm.epoch && realm.owner == peer;
@@ -108,7 +111,7 @@ impl Exchange {
         (realm.epoch, realm.owner) = (epoch, peer);
         realm.highest = realm.highest.max(epoch);
         realm.following = Some(Following { mentioned: Some(Keys::default()), concluded: false });
-        realm.is_claimed();
+        realm.is_claimed(now);
         out.push(Effect::Begin(name));
         None
     }

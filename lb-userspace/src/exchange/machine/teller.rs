@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::item::{Key, Value};
 use super::super::message::{Answer, Body, ITEM_OCTETS, Item, Message, Stand};
 use super::super::nanoseconds;
-use super::super::realm::{Bulk, LAST_WORDS, Realm, Telling};
+use super::super::realm::{Bulk, Realm, Telling};
 use super::super::word::Word;
 use super::{AGAIN, BURST, Direction, Effect, Exchange, KEEPALIVE, LEAP, MOST_WORDS, REPEAT, WINDOW};
 
@@ -95,7 +95,7 @@ impl Exchange {
             match realm.telling {
                 Telling::Refused { again } if again <= now => realm.claim(now, self.boot),
                 Telling::No if realm.master => realm.tell_anew(Telling::Due),
-                Telling::LastWords { since, .. } if since + LAST_WORDS <= now => realm.tell_anew(Telling::No),
+                Telling::LastWords { .. } if realm.is_over(now) => realm.tell_anew(Telling::No),
                 _ => {}
             }
             if matches!(realm.telling, Telling::Due) {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lb_common::slot::{NONE, SlotState};
+
 use super::Planner;
 use crate::reconcile::image::Image;
 use crate::reconcile::placed::{Extent, ToldSlots};
@@ -95,13 +97,20 @@ impl Planner {
         let pool = &self.tables.get(number).pool;
         let settles = match told.extent {
             Extent::Unknown => return None,
-            Extent::Part => false,
+            Extent::Part | Extent::LastWords => false,
             Extent::Whole(hash) => hash == Some(pool.lookup_table_hash()),
         };
-        let owner = |slot: u32| pool.slots().words().get(slot as usize).map(|word| word.current());
+        let word = |slot: u32| pool.slots().words().get(slot as usize);
         let history = told.slots.iter().filter_map(|(&slot, (identity, since))| {
-            // Of a previous owner that nobody is here there are no flows to keep, but records of others may be.
-            let previous = pool.member(identity).map(|member| member.index).or_else(|| owner(slot))?;
+            let (member, word) = (pool.member(identity).map(|member| member.index), word(slot)?);
+            let previous = match (told.extent, word.current()) {
+                (Extent::LastWords, _) if word.state() != SlotState::Settled => return None,
+                (Extent::LastWords, NONE) => member?,
+                // Flows without a record are its own already, some of them since it is master here; but of others there are records.
+                (Extent::LastWords, current) => current,
+                // Of a previous owner that nobody is here there are no flows to keep, but records of others may be.
+                (Extent::Unknown | Extent::Part | Extent::Whole(_), current) => member.unwrap_or(current),
+            };
             Some((slot, History { previous, since: *since }))
         });
         Some((history.collect(), settles))

@@ -1,5 +1,7 @@
 //! What a node takes over of another's slots, and what it leaves to it.
 
+use lb_common::slot::Slot;
+
 use super::*;
 use crate::config::parse;
 use crate::reconcile::census::Census;
@@ -197,4 +199,40 @@ fn who_takes_over_with_another_table_than_the_master_begins_to_count_then() {
         let (writes, _) = joins.planner.sweep(joins.now, &joins.image, &Census::new(joins.now));
         assert_eq!(!writes.is_empty(), settles, "the tables are alike: {is_alike}");
     }
+}
+
+#[test]
+fn last_words_make_no_slot_another_owners_but_have_records_looked_for() {
+    let (mut master, mut next) = (Node::new(1), Node::new(1));
+    let before = next.words("s0");
+    master.reweigh(&["s0"], [4, 1, 1, 1]);
+    let told = |extent| Arc::new(ToldSlots { slots: Arc::clone(&master.told("s0").slots), extent });
+    let changed = master.told("s0").slots.len();
+    assert!(changed > 0);
+    assert_eq!(next.adopt(&[("s0", told(Extent::LastWords))]).0, changed);
+    for (slot, (is, was)) in next.words("s0").into_iter().zip(&before).enumerate() {
+        let is_told = master.told("s0").slots.contains_key(&(slot as u32));
+        let owner = Slot(*was).current();
+        let expected = if is_told { Slot::new(owner, owner).0 } else { *was };
+        assert_eq!(is, expected, "slot {slot}");
+    }
+    // What this node has changed itself by then is known better here.
+    let mut own = Node::new(1);
+    own.reweigh(&["s0"], [4, 1, 1, 1]);
+    let words = own.words("s0");
+    own.adopt(&[("s0", told(Extent::LastWords))]);
+    assert_eq!(own.words("s0"), words);
+}
+
+#[test]
+fn last_words_of_a_slot_without_an_owner_say_whose_it_was() {
+    let (mut master, mut next) = (Node::new(1), Node::new(1));
+    next.reweigh(&["s0"], [0; 4]);
+    while next.sweep() > 0 {}
+    assert!(next.words("s0").iter().all(|word| *word == Slot::settled(NONE).0));
+    master.reweigh(&["s0"], [0; 4]);
+    let owners = master.words("s0");
+    let last = Arc::new(ToldSlots { slots: Arc::clone(&master.told("s0").slots), extent: Extent::LastWords });
+    next.adopt(&[("s0", last)]);
+    assert_eq!(next.words("s0"), owners);
 }
