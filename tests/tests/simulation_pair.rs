@@ -5,13 +5,12 @@
 //!
 //! - while its backend is up, a connection never changes backend over any number of takeovers, but for those that docs/exchange.md says
 //!   may (`shares`, which forgives and counts them);
+//! - a client that a service remembers gets the backend that it had from whichever node it comes to (`remembered`);
 //! - after healing both nodes have the same records, slots and counts;
 //! - no record of an older claim survives what a newer master's bulk did not mention;
 //! - who follows settles no slot by itself.
 //!
-//! `FAIRWAY_FULL=1` runs many more, of which about one in 1,200 still fails. Of seed 1411 the reason is known: a flow begins at the old
-//! master after that has said that this was all, 25 ms after it gave up, while nobody has taken over yet (docs/exchange.md). That of
-//! seed 10957 is not: an operator's word, a hand-over and reloads of both nodes in one moment. A history that fails is told from its seed.
+//! `FAIRWAY_FULL=1` runs many more. A history that fails is told from its seed.
 
 #[path = "simulation_pair/census.rs"]
 mod census;
@@ -36,12 +35,16 @@ mod mastership;
 mod moments;
 #[path = "simulation_pair/node.rs"]
 mod node;
+#[path = "simulation_pair/remembered.rs"]
+mod remembered;
 #[path = "simulation/rng.rs"]
 mod rng;
 #[path = "simulation_pair/shares.rs"]
 mod shares;
 #[path = "simulation_pair/world.rs"]
 mod world;
+
+use std::ops::Range;
 
 use coverage::Coverage;
 use fault::Fault;
@@ -101,6 +104,11 @@ fn storing_without_counting_is_noticed() {
 }
 
 #[test]
+fn losing_clients_is_noticed() {
+    is_noticed(Fault::LoseClients);
+}
+
+#[test]
 fn a_history_follows_from_its_seed() {
     let story = |seed| {
         let mut world = World::new(seed, Fault::None, false);
@@ -115,11 +123,25 @@ fn a_history_follows_from_its_seed() {
 #[test]
 #[ignore = "tells the whole history of one seed, for a person to read"]
 fn tells_a_history() {
-    let seed = std::env::var("FAIRWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    println!("{}", tell(seed, Fault::None).join("\n"));
+    println!("{}", tell(seed_to_tell(), Fault::None).join("\n"));
 }
 
-fn judge(seeds: std::ops::Range<u64>) {
+fn seed_to_tell() -> u64 {
+    std::env::var("FAIRWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0)
+}
+
+/// `FAIRWAY_SEED=400 cargo test … which -- --ignored --nocapture`: of all histories, from that one on.
+#[test]
+#[ignore = "says of every history that fails what it fails for, for a person to read"]
+fn says_which_histories_fail() {
+    for seed in seed_to_tell()..histories() {
+        if let Err(violation) = World::new(seed, Fault::None, false).run() {
+            println!("{seed}: {violation}");
+        }
+    }
+}
+
+fn judge(seeds: Range<u64>) {
     let histories = seeds.end - seeds.start;
     let mut all = Coverage::default();
     for seed in seeds {
@@ -135,8 +157,11 @@ fn judge(seeds: std::ops::Range<u64>) {
         ("judged packets", all.of("judged packets") / 50),
         ("flows", all.of("flows") / 10),
         ("flows that lived on at another node", all.of("flows that lived on at another node") / 5),
+        ("clients that came back", all.of("clients that came back")),
+        ("clients that came back at another node", all.of("clients that came back at another node") * 10),
         ("takeovers", all.of("takeovers")),
         ("hand-overs", all.of("hand-overs") * 3),
+        ("farewells that were lost", all.of("farewells that were lost") * 20),
         ("preemptions", all.of("preemptions") * 2),
         ("moments with two masters", all.of("moments with two masters") * 2),
         ("masters beside masters", all.of("masters beside masters") * 20),
@@ -157,9 +182,11 @@ fn judge(seeds: std::ops::Range<u64>) {
     ] {
         assert!(count >= histories, "the histories have too few {what} to prove anything: {all:#?}");
     }
+    for (why, most) in [(Forgiven::GivenBack, 500), (Forgiven::PortsAgain, 20), (Forgiven::SpokeAgain, 10)] {
+        assert!(all.of(why.name()) <= 2 + histories / most, "too much is forgiven as {why:?}: {all:#?}");
+    }
     let forgiven: u64 = Forgiven::ALL.iter().map(|why| all.of(why.name())).sum();
     assert!(forgiven < all.of("judged packets") / 50, "too much is forgiven: {all:#?}");
-    assert!(all.of(Forgiven::DroppedBetween.name()) < histories / 50, "too many flows were dropped between: {all:#?}");
 }
 
 fn is_noticed(fault: Fault) {

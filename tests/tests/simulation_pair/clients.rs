@@ -3,18 +3,20 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fairway::native::{NativePacket, process};
+use fairway::native::{NativePacket, NativeTables, process};
+use lb_common::abi::Service;
 use lb_common::counters::Reason;
 use lb_common::flow::Flow as TableFlow;
 use lb_common::packet::protocol::TCP;
 use lb_common::packet::transport::ports_wire;
 use lb_common::path::Verdict;
 use lb_common::selection;
-use lb_common::slot::{NONE, Slot};
+use lb_common::slot::{NONE, Slot, SlotState};
 
-use crate::desired::{ADDRESS, IDLE_TIMEOUT, SERVICES};
+use crate::desired::{ADDRESS, GREEN, IDLE_TIMEOUT, SERVICES};
 use crate::frames::{self, ACK, End, FIN_ACK, SYN};
 use crate::node::{Node, SERVER_SIDE};
+use crate::remembered::CLIENTS;
 use crate::world::{World, tell};
 
 /// Frames of clients come in here.
@@ -56,6 +58,8 @@ pub struct Flow {
     pub spoke_again: Option<(Duration, Duration)>,
     /// From when on a node that was not told counts its silence.
     pub counts_from: Option<Duration>,
+    /// An earlier flow had its ports.
+    pub has_used_ports: bool,
 }
 
 /// What comes of a packet.
@@ -72,7 +76,8 @@ impl World {
     /// A client connects; at times from a port that an earlier flow had.
     pub fn open(&mut self) -> Result<(), String> {
         let (mut id, mut service) = (self.next_flow, self.rng.below(SERVICES.len() as u64) as usize);
-        if self.rng.one_in(2) && !self.closed.is_empty() {
+        let has_used_ports = self.rng.one_in(2) && !self.closed.is_empty();
+        if has_used_ports {
             (id, service) = self.closed.swap_remove(self.rng.below(self.closed.len() as u64) as usize);
         } else {
             self.next_flow += 1;
@@ -81,6 +86,7 @@ impl World {
             self.closed.push((id, service));
             return Ok(());
         };
+        let made = self.nodes[node].tables().recorded.borrow().len();
         let Answer::Server(backend) = self.answer(node, id, service, Kind::Opens)? else {
             self.closed.push((id, service));
             return Ok(());
@@ -88,6 +94,10 @@ impl World {
         tell!(self, "flow {id} of {} opens to {backend} by node {node}", SERVICES[service].name);
         self.tell_owners(id, service);
         self.coverage.note("flows");
+        // Who comes again on the ports of a connection that is known goes on with that.
+        if service == GREEN && self.nodes[node].tables().recorded.borrow().len() > made {
+            self.note_client(usize::from(id) % CLIENTS, node, backend)?;
+        }
         let (now, holder) = (self.now, self.holder(node, service, backend));
         self.flows.push(Flow {
             id,
@@ -102,6 +112,7 @@ impl World {
             is_at_odds: self.has_another_table(1 - node, service),
             spoke_again: None,
             counts_from: None,
+            has_used_ports,
         });
         if self.rng.one_in(4) { Ok(()) } else { self.packet_of(self.flows.len() - 1, Kind::Data) }
     }
@@ -155,7 +166,9 @@ impl World {
         if self.now > flow.last_packet + Duration::from_secs(IDLE_TIMEOUT) / 4 {
             flow.spoke_again = Some((self.now, flow.last_packet));
         }
-        flow.counts_from = None;
+        // The other node hears of this packet, or it came to that.
+        let is_told = self.shared_since[node].is_some() || flow.holder != Some(node);
+        flow.counts_from = if is_told { None } else { flow.counts_from.or(Some(flow.last_packet)) };
         (flow.last_packet, flow.has_record, flow.is_at_odds) = (self.now, has_record, is_at_odds);
         if flow.holder != holder {
             self.coverage.note("flows that lived on at another node");
@@ -212,8 +225,20 @@ impl World {
     }
 
     fn has_record(&self, node: usize, id: u16, service: usize) -> bool {
-        let (tables, key) = (self.nodes[node].tables(), flow_of(id, service).key6());
-        tables.flows.borrow().contains_key(&key) || tables.connections.borrow().contains_key(&key)
+        let (tables, flow) = (self.nodes[node].tables(), flow_of(id, service));
+        let word = word(self.nodes[node].tables(), &flow, service);
+        // Those of slots that are settled are of no use any more.
+        let is_looked_for = word.is_some_and(|(_, _, word)| word.state() != SlotState::Settled);
+        is_looked_for && tables.flows.borrow().contains_key(&flow.key6())
+            || tables.connections.borrow().contains_key(&flow.key6())
+    }
+
+    /// Whether a node knows nothing of a flow in a slot of which it has records of others, while it awaits records.
+    pub fn is_exception(&self, node: usize, id: u16, service: usize) -> bool {
+        let (tables, flow) = (self.nodes[node].tables(), flow_of(id, service));
+        let state = word(tables, &flow, service).map(|(_, _, word)| word.state());
+        let is_known = tables.flows.borrow().contains_key(&flow.key6());
+        !tables.awaiting.is_empty() && state == Some(SlotState::Exceptions) && !is_known
     }
 
     /// Tells whom both nodes take for the owners of a flow's slot.
@@ -257,7 +282,7 @@ impl World {
 
 /// The client's end of a flow, and the service's.
 fn ends(id: u16, service: usize) -> (End, End) {
-    let client = End { address: IpAddr::from([198, 18, 0, (id % 4) as u8]), port: 1024 + id };
+    let client = End { address: IpAddr::from([198, 18, 0, (usize::from(id) % CLIENTS) as u8]), port: 1024 + id };
     (client, End { address: ADDRESS, port: SERVICES[service].port })
 }
 
@@ -267,14 +292,18 @@ fn flow_of(id: u16, service: usize) -> TableFlow {
     TableFlow { source: from.address.into(), destination: to.address.into(), ports_wire, protocol: TCP }
 }
 
+/// The entry of a flow's service, its slot, and who owns that.
+fn word<'a>(tables: &'a NativeTables, flow: &TableFlow, service: usize) -> Option<(&'a Service, u32, Slot)> {
+    let image = &tables.image;
+    let entry = image.listener(flow.destination, SERVICES[service].port.to_be(), TCP)?;
+    let slot = selection::slot(entry, flow);
+    Some((entry, slot, Slot(image.slots[slot as usize])))
+}
+
 /// Whom a node takes for the owners of a flow's slot, in words.
 fn owners(node: &Node, id: u16, service: usize) -> String {
     let (flow, image, number) = (flow_of(id, service), &node.tables().image, node.number);
-    let Some(entry) = image.listener(flow.destination, SERVICES[service].port.to_be(), TCP) else {
-        return String::new();
-    };
-    let slot = selection::slot(entry, &flow);
-    let word = Slot(image.slots[slot as usize]);
+    let Some((entry, slot, word)) = word(node.tables(), &flow, service) else { return String::new() };
     let address = |owner: u16| match image.rows.get(entry.first_row as usize + usize::from(owner)) {
         Some(row) if owner != NONE => IpAddr::from(row.address).to_string(),
         _ => "nobody".to_owned(),

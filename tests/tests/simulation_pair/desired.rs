@@ -28,29 +28,45 @@ pub struct Offer {
 }
 
 /// All services.
-pub const SERVICES: [Offer; 2] = [
+pub const SERVICES: [Offer; 3] = [
     Offer { name: "red", port: 80, keys: "scheduler = \"maglev\"\nlookup_table_size = 64" },
     Offer { name: "blue", port: 81, keys: "scheduler = \"weighted-least-connection\"\nlookup_table_size = 16" },
+    Offer {
+        name: "green",
+        port: 82,
+        keys: "scheduler = \"round-robin\"\nlookup_table_size = 16\npersistence = { timeout = \"60s\" }",
+    },
 ];
 
-/// Which servers each service has: one bit for each.
+/// The service that remembers its clients, for longer than histories are.
+pub const GREEN: usize = 2;
+
+/// Sets of servers that files differ in; the services after the last share its.
+const SETS: usize = 2;
+
+/// Which servers services have: one bit for each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Desired(pub [u8; SERVICES.len()]);
+pub struct Desired([u8; SETS]);
 
 impl Desired {
     pub fn random(rng: &mut Rng) -> Self {
-        Self(SERVICES.each_ref().map(|_| some_servers(rng)))
+        Self([(); SETS].map(|()| some_servers(rng)))
     }
 
     pub fn change(&mut self, rng: &mut Rng) {
-        let at = rng.below(SERVICES.len() as u64) as usize;
+        let at = rng.below(SETS as u64) as usize;
         let other = self.0[at] ^ 1 << rng.below(SERVERS.into());
         // A service without servers serves nobody, and there is nothing to judge.
         self.0[at] = if other.count_ones() < 2 { some_servers(rng) } else { other };
     }
 
+    /// The servers of a service.
+    pub fn servers(&self, service: usize) -> u8 {
+        self.0[service.min(SETS - 1)]
+    }
+
     pub fn has(&self, service: usize, server: u8) -> bool {
-        self.0[service] & 1 << server != 0
+        self.servers(service) & 1 << server != 0
     }
 }
 
@@ -86,7 +102,7 @@ pub fn read(desired: &Desired) -> Config {
 /// Who a server is to the lookup table of a service.
 pub fn identity(service: usize, number: u8) -> String {
     let find = || {
-        let all = Desired([u8::MAX >> (8 - SERVERS); SERVICES.len()]);
+        let all = Desired([u8::MAX >> (8 - SERVERS); SETS]);
         identity_of(&read(&all).services[service].backends[usize::from(number)])
     };
     IDENTITIES.with_borrow_mut(|known| known.entry((service, number)).or_insert_with(find).clone())

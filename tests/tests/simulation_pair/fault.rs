@@ -28,6 +28,8 @@ pub enum Fault {
     LoseRecords,
     /// What is stored is not counted.
     CountNothing,
+    /// Clients that are remembered are not told of.
+    LoseClients,
 }
 
 impl Fault {
@@ -47,6 +49,7 @@ impl Fault {
         match self {
             Self::DropLastWords if to_master => items.clear(),
             Self::LoseSlots => items.retain(|(key, _)| !matches!(key, Key::Slots(..))),
+            Self::LoseClients => items.retain(|(key, _)| !matches!(key, Key::Client(..))),
             Self::LoseRecords if number.is_multiple_of(5) => {
                 let at = items.iter().position(|(key, _)| matches!(key, Key::Flow(..)));
                 at.into_iter().for_each(|at| drop(items.remove(at)));

@@ -130,9 +130,10 @@ impl World {
                 records.clients.retain(|_, identity| is_known(identity));
             }
             // A node that was master records what still comes to it, by what it has. If its last words are lost, nobody else knows of that.
-            let strays = &self.strays[follower];
+            let (strays, strange) = (&self.strays[follower], &self.strange_clients[follower]);
             for records in [&mut mine, &mut yours] {
                 records.flows.retain(|(_, flow), _| !strays.contains(flow));
+                records.clients.retain(|address, _| !strange.contains(&usize::from(address[15])));
             }
             if mine != yours {
                 return Err(format!("records of {name} differ: {}", mine.difference(&yours)));

@@ -73,7 +73,9 @@ impl World {
         tell!(self, "node {master} hands over");
         self.coverage.note("hand-overs");
         self.leave(master);
-        self.plan(1, 30, Action::Become(other, self.boot(other)));
+        let is_heard = !self.rng.one_in(6);
+        self.coverage.more("farewells that were lost", u64::from(!is_heard));
+        self.plan(1, if is_heard { 30 } else { 4_000 }, Action::Become(other, self.boot(other)));
     }
 
     /// The other node is better, and takes over; the master hears of it a moment later.
@@ -144,6 +146,7 @@ impl World {
     fn leave(&mut self, node: usize) {
         self.nodes[node].is_master = false;
         self.left_at[node] = self.now;
+        self.nodes[node].wake(self.now);
         let withdraw = Action::Withdraw(node, self.boot(node), self.now);
         self.planned += 1;
         self.agenda.insert((self.now + LEAVES, self.planned), withdraw);
@@ -156,17 +159,19 @@ impl World {
             .more("moments with two masters", u64::from(self.nodes[1 - node].is_up && self.nodes[1 - node].is_master));
         self.nodes[node].is_master = true;
         self.master_since[node] = self.now;
+        self.nodes[node].wake(self.now);
         let live = self.nodes[node].controller.live_index(REALM).expect("services follow it");
         self.nodes[node].tables_mut().live.insert(live);
         self.route_to(node);
     }
 
     fn route_to(&mut self, node: usize) {
-        if self.route.to == node {
-            return;
-        }
         self.note_shares();
         self.note_takeover(node);
+        if self.route.to == node {
+            // It has died in the meantime, and knows nothing of before.
+            return;
+        }
         self.route = Route { to: node, from: Some(self.route.to), since: self.now };
     }
 
@@ -222,6 +227,7 @@ impl World {
         let (ahead, lag) = (Duration::from_secs(self.rng.below(1_000_000)), Duration::from_millis(self.rng.below(3)));
         let disk = self.nodes[node].disk.clone();
         self.nodes[node] = Node::start(node, self.fault, self.boots, self.now, ahead, lag, disk);
+        self.note_start(node);
         (0..2).for_each(|node| self.nodes[node].hears_peer = !self.link.is_cut);
     }
 }

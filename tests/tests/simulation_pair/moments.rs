@@ -32,9 +32,9 @@ fn last_words_are_told_on_so_that_a_bulk_does_not_lose_them() {
     let mut world = shared();
     world.preempt();
     world.pass(Duration::from_millis(6)).expect("nothing goes wrong");
-    // To who was master before, whose live word is still there: the new one has gathered all by now.
+    // To who was master before, whose live word is still there: the new one has begun to tell by now.
     world.comes_to(0, BLUE, Kind::Opens);
-    world.pass(Duration::from_millis(20)).expect("nothing goes wrong");
+    world.pass(Duration::from_millis(60)).expect("nothing goes wrong");
     assert!(world.nodes[0].party.exchange.follows(REALM), "the bulk has come to its end");
     assert!(record(&world, 1).is_some(), "the new master has taken the last words");
     assert_eq!(record(&world, 0).map(|it| it.1.backend), record(&world, 1).map(|it| it.1.backend));

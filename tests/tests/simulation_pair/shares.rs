@@ -12,7 +12,7 @@ use crate::world::{World, tell};
 /// A flow that is younger than this when its master dies may be lost: the exchange's interval of 10 ms, and the network's time.
 const YOUNG: Duration = Duration::from_millis(2 * TICK.as_millis() as u64 + LONGEST_DELAY.as_millis() as u64);
 /// A walk that begins after a packet has told of it by then.
-const WALK: Duration = Duration::from_millis(300);
+pub const WALK: Duration = Duration::from_millis(300);
 /// By then both nodes know of what an operator has said to one.
 const SOON: Duration = Duration::from_secs(1);
 /// So long last words are said and taken, a little less.
@@ -30,18 +30,27 @@ pub enum Forgiven {
     /// It has no record, and the node that it came to makes its table from another file than the other: for longer than slots have two owners
     /// at either, or ever since it was started; or a backend has died meanwhile, whose slots have no two owners but another one on each node.
     FilesDiffer,
-    /// A fault that is not mended: it began at the node that was master before, after the new one had gathered all that it tells, and its
-    /// packets came to the old one still when that had come to the end of the bulk, which did not mention it, and had dropped its record. What
-    /// the new master tells of it, since it was said as last words, comes a moment later.
-    DroppedBetween,
     /// It had been silent for longer than the quarter of its timeout that the other node adds, and had spoken again a moment before its master
-    /// died: by a walk that would have been told. The other counts its silence from before.
+    /// died, by a walk that would have been told; or since the nodes did not hear each other. The other counts its silence from before.
     SpokeAgain,
+    /// It began on the ports of an earlier one around a hand-over, and one of the nodes knew the earlier one's record then and not that this one had
+    /// begun.
+    PortsAgain,
+    /// It began at the master before in a slot with two owners, and went on at the new one before that had heard of it and after a change of its
+    /// pool there had given the slot back to its previous owner: whose flows are not waited for in such slots.
+    GivenBack,
 }
 
 impl Forgiven {
-    pub const ALL: [Self; 6] =
-        [Self::Young, Self::Alone, Self::NoPlace, Self::FilesDiffer, Self::DroppedBetween, Self::SpokeAgain];
+    pub const ALL: [Self; 7] = [
+        Self::Young,
+        Self::Alone,
+        Self::NoPlace,
+        Self::FilesDiffer,
+        Self::SpokeAgain,
+        Self::PortsAgain,
+        Self::GivenBack,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -49,8 +58,9 @@ impl Forgiven {
             Self::Alone => "forgiven: alone",
             Self::NoPlace => "forgiven: no place",
             Self::FilesDiffer => "forgiven: files differ",
-            Self::DroppedBetween => "forgiven: dropped between",
             Self::SpokeAgain => "forgiven: spoke again",
+            Self::PortsAgain => "forgiven: ports again",
+            Self::GivenBack => "forgiven: given back",
         }
     }
 }
@@ -72,6 +82,22 @@ impl World {
                 }
                 (None, false) | (Some(_), true) => {}
             }
+        }
+        // Who shares tells the owners of slots at once.
+        let is_shared = self.shared_since.iter().any(Option::is_some);
+        for until in self.lacks_owners.iter_mut().flat_map(|of_node| of_node.iter_mut().zip(&self.differ_since)) {
+            *until.0 = match (*until.0 > self.now, is_shared && until.1.is_none()) {
+                (true, true) => (*until.0).min(self.now + YOUNG),
+                (true, false) => Duration::MAX,
+                (false, _) => *until.0,
+            };
+        }
+    }
+
+    /// A node is started: what it does not know of slots if it has another file than the other.
+    pub fn note_start(&mut self, node: usize) {
+        for (until, since) in self.lacks_owners[node].iter_mut().zip(&self.differ_since) {
+            *until = if since.is_some() { Duration::MAX } else { *until };
         }
     }
 
@@ -104,10 +130,12 @@ impl World {
                 flow.holder = None;
             }
         }
+        self.note_known_clients(teller, since);
     }
 
     /// A node's memory is lost.
     pub fn forget_known(&mut self, node: usize) {
+        self.forget_known_clients(node);
         for flow in &mut self.flows {
             flow.known_to[node] = false;
             flow.holder = flow.holder.filter(|holder| *holder != node);
@@ -117,6 +145,7 @@ impl World {
     /// Clients' packets come to this node from now on: what it does not have to know of is at the mercy of its tables, and from then on
     /// of both nodes'.
     pub fn note_takeover(&mut self, node: usize) {
+        self.note_takeover_of_clients(node);
         for at in 0..self.flows.len() {
             if self.forgiveness(&self.flows[at], node).is_some() {
                 (self.flows[at].holder, self.flows[at].known_to) = (None, [false; 2]);
@@ -124,8 +153,12 @@ impl World {
         }
     }
 
-    /// Whether a node makes the table of a service from another file than the other, and not only since a while ago.
+    /// Whether a node makes the table of a service from another file than the other, and not only since a while ago; or did so, and has not been
+    /// told the owners of slots since.
     pub fn has_another_table(&self, node: usize, service: usize) -> bool {
+        if self.lacks_owners.iter().any(|until| self.now < until[service]) {
+            return true;
+        }
         let (longest, node) = (Duration::from_secs(IDLE_TIMEOUT), &self.nodes[node]);
         let Some(since) = self.differ_since[service] else { return false };
         let has_lost_owners = self.died_at[service] + SOON >= since;
@@ -134,9 +167,9 @@ impl World {
 
     /// Notes of which services the nodes have other files.
     pub fn note_files(&mut self) {
-        let [one, other] = [&self.nodes[0].disk.desired.0, &self.nodes[1].disk.desired.0];
+        let [one, other] = [&self.nodes[0].disk.desired, &self.nodes[1].disk.desired];
         for (at, since) in self.differ_since.iter_mut().enumerate() {
-            *since = (one[at] != other[at]).then(|| since.unwrap_or(self.now));
+            *since = (one.servers(at) != other.servers(at)).then(|| since.unwrap_or(self.now));
         }
     }
 
@@ -146,17 +179,19 @@ impl World {
         if place.is_none() {
             return Some(Forgiven::NoPlace);
         }
-        let new_master = self.route.to;
-        if node != new_master && self.nodes[new_master].is_master && flow.since + YOUNG >= self.master_since[new_master]
-        {
-            return Some(Forgiven::DroppedBetween);
-        }
         if !flow.has_record && (flow.is_at_odds || self.has_another_table(node, flow.service)) {
             return Some(Forgiven::FilesDiffer);
         }
         let counts_from = flow.counts_from.filter(|_| flow.holder != Some(node));
         if counts_from.is_some_and(|from| self.now > from + Duration::from_secs(IDLE_TIMEOUT)) {
             return Some(Forgiven::SpokeAgain);
+        }
+        if flow.has_used_ports && self.is_of_hand_over(flow, node) {
+            return Some(Forgiven::PortsAgain);
+        }
+        let began_there = flow.since + YOUNG >= self.master_since[node] && flow.has_record;
+        if began_there && self.nodes[node].is_master && self.is_exception(node, flow.id, flow.service) {
+            return Some(Forgiven::GivenBack);
         }
         if flow.known_to[node] || flow.holder == Some(node) {
             return None;
@@ -168,6 +203,16 @@ impl World {
             None if flow.is_young => Some(Forgiven::Young),
             None => Some(Forgiven::Alone),
         }
+    }
+}
+
+impl World {
+    /// Whether a flow began while this node took over: at the other while that might be waited for still, or here.
+    fn is_of_hand_over(&self, flow: &Flow, node: usize) -> bool {
+        let (since, node) = (self.master_since[node], &self.nodes[node]);
+        let is_awaited = !node.tables().awaiting.is_empty();
+        let (began_there, began_here) = (since <= flow.since + YOUNG && is_awaited, since <= flow.since);
+        node.is_master && (began_there || began_here && flow.since < since + LAST_WORDS && !flow.has_record)
     }
 }
 

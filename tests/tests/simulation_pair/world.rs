@@ -10,11 +10,12 @@ use lb_common::abi::FlowKey6;
 
 use crate::clients::{Flow, Kind};
 use crate::coverage::Coverage;
-use crate::desired::{Desired, SERVERS, SERVICES, name_of};
+use crate::desired::{Desired, GREEN, SERVERS, SERVICES, name_of};
 use crate::fault::Fault;
 use crate::link::Link;
 use crate::mastership::{Action, Route};
 use crate::node::{Disk, Node, TICK};
+use crate::remembered::{CLIENTS, Memory};
 use crate::rng::Rng;
 
 const START: Duration = Duration::from_secs(1000);
@@ -57,6 +58,8 @@ pub struct World {
     pub reloads_at: [Duration; 2],
     /// Since when the nodes have other files of a service.
     pub differ_since: [Option<Duration>; SERVICES.len()],
+    /// Until when a node that was started with another file of a service than the other had may lack owners of slots that the other knows.
+    pub lacks_owners: [[Duration; SERVICES.len()]; 2],
     /// When a backend of a service died last.
     pub died_at: [Duration; SERVICES.len()],
     /// What the bulk under way has mentioned, by who is told.
@@ -67,6 +70,10 @@ pub struct World {
     /// Flows that have ended, whose ports are used again: number and service.
     pub closed: Vec<(u16, usize)>,
     pub next_flow: u16,
+    /// What the service that remembers clients owes them.
+    pub memories: [Option<Memory>; CLIENTS],
+    /// Clients that came to a node that was not master, since the last bulk that it was told.
+    pub strange_clients: [BTreeSet<usize>; 2],
     pub is_healed: bool,
     /// Threads that have nothing to do look for something to do this much later.
     rest: Duration,
@@ -103,11 +110,14 @@ impl World {
             reloads_at: [START; 2],
             died_at: [Duration::ZERO; SERVICES.len()],
             differ_since: [None; SERVICES.len()],
+            lacks_owners: [[Duration::ZERO; SERVICES.len()]; 2],
             mentioned: [None, None],
             strays: Default::default(),
             flows: Vec::new(),
             closed: Vec::new(),
             next_flow: 0,
+            memories: [None; CLIENTS],
+            strange_clients: Default::default(),
             is_healed: false,
             rest: TICK,
             coverage: Coverage::default(),
@@ -231,8 +241,21 @@ impl World {
             }
             self.judge_node(node)?;
         }
+        self.bury();
         self.note_shares();
         Ok(())
+    }
+
+    /// Flows of backends that have died on a node end with them, also when one is up again at once.
+    fn bury(&mut self) {
+        for (service, backend) in self.nodes.iter_mut().flat_map(|node| node.deaths.drain(..)) {
+            self.died_at[service] = self.now;
+            let of_it = self.flows.extract_if(.., |flow| (flow.service, flow.backend) == (service, backend));
+            self.closed.extend(of_it.map(|flow| (flow.id, service)));
+            if service == GREEN {
+                self.memories = self.memories.map(|memory| memory.filter(|memory| !memory.is_of(backend)));
+            }
+        }
     }
 
     fn tick(&mut self, node: usize) {
@@ -279,14 +302,12 @@ impl World {
             4 => Operation::Disable,
             _ => Operation::Clear,
         };
-        if action == Operation::Disable {
-            self.died_at[at] = self.now;
-        }
         let order = Order::Backend { service, backend, action };
         tell!(self, "on node {node}: {order:?}");
         self.coverage.note("orders");
         let now = self.now;
         self.nodes[node].operate(now, &order);
+        self.bury();
         self.release();
     }
 
@@ -325,6 +346,7 @@ impl World {
             Body::Begin { .. } => {
                 self.mentioned[to] = Some(BTreeSet::new());
                 self.strays[to].clear();
+                self.strange_clients[to].clear();
             }
             Body::Items { items, .. } => {
                 let Some(mentioned) = &mut self.mentioned[to] else { return };
