@@ -2,10 +2,12 @@
 //! its cost is held against. The harness is `tests/src/bin/bench.rs`.
 //!
 //! `BPF_PROG_TEST_RUN` repeats a program without restoring the packet, so after the first run a balancer would see its own
-//! output. A trampoline undoes moves of the head, writes the header of the next flow, and tail-calls. All programs here
+//! output. A trampoline undoes moves of the head, writes the header of the next flow, and tail-calls. All of them
 //! are `xdp.frags`, since a prog array holds only programs of one kind.
 #![no_std]
 #![no_main]
+
+mod softirq;
 
 use core::ptr;
 

@@ -1,10 +1,7 @@
 //! A node of a cluster: how Fairway and keepalived are configured for the bench, and what can be done to each.
 
-use std::fs;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use fairway::playground::Lab;
@@ -15,7 +12,7 @@ use super::cluster::BACKENDS;
 use super::offer::{Offer, offers};
 use super::plan::{Peer, Setup};
 use crate::harness::Fairway;
-use crate::vrrp::{Family, Keepalived, Node as _, Router, preamble};
+use crate::vrrp::{Family, Keepalived, Node as _, PeerLink, Router, preamble};
 
 /// Those of the first and second node; keepalived's figures in the literature, and ours, are for these.
 const PRIORITIES: [u8; 2] = [200, 100];
@@ -175,31 +172,10 @@ fn configuration(lab: &Lab, setup: Setup, index: usize, backends: Range<usize>) 
     }
     text += &router.for_fairway();
     if let Some(heartbeat) = setup.variant.heartbeat {
-        text += &peer(lab, heartbeat, index);
+        let other = balancer_v4(1 - index).into();
+        let link = PeerLink { other, heartbeat: Some((heartbeat, MISSES)), hold: HOLD };
+        text += &link.for_fairway(lab).expect("the lab's directory is writable");
     }
     offers(setup).iter().for_each(|offer| text += &offer.configuration(&router.name(), backends.clone()));
     text
-}
-
-fn peer(lab: &Lab, heartbeat: Duration, index: usize) -> String {
-    format!(
-        "
-[peer]
-addresses = [\"{other}\"]
-key_file = \"{key}\"
-heartbeat = \"{heartbeat}ms\"
-misses = {MISSES}
-hold = \"{HOLD}\"
-",
-        other = balancer_v4(1 - index),
-        key = key_file(lab).display(),
-        heartbeat = heartbeat.as_millis(),
-    )
-}
-
-/// The key that both nodes share.
-fn key_file(lab: &Lab) -> PathBuf {
-    let file = lab.directory().join("peer.key");
-    fs::write(&file, "6b".repeat(32)).expect("the lab's directory is writable");
-    file
 }
