@@ -9,6 +9,7 @@
 mod access;
 mod addressed;
 mod atomic;
+mod clock;
 mod listeners;
 mod packet;
 mod plain;

@@ -1,5 +1,7 @@
-//! The way of plain packets, by functions of their own: the compiler shares nothing between it and the path for all packets, and
-//! behind it the verifier knows no more of what it has seen, and walks that path once.
+//! The way of plain packets, as part of the program itself: a function of its own would have to be returned from, which takes processors
+//! that return with care longer than a look-up. What is behind it begins anew.
+
+use core::arch::asm;
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
@@ -10,29 +12,26 @@ use crate::packet::Frame;
 use crate::tables::Maps;
 use crate::trace::Silent;
 
-/// Not an action: the packet is not plain.
-const NO: u64 = u64::MAX;
-/// Added to a row: it goes by the tunnel of that.
-const TO_WRAP: u64 = 1 << 32;
-
 /// What becomes of a packet, if it is plain.
 #[inline(always)]
 pub fn process(context: *mut xdp_md) -> Option<u32> {
-    match begin(context) {
-        NO => None,
-        word @ TO_WRAP.. => Some(wrap(context, word as u32)),
-        word => Some(word as u32),
+    let xdp = &XdpContext::new(context);
+    match plain::begin(&mut Frame(xdp), &Maps(xdp, Silent), action) {
+        Plain::Done(action) => Some(action),
+        Plain::ToWrap(row) => Some(wrap(context, row)),
+        Plain::No => {
+            forget();
+            None
+        }
     }
 }
 
-#[inline(never)]
-fn begin(context: *mut xdp_md) -> u64 {
-    let context = &XdpContext::new(context);
-    match plain::begin(&mut Frame(context), &Maps(context, Silent), |verdict| action(verdict) as u64) {
-        Plain::No => NO,
-        Plain::Done(action) => action,
-        Plain::ToWrap(row) => TO_WRAP | row as u64,
-    }
+/// The compiler takes nothing that was loaded before into what comes after: the verifier then comes there knowing nothing, whatever
+/// was seen of the packet, and walks it once.
+#[inline(always)]
+fn forget() {
+    // SAFETY: no instruction.
+    unsafe { asm!("", options(nostack, preserves_flags)) };
 }
 
 #[inline(never)]

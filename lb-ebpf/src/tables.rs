@@ -44,6 +44,7 @@ use lb_common::slot::Slot;
 use crate::access;
 use crate::addressed;
 use crate::atomic;
+use crate::clock;
 use crate::listeners;
 use crate::packet::context;
 use crate::quic;
@@ -285,6 +286,11 @@ impl<T: Tracer> Tables for Maps<'_, T> {
     fn now(&self) -> u64 {
         // SAFETY: a helper without arguments.
         unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn ticked(&self) -> u64 {
+        clock::ticked()
     }
 
     #[inline(always)]

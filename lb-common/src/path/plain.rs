@@ -6,10 +6,13 @@
 //! carried nowhere. Whatever is not plain is left alone, before anything was changed or counted, to the path that knows everything
 //! ([`super::process_any`]), which begins anew.
 
+mod passage;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use self::passage::Passage;
 use super::{Tables, Verdict, classify, exit, nat, signs, tunnel, verdict};
-use crate::abi::{ALWAYS_LIVE, Row, Service, method, root_flags, service_flags};
+use crate::abi::{ALWAYS_LIVE, Row, Service, encapsulation, method, root_flags, service_flags};
 use crate::address::Address;
 use crate::checksum;
 use crate::counters::Reason;
@@ -28,8 +31,8 @@ pub struct Front {
     /// EtherType, version and header length, type of service.
     kind_wire: u32,
     length_wire: u16,
-    identification_wire: u16,
-    fragment_wire: u16,
+    /// Identification, flags, fragment offset.
+    identity_wire: u32,
     /// Time to live, protocol, checksum.
     hop_wire: u32,
     source_wire: u32,
@@ -54,20 +57,19 @@ impl Front {
     /// The protocol, if these are the headers that a plain packet has, and it may be sent on.
     #[inline(always)]
     fn plain_protocol(&self) -> Option<u8> {
-        /// In a word of fragment, time to live and protocol: what is 0 in a whole datagram, and in a time to live of 0 and 1.
-        const WHOLE_AND_ALIVE: u32 = (u16::from_be(ipv4::FRAGMENT) as u32) << 16 | 0xfe << 8;
-        const LEAST: u32 = 2 << 8;
-        const MOST: u32 = 0xfe << 8;
-        let octets: &[u8; size_of::<Self>()] = zerocopy::transmute_ref!(self);
-        let &[.., a, b, c, d] = octets.first_chunk::<{ ethernet::HEADER + 10 }>()?;
-        let word = u32::from_be_bytes([a, b, c, d]);
+        /// What is 0 in a time to live of 0 and 1, which are not sent on.
+        const ALIVE: u32 = 0xfe;
+        const FRAGMENT: u32 = (ipv4::FRAGMENT as u32) << 16;
+        let hop_wire = self.hop_wire;
         if self.kind_wire & Self::KIND_MASK != Self::KIND
-            || (word & WHOLE_AND_ALIVE).wrapping_sub(LEAST) > MOST - LEAST
+            || self.identity_wire & FRAGMENT != 0
+            || hop_wire & ALIVE == 0
             || self.length() < ipv4::HEADER as u32
         {
             return None;
         }
-        matches!(word as u8, protocol::TCP | protocol::UDP).then_some(word as u8)
+        let protocol = (hop_wire >> 8) as u8;
+        matches!(protocol, protocol::TCP | protocol::UDP).then_some(protocol)
     }
 
     /// IP protocol number.
@@ -80,6 +82,14 @@ impl Front {
     #[inline(always)]
     fn opens(&self) -> bool {
         self.protocol() == protocol::TCP && Flags(self.flags).opens()
+    }
+
+    /// Version and header length, type of service, length, identification, flags: as they lie there.
+    #[inline(always)]
+    fn first(&self) -> u64 {
+        let octets: &[u8; size_of::<Self>()] = zerocopy::transmute_ref!(self);
+        let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, a, b, c, d, e, f, g, h, ..] = *octets;
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
     }
 
     /// Octets from the IP header on.
@@ -125,7 +135,7 @@ pub enum Plain<F> {
     No,
     /// This.
     Done(F),
-    /// It goes by the tunnel of this row, and [`wrap`] is next.
+    /// It goes by the tunnel of this row, whose outer header is IPv6's, and [`wrap`] is next.
     ToWrap(u32),
 }
 
@@ -171,6 +181,11 @@ fn sent<P: Packet, T: Tables, F>(packet: &mut P, tables: &T, finish: impl Fn(Ver
     } else {
         match row.method {
             method::NAT => return translated(packet, tables, service, index, row, finish),
+            method::TUNNEL if row.encapsulation & encapsulation::V4 != 0 => {
+                let passage = Passage::of(front, row, tables.tunnel(index)?)?;
+                let opens = note_opening(tables, service, front, index);
+                return Some(Plain::Done(finish(through(packet, tables, index, &passage, opens))));
+            }
             method::TUNNEL => {
                 note_opening(tables, service, front, index);
                 return Some(Plain::ToWrap(index));
@@ -211,6 +226,18 @@ fn translated<P: Packet, T: Tables, F>(
         tables.count(index, length, opens);
     }
     Some(Plain::Done(finish(verdict(packet, tables, fate))))
+}
+
+/// Sends a packet through the tunnel of a row.
+#[inline(always)]
+fn through<P: Packet, T: Tables>(packet: &mut P, tables: &T, row: u32, passage: &Passage, opens: bool) -> Verdict {
+    // As in `translated`.
+    let opens = u32::from(opens) | packet.nothing();
+    let fate = passage.put(packet);
+    if fate.is_ok() {
+        tables.count(row, passage.length, opens != 0);
+    }
+    verdict(packet, tables, fate)
 }
 
 /// Leaves the mark of a packet that opens a flow; whether it does.

@@ -50,7 +50,7 @@ pub fn syn<P: Packet, T: Tables>(packet: &P, tables: &T, service: &Service, flow
 pub fn syn_of<T: Tables>(tables: &T, service: &Service, flow: &Flow, sequence_wire: u64, row: u32) {
     let destination = flow.destination.low ^ flow.destination.high;
     let hash = hash::flow(service.seed ^ destination ^ sequence_wire, flow.source, flow.ports_wire);
-    let now = (tables.now() >> UNIT) as u32;
+    let now = (tables.ticked() >> UNIT) as u32;
     let tag = hash >> 32;
     let before = tables.mark_syn(hash as u32 % SYN_MARKS, tag << 32 | now as u64);
     let age = now.wrapping_sub(before as u32);

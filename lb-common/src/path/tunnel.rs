@@ -22,6 +22,7 @@
 use super::oversize;
 use super::{Tables, exit};
 use crate::abi::{Row, Tunnel, encapsulation};
+use crate::address::Address;
 use crate::checksum;
 use crate::counters::Reason;
 use crate::packet::ethernet::{self, ethertype};
@@ -65,7 +66,8 @@ pub fn forward<P: Packet, T: Tables>(
     ports_wire: Option<u32>,
 ) -> Result<u32, Reason> {
     let is_flow = datagram.part == Part::Whole && ports_wire.is_some();
-    let entropy = entropy(datagram, if is_flow { ports_wire.unwrap_or(0) } else { 0 });
+    let ports_wire_of_flow = if is_flow { ports_wire.unwrap_or(0) } else { 0 };
+    let entropy = entropy(datagram.source, datagram.destination, ports_wire_of_flow);
     let answerable = if ports_wire.is_some() { about::ANSWERABLE } else { 0 };
     let about = if datagram.v4 { about::V4 } else { 0 } | answerable;
     tables.wrap(packet, Question { row, network: datagram.network, entropy, about })
@@ -73,9 +75,9 @@ pub fn forward<P: Packet, T: Tables>(
 
 /// What tells flows apart. Not the selection hash: flows of one backend agree in much of that.
 #[inline(always)]
-fn entropy(datagram: &Datagram, ports_wire: u32) -> u32 {
+pub(super) fn entropy(source: Address, destination: Address, ports_wire: u32) -> u32 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let ends = datagram.source.low ^ datagram.source.high.rotate_left(29) ^ datagram.destination.low.rotate_left(17);
+    let ends = source.low ^ source.high.rotate_left(29) ^ destination.low.rotate_left(17);
     ((ends ^ ports_wire as u64).wrapping_mul(ODD) >> 32) as u32
 }
 
@@ -104,8 +106,7 @@ pub fn wrap<P: Packet, T: Tables>(packet: &mut P, tables: &T, question: Question
     if inner.time_to_live == 0 || inner.time_to_live == u8::MAX {
         return Err(Reason::TimeToLive);
     }
-    // SAFETY: a reference is valid for reads. Volatile because user space replaces the word while packets flow.
-    let room = unsafe { core::ptr::read_volatile(&tunnel.room) };
+    let room = room(tunnel);
     if inner.length > room {
         return match question.about & about::ANSWERABLE {
             0 => Err(Reason::TooBigForTunnel),
@@ -131,6 +132,13 @@ pub fn wrap<P: Packet, T: Tables>(packet: &mut P, tables: &T, question: Question
     Ok(exit.interface)
 }
 
+/// Octets of the longest IP packet that fits now.
+#[inline(always)]
+pub(super) fn room(tunnel: &Tunnel) -> u32 {
+    // SAFETY: a reference is valid for reads. Volatile because user space replaces the word while packets flow.
+    unsafe { core::ptr::read_volatile(&tunnel.room) }
+}
+
 /// What is put into the outer packet.
 #[derive(Clone, Copy)]
 struct Content {
@@ -140,8 +148,9 @@ struct Content {
     between: usize,
 }
 
+/// Octets between the outer IP header and the packet.
 #[inline(always)]
-const fn between(bits: u8) -> usize {
+pub(super) const fn between(bits: u8) -> usize {
     match bits & encapsulation::KIND {
         encapsulation::IPIP => 0,
         encapsulation::GUE => UDP + SHIM,
@@ -179,7 +188,7 @@ pub const fn constant_sum(bits: u8, inner_v4: bool, source_wire: u32, destinatio
 /// Of an IPv4 header without options.
 const VERSION_AND_LENGTH: u32 = 0x45;
 /// Identification and don't-fragment bit, as they lie in an IPv4 header.
-const IDENTITY: u32 = 0x0040_ffff;
+pub(super) const IDENTITY: u32 = 0x0040_ffff;
 /// The don't-fragment bit alone.
 const DONT_FRAGMENT: u32 = 0x0040_0000;
 
@@ -284,18 +293,31 @@ fn shim<P: Packet>(
     let kind = row.encapsulation & encapsulation::KIND;
     match kind {
         encapsulation::IPIP => return Some(()),
-        encapsulation::GRE => {
-            let ethertype_wire = if content.v4 { ethertype::IPV4 } else { ethertype::IPV6 };
-            return packet.store(at, (ethertype_wire as u32) << 16);
-        }
+        encapsulation::GRE => return packet.store(at, gre(content.v4)),
         _ => {}
     }
-    let source = ((FIRST_PORT as u32 | content.entropy >> 18) as u16).to_be() as u64;
-    let length = ((inner.length + content.between as u32) as u16).to_be() as u64;
-    packet.store(at, source | (tunnel.port_wire as u64) << 16 | length << 32)?;
+    packet.store(at, udp(content.entropy, tunnel.port_wire, inner.length + content.between as u32))?;
     match kind {
-        // Variant 0, no flags, no options: the second octet is the protocol of what follows.
-        encapsulation::GUE => packet.store(at + UDP, (ip_protocol(content.v4) as u32) << 8),
+        encapsulation::GUE => packet.store(at + UDP, gue(content.v4)),
         _ => Some(()),
     }
+}
+
+/// A UDP header without a checksum: from a port that goes by the flow, of so many octets with what it carries.
+#[inline(always)]
+pub(super) const fn udp(entropy: u32, port_wire: u16, length: u32) -> u64 {
+    let source_wire = ((FIRST_PORT as u32 | entropy >> 18) as u16).to_be();
+    source_wire as u64 | (port_wire as u64) << 16 | ((length as u16).to_be() as u64) << 32
+}
+
+/// A GRE header: no flags, version 0, and the EtherType of what follows.
+#[inline(always)]
+pub(super) const fn gre(v4: bool) -> u32 {
+    (if v4 { ethertype::IPV4 } else { ethertype::IPV6 } as u32) << 16
+}
+
+/// A GUE header: variant 0, no flags, no options; the second octet is the protocol of what follows.
+#[inline(always)]
+pub(super) const fn gue(v4: bool) -> u32 {
+    (ip_protocol(v4) as u32) << 8
 }

@@ -32,6 +32,7 @@ mod told;
 mod torn;
 mod translations;
 mod tunnel;
+mod tunnel_ways;
 mod world;
 
 /// Fewer cases than this mean that some were lost.

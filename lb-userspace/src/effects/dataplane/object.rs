@@ -14,6 +14,8 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use lb_common::limits::{COUNTERS_PER_ELEMENT, MAX_ROWS, SLOTS_PER_ELEMENT};
+use nix::sys::time::TimeValLike as _;
+use nix::time::{ClockId, clock_getres};
 
 use super::addressed::Tables;
 
@@ -82,7 +84,9 @@ pub fn load(sizes: Sizes) -> anyhow::Result<Object> {
     let mut bytes = bytes()?;
     let tables = Tables::new()?;
     tables.write_into(&mut bytes)?;
+    let tick = tick_nanoseconds()?;
     let ebpf = EbpfLoader::new()
+        .override_global("TICK_NANOSECONDS", &tick, true)
         .map_max_entries("SLOTS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("REFUSALS", sizes.slots / SLOTS_PER_ELEMENT as u32)
         .map_max_entries("ROWS", sizes.rows)
@@ -104,6 +108,12 @@ pub fn load(sizes: Sizes) -> anyhow::Result<Object> {
             "loading the XDP program's maps (this needs Linux 6.1 or newer, and root or CAP_BPF and CAP_NET_ADMIN)",
         )?;
     Ok(Object { ebpf, tables })
+}
+
+/// How long a tick of the kernel's timer takes: the resolution of the clock that only moves with it.
+fn tick_nanoseconds() -> anyhow::Result<u64> {
+    let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).context("asking how long a tick of the kernel takes")?;
+    u64::try_from(tick.num_nanoseconds()).context("no tick takes less than no time")
 }
 
 /// Loads one of the object's programs into the kernel, if it is not yet.
