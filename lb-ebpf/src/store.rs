@@ -17,7 +17,8 @@ use lb_common::packet::protocol;
 use lb_common::scheduler::thresholds::Thresholds;
 
 use crate::atomic;
-use crate::tables::{CONNECTIONS_V4, CONNECTIONS_V6, FLOWS_V4, FLOWS_V6, LOADS, UDP_FLOWS_V4, UDP_FLOWS_V6, narrow};
+use crate::maps::{CONNECTIONS_V4, CONNECTIONS_V6, FLOWS_V4, FLOWS_V6, LOADS, UDP_FLOWS_V4, UDP_FLOWS_V6};
+use crate::tables::narrow;
 
 /// The one that is stored now.
 #[map]

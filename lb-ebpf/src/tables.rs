@@ -1,34 +1,22 @@
-//! The maps, behind the trait that the packet path asks. Sizes given here are the smallest; user space sets the real ones
-//! when it loads the object.
+//! The maps, behind the trait that the packet path asks.
 
 use core::ffi::c_void;
 
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::generated::{
-    bpf_fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop, bpf_xdp_load_bytes,
-};
-use aya_ebpf::macros::map;
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop, bpf_xdp_load_bytes};
 use aya_ebpf::maps::lpm_trie::Key;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::XdpContext;
 use lb_common::abi::{
-    Access, BucketKey, Chooser, ClientKey, Counters, Destination, Displacements, FlowKey4, FlowKey6, FragmentEntry,
-    FragmentKey, HALF_ENTRIES, LiveWord, Load, PrefixKey, ProbeTarget, QuicCounters, Ranges, Record, Recorded, Reverse,
-    Root, Row, ServerKey, Service, Signs, Sources, Translated, Translation, Tunnel, UNRESOLVED_FRAME_MAX,
-    UnresolvedFrame, root_flags,
+    Access, BucketKey, Chooser, ClientKey, Destination, Displacements, FlowKey4, FlowKey6, FragmentEntry, FragmentKey,
+    Load, PrefixKey, ProbeTarget, Ranges, Record, Reverse, Root, Row, ServerKey, Service, Sources, Translation, Tunnel,
+    UNRESOLVED_FRAME_MAX, UnresolvedFrame, root_flags,
 };
 use lb_common::access::Limit;
 use lb_common::address::Address;
 use lb_common::connection::Counted;
 use lb_common::counters::{REFUSALS as REFUSALS_COUNTER, Reason, UNRECORDED};
 use lb_common::flow::{Flow, SECOND};
-use lb_common::limits::{
-    ACCESS_RULES as ACCESS_COUNT, ANSWERS_PER_SECOND, CHOOSERS as CHOOSER_COUNT, CLIENT_BUCKETS as BUCKET_COUNT,
-    COUNTERS_PER_ELEMENT, DESTINATIONS as DESTINATION_COUNT, FRAGMENT_ENTRIES, LIVE_WORDS as LIVE_WORD_COUNT,
-    MAX_ACCESS_PREFIXES, MAX_SERVER_IDS, PROBE_TARGETS as PROBE_TARGET_COUNT, QUIC_SERVICES, RANGE_LISTS,
-    SLOTS_PER_ELEMENT, SYN_MARKS as SYN_MARK_COUNT,
-};
-use lb_common::packet::ethernet::Exit;
+use lb_common::limits::{ANSWERS_PER_SECOND, COUNTERS_PER_ELEMENT, SLOTS_PER_ELEMENT};
 use lb_common::packet::transport::Flags;
 use lb_common::packet::{Packet, protocol};
 use lb_common::path::quic::{self as connection_ids, By};
@@ -36,7 +24,6 @@ use lb_common::path::signs::Sign;
 use lb_common::path::translation::Work;
 use lb_common::path::tunnel::Question;
 use lb_common::path::{Inserted, Route, RouteQuery, Step, Tables};
-use lb_common::probe::PLACES;
 use lb_common::scheduler::Go;
 use lb_common::scheduler::locality::Servers;
 use lb_common::slot::Slot;
@@ -46,100 +33,19 @@ use crate::addressed;
 use crate::atomic;
 use crate::clock;
 use crate::listeners;
-use crate::packet::context;
+use crate::maps::{
+    ACCESS, ACCESS_PREFIXES, ANSWERS, BUCKETS, CHOOSERS, CLIENTS, CONNECTIONS_V4, CONNECTIONS_V6, COUNTERS,
+    DESTINATIONS, FLOWS_V4, FLOWS_V6, FRAGMENTS, LIVE_WORDS, LOADS, NAT_EXCLUDE, PROBE_TARGETS, PROBES, QUIC_COUNTERS,
+    RANGES, REASONS, REFUSALS, REVERSE, ROWS, SERVER_IDS, SIGNS, SLOTS, SOURCES, SYN_MARKS, TRANSLATIONS_V4,
+    TRANSLATIONS_V6, TUNNELS, UDP_FLOWS_V4, UDP_FLOWS_V6, UNRESOLVED, VLANS,
+};
 use crate::quic;
+use crate::route;
 use crate::scratch;
 use crate::stateful;
+use crate::told::tell_recorded;
 use crate::trace::Tracer;
 use crate::{translation, tunnel};
-
-/// Sixteen slots: BPF arrays round each value up to 8 octets, so a bare `u32` would waste half the cache.
-#[repr(C)]
-struct SlotElement([u32; SLOTS_PER_ELEMENT]);
-
-/// The counters of neighbouring rows.
-#[repr(C)]
-struct CountersElement([Counters; COUNTERS_PER_ELEMENT]);
-
-#[map]
-static REVERSE: Array<Reverse> = Array::with_max_entries(2 * HALF_ENTRIES as u32, BPF_F_MMAPABLE);
-#[map]
-static RANGES: Array<Ranges> = Array::with_max_entries(2 * RANGE_LISTS as u32, BPF_F_MMAPABLE);
-#[map]
-static LIVE_WORDS: Array<LiveWord> = Array::with_max_entries(LIVE_WORD_COUNT, BPF_F_MMAPABLE);
-#[map]
-static SLOTS: Array<SlotElement> = Array::with_max_entries(64, BPF_F_MMAPABLE);
-#[map]
-static REFUSALS: Array<u64> = Array::with_max_entries(64, BPF_F_MMAPABLE);
-#[map]
-static ROWS: Array<Row> = Array::with_max_entries(64, BPF_F_MMAPABLE);
-#[map]
-static TUNNELS: Array<Tunnel> = Array::with_max_entries(64, BPF_F_MMAPABLE);
-/// The second that answers are counted in, and how many there were.
-#[map]
-static ANSWERS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
-#[map]
-static COUNTERS: PerCpuArray<CountersElement> = PerCpuArray::with_max_entries(64, 0);
-#[map]
-static SIGNS: Array<Signs> = Array::with_max_entries(64, BPF_F_MMAPABLE);
-#[map]
-static SYN_MARKS: Array<u64> = Array::with_max_entries(SYN_MARK_COUNT, 0);
-#[map]
-static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(64, 0);
-#[map]
-pub static FLOWS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
-#[map]
-pub static FLOWS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
-#[map]
-pub static UDP_FLOWS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
-#[map]
-pub static UDP_FLOWS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
-#[map]
-static CHOOSERS: Array<Chooser> = Array::with_max_entries(CHOOSER_COUNT as u32, BPF_F_MMAPABLE);
-#[map]
-pub static LOADS: Array<Load> = Array::with_max_entries(64, BPF_F_MMAPABLE);
-#[map]
-pub static CONNECTIONS_V4: HashMap<FlowKey4, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
-#[map]
-pub static CONNECTIONS_V6: HashMap<FlowKey6, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
-#[map]
-static CLIENTS: HashMap<ClientKey, Record> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
-#[map]
-static DESTINATIONS: LruHashMap<Destination, Servers> = LruHashMap::with_max_entries(DESTINATION_COUNT as u32, 0);
-#[map]
-static SERVER_IDS: HashMap<ServerKey, u32> = HashMap::with_max_entries(2 * MAX_SERVER_IDS as u32, BPF_F_NO_PREALLOC);
-#[map]
-static QUIC_COUNTERS: PerCpuArray<QuicCounters> = PerCpuArray::with_max_entries(QUIC_SERVICES as u32, 0);
-#[map]
-static SOURCES: Array<Sources> = Array::with_max_entries(2, BPF_F_MMAPABLE);
-#[map]
-static TRANSLATIONS_V4: HashMap<FlowKey4, Translation> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
-#[map]
-static TRANSLATIONS_V6: HashMap<FlowKey6, Translation> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
-#[map]
-static FRAGMENTS: LruHashMap<FragmentKey, FragmentEntry> = LruHashMap::with_max_entries(FRAGMENT_ENTRIES as u32, 0);
-#[map]
-static NAT_EXCLUDE: LpmTrie<[u8; 20], u32> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
-#[map]
-static ACCESS: Array<Access> = Array::with_max_entries(ACCESS_COUNT as u32, BPF_F_MMAPABLE);
-#[map]
-static ACCESS_PREFIXES: LpmTrie<[u8; 20], u32> =
-    LpmTrie::with_max_entries(2 * MAX_ACCESS_PREFIXES as u32, BPF_F_NO_PREALLOC);
-/// When a client's bucket is full again.
-#[map]
-static BUCKETS: LruHashMap<BucketKey, u64> = LruHashMap::with_max_entries(BUCKET_COUNT as u32, 0);
-#[map]
-static VLANS: HashMap<u32, [u32; 3]> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
-#[map]
-static PROBE_TARGETS: Array<ProbeTarget> = Array::with_max_entries(PROBE_TARGET_COUNT as u32, BPF_F_MMAPABLE);
-/// By place: the target that is asked from there, plus one. Sixteen to an element, as slots are.
-#[map]
-static PROBES: Array<SlotElement> = Array::with_max_entries((PLACES / SLOTS_PER_ELEMENT) as u32, BPF_F_MMAPABLE);
-#[map]
-static UNRESOLVED: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
-/// Flows that were recorded, while another node is to know of them. When it is full they are found otherwise, a little later.
-#[map]
-static RECORDED: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
 /// Who is remembered at first.
 static NOBODY: Servers = Servers::NOBODY;
@@ -780,32 +686,6 @@ unsafe fn take(word: *mut u64, limit: Limit, now: u64) -> bool {
     true
 }
 
-/// Tells user space of the flow whose record is in the scratch, if another node is to know.
-#[inline(always)]
-fn tell_recorded(flow: &Flow, stateful: bool) {
-    let (root, Some(scratch)) = (addressed::root(), scratch::get()) else { return };
-    // SAFETY: a reference is valid for reads. Volatile because user space flips the word while packets flow.
-    if unsafe { core::ptr::read_volatile(&root.word) } & root_flags::EXCHANGE == 0 {
-        return;
-    }
-    scratch.recorded = Recorded { key: flow.key6(), record: scratch.record, stateful: stateful.into() };
-    // Nobody is woken up: who reads looks every few milliseconds anyway.
-    let _ = RECORDED.output::<Recorded>(&scratch.recorded, u64::from(BPF_RB_NO_WAKEUP));
-}
-
-/// The same of a flow whose translation was recorded.
-#[inline(always)]
-pub fn tell_translated(key: &FlowKey6, translation: &Translation) {
-    let (root, Some(scratch)) = (addressed::root(), scratch::get()) else { return };
-    // SAFETY: as above.
-    if unsafe { core::ptr::read_volatile(&root.word) } & root_flags::EXCHANGE == 0 {
-        return;
-    }
-    scratch.translated = Translated { key: *key, translation: *translation };
-    // As above.
-    let _ = RECORDED.output::<Translated>(&scratch.translated, u64::from(BPF_RB_NO_WAKEUP));
-}
-
 #[inline(always)]
 fn inserted(result: Result<(), i32>) -> Inserted {
     const EXISTS: i32 = -17;
@@ -821,76 +701,5 @@ fn add_one(counter: u32) {
     if let Some(counter) = REASONS.get_ptr_mut(counter) {
         // SAFETY: the element is this CPU's own, and XDP programs of one CPU do not interrupt each other.
         unsafe { *counter += 1 };
-    }
-}
-
-mod route {
-    //! The host's routing table, by the FIB helper.
-
-    use super::*;
-
-    const AF_INET: u8 = 2;
-    const AF_INET6: u8 = 10;
-    // Results of the helper, from `linux/bpf.h`.
-    const SUCCESS: i64 = 0;
-    const NOT_FORWARDED: i64 = 4;
-    const FORWARDING_DISABLED: i64 = 5;
-    const NO_NEIGHBOUR: i64 = 7;
-    const FRAGMENTATION_NEEDED: i64 = 8;
-
-    /// `struct bpf_fib_lookup` of `linux/bpf.h`, the helper's argument and answer, as eight words: family, protocol,
-    /// ports, length | interface, flow information | source | … | destination | … | VLAN, source MAC | destination MAC.
-    /// Whole words, because the compiler would join smaller stores into ones that the verifier calls misaligned.
-    type Parameters = [u64; 8];
-
-    #[inline(always)]
-    pub fn lookup(xdp: &XdpContext, query: &RouteQuery) -> Route {
-        let family = u64::from(if query.v4 { AF_INET } else { AF_INET6 });
-        let ports = u64::from(query.ports_wire) << 16;
-        let source = words(query.source, query.v4);
-        let destination = words(query.destination, query.v4);
-        let Some(scratch) = scratch::get() else { return Route::None };
-        let fib: &mut Parameters = &mut scratch.fib;
-        *fib = [
-            family | u64::from(query.protocol) << 8 | ports | u64::from(query.length) << 48,
-            u64::from(query.interface),
-            source[0],
-            source[1],
-            destination[0],
-            destination[1],
-            0,
-            0,
-        ];
-        // SAFETY: the context is this program's, and the structure is as long as said.
-        let result = unsafe { bpf_fib_lookup(context(xdp), (&raw mut *fib).cast(), size_of::<Parameters>() as i32, 0) };
-        match result {
-            SUCCESS => Route::Forward(exit(fib)),
-            NOT_FORWARDED => Route::Local,
-            FORWARDING_DISABLED => Route::Disabled,
-            NO_NEIGHBOUR => Route::NeighbourUnknown,
-            FRAGMENTATION_NEEDED => Route::TooBig,
-            _ => Route::None,
-        }
-    }
-
-    #[inline(always)]
-    fn words(address: Address, v4: bool) -> [u64; 2] {
-        if v4 { [u64::from(address.v4_wire()), 0] } else { [address.high, address.low] }
-    }
-
-    /// The last two words hold VLAN (4 octets), source MAC (6) and destination MAC (6).
-    #[inline(always)]
-    fn exit(fib: &Parameters) -> Exit {
-        // SAFETY: a reference is valid for reads. Volatile, or the compiler would read across the two words at once, which
-        // the verifier calls misaligned.
-        let [head, tail] = unsafe { [core::ptr::read_volatile(&fib[6]), core::ptr::read_volatile(&fib[7])] };
-        let source_mac = head >> 32 | tail << 32;
-        let destination_mac = tail >> 16;
-        Exit {
-            mac_head: destination_mac | source_mac << 48,
-            mac_tail: (source_mac >> 16) as u32,
-            interface: fib[1] as u32,
-            tags_wire: [0; 2],
-        }
     }
 }

@@ -13,7 +13,8 @@ use lb_common::path::translation::{self, Work};
 use lb_common::path::{Step, own_client};
 
 use crate::packet::Frame;
-use crate::tables::{Maps, tell_translated};
+use crate::tables::Maps;
+use crate::told::tell_translated;
 use crate::trace::{Silent, Tracer};
 
 #[map]
