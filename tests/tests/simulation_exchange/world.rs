@@ -345,12 +345,13 @@ impl World {
     fn gather(&mut self, node: usize) -> Result<(), String> {
         let gathering: Vec<_> = self.nodes[node].gathering.clone().into_iter().collect();
         for (realm, last) in gathering {
-            if self.nodes[node].exchange.gathers(&realm).is_none() {
-                self.nodes[node].gathering.remove(&realm);
-                continue;
-            }
-            if self.rng.one_in(3) {
-                continue;
+            match self.nodes[node].exchange.gathers(&realm, self.now) {
+                Some(true) if !self.rng.one_in(3) => {}
+                Some(_) => continue,
+                None => {
+                    self.nodes[node].gathering.remove(&realm);
+                    continue;
+                }
             }
             let is_next = |(key, _): &(Key, Value)| key.is_record() && last.as_ref().is_none_or(|last| key > last);
             let mut items: Vec<_> = self.gathered(node, &realm).into_iter().filter(is_next).collect();
