@@ -75,6 +75,8 @@ fn serve(listener: &TcpListener, enough: &AtomicBool, mut take: impl FnMut(TcpSt
     while !enough.load(Ordering::Relaxed) {
         // It fails when nobody came, and when who came has gone.
         if let Ok((connection, _)) = listener.accept() {
+            // It comes with the listener's, and a client may take its time.
+            connection.set_read_timeout(None).expect("no time limit is a valid one");
             take(connection);
         }
     }
