@@ -57,7 +57,7 @@ use world::World;
 const LINES: usize = 120;
 
 fn histories() -> u64 {
-    if std::env::var_os("FAIRWAY_FULL").is_some() { 20_000 } else { 1_000 }
+    if std::env::var_os("FAIRWAY_FULL").is_some() { 20_000 } else { 2_500 }
 }
 
 #[test]
