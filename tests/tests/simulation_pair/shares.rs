@@ -85,11 +85,13 @@ impl World {
         }
         // Who shares tells the owners of slots at once.
         let is_shared = self.shared_since.iter().any(Option::is_some);
-        for until in self.lacks_owners.iter_mut().flat_map(|of_node| of_node.iter_mut().zip(&self.differ_since)) {
-            *until.0 = match (*until.0 > self.now, is_shared && until.1.is_none()) {
-                (true, true) => (*until.0).min(self.now + YOUNG),
+        for (until, differ_since) in
+            self.lacks_owners.iter_mut().flat_map(|of_node| of_node.iter_mut().zip(&self.differ_since))
+        {
+            *until = match (*until > self.now, is_shared && differ_since.is_none()) {
+                (true, true) => (*until).min(self.now + YOUNG),
                 (true, false) => Duration::MAX,
-                (false, _) => *until.0,
+                (false, _) => *until,
             };
         }
     }
@@ -204,9 +206,7 @@ impl World {
             None => Some(Forgiven::Alone),
         }
     }
-}
 
-impl World {
     /// Whether a flow began while this node took over: at the other while that might be waited for still, or here.
     fn is_of_hand_over(&self, flow: &Flow, node: usize) -> bool {
         let (since, node) = (self.master_since[node], &self.nodes[node]);
