@@ -54,10 +54,13 @@ forwarding = "nat"
 address = "10.0.0.2"
 port = 40000
 "#;
-const SIZES: Sizes = Sizes { slots: 1 << 16, rows: 64, flows: 1024, connections: 1024, translations: 1024 };
 const BACKEND_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x11];
 /// Long enough for anything that happens at all, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+fn sizes() -> Sizes {
+    Sizes { slots: 1 << 16, rows: 64, ..Sizes::for_need(0, 0, 1024) }
+}
 
 #[test]
 fn the_steps_of_matching_packets_are_told_and_those_of_no_others() {
@@ -201,7 +204,7 @@ fn packets_beyond_the_budget_are_counted_and_not_told() {
 /// The tracing program may cost what it likes; the forwarding one must not even know its maps.
 #[test]
 fn the_forwarding_program_has_no_trace_of_tracing() {
-    let mut ebpf = object::load(SIZES).expect("maps are made");
+    let mut ebpf = object::load(sizes()).expect("maps are made");
     for program in [FORWARDING, TRACING] {
         let info = object::program(&mut ebpf, program).expect("the verifier takes it").info().expect("loaded");
         let traces =
@@ -264,8 +267,8 @@ impl Lab {
 fn forward() -> (Dataplane, Planner) {
     let interface = if_nametoindex("fwa").expect("just made");
     let (config, _) = config::parse(CONFIG, "lab").expect("a good configuration");
-    let mut image = Image::new(SIZES.slots as usize, SIZES.rows as usize);
-    let mut planner = Planner::new(Seed::from_text(&config.dataplane.hash_seed), SIZES.slots, SIZES.rows);
+    let mut image = Image::new(sizes().slots as usize, sizes().rows as usize);
+    let mut planner = Planner::new(Seed::from_text(&config.dataplane.hash_seed), sizes().slots, sizes().rows);
     let mut writes = planner.configure(Duration::ZERO, &image, &config).expect("it fits").writes;
     writes.iter().for_each(|write| image.apply(write));
     let frame = Frame {
@@ -277,7 +280,7 @@ fn forward() -> (Dataplane, Planner) {
         source: None,
     };
     writes.extend(planner.next_hop(&image, "10.0.0.11".parse().expect("an address"), Ok(NextHop::Frame(frame))));
-    let mut dataplane = Dataplane::open(SIZES).expect("the object loads");
+    let mut dataplane = Dataplane::open(sizes()).expect("the object loads");
     dataplane.write(&writes).expect("the maps take them");
     dataplane.attach(interface, AttachMode::Native).expect("a veth takes native XDP");
     (dataplane, planner)

@@ -224,7 +224,7 @@ static DATAPLANE: Table = Table {
             "flow_table_capacity",
             Kind::Integer { min: 1024, max: 1 << 26 },
             Default("1_048_576"),
-            "Flows each flow table holds. Only exceptions are recorded: flows opened before a change of their slot, and UDP flows where they are kept.",
+            "Flows each flow table holds. Only exceptions are recorded: flows opened before a change of their slot, and UDP flows where they are kept. These have tables of their own, and if the daemon is started with services of `udp = \"flows\"`, memory for them is taken at once: 80 octets a flow of IPv4, 104 of IPv6.",
         ),
         key(
             "ready_timeout",
@@ -236,13 +236,13 @@ static DATAPLANE: Table = Table {
             "stateful_table_capacity",
             Kind::Integer { min: 1024, max: 1 << 26 },
             Default("1_048_576"),
-            "Flows of services with a stateful scheduler that are recorded, of each address family. They have a table of their own, so that they cannot crowd out others'.",
+            "Flows of services with a stateful scheduler that are recorded, of each address family. They have a table of their own, so that they cannot crowd out others'. If the daemon is started with such services of IPv4 or of IPv6, memory for that family's is taken at once: 80 octets a flow of IPv4, 104 of IPv6.",
         ),
         key(
             "translation_table_capacity",
             Kind::Integer { min: 1024, max: 1 << 25 },
             Default("262_144"),
-            "Flows whose translation is recorded, of each address family: those under `full-nat`, and those under `nat` to a server that several services share.",
+            "Flows whose translation is recorded, of each address family: those under `full-nat`, and those under `nat` to a server that several services share. If the daemon is started with backends under `full-nat`, memory for them is taken at once: 224 octets a flow of IPv4, 272 of IPv6.",
         ),
         key(
             "source_nat_addresses",

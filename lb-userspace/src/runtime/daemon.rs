@@ -23,13 +23,12 @@ use super::pools::until;
 use super::request::{ConfigText, QUEUE, Request, TraceEvent, TraceQuery};
 use super::verdicts::Verdicts;
 use super::virtual_routers::VirtualRouters;
-use super::{LogFormat, clock, explain, reload};
-use crate::config::{Config, Service};
+use super::{LogFormat, clock, explain, reload, sizes};
+use crate::config::Config;
 use crate::controller::status::Telemetry;
 use crate::controller::view::{ConfigStatus, NodeStatus, Problem, Status};
 use crate::controller::{Controller, Event};
 use crate::effects::admin::{self, AdminServers};
-use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::{Dataplane, TraceSession};
 use crate::effects::netlink::{Leave, Resolver, forwards};
 use crate::effects::prober::route::Route;
@@ -94,7 +93,7 @@ impl Daemon {
         config: Config,
         log_format: LogFormat,
     ) -> anyhow::Result<Self> {
-        let sizes = sizes(&config);
+        let sizes = sizes::of(&config);
         let mut dataplane = Forwarding::new(sizes);
         dataplane.prepare_for(&config)?;
         let (resolver, network) = Resolver::start().context("asking the kernel about the network")?;
@@ -390,15 +389,4 @@ async fn trace_ended(trace: &mut Option<TraceSession>) -> anyhow::Result<()> {
         Some(session) => session.ended().await,
         None => std::future::pending().await,
     }
-}
-
-/// Room for a configuration and its successors.
-fn sizes(config: &Config) -> Sizes {
-    let slots = config.services.iter().map(|service| u64::from(service.lookup_table_size)).sum();
-    let members = |service: &Service| service.backends.len() + usize::from(service.sorry.is_some());
-    let rows = config.services.iter().map(|service| (service.listeners.len() * members(service)) as u64).sum();
-    let dataplane = &config.dataplane;
-    let connections = dataplane.stateful_table_capacity;
-    let translations = dataplane.translation_table_capacity;
-    Sizes { connections, translations, ..Sizes::for_need(slots, rows, dataplane.flow_table_capacity) }
 }

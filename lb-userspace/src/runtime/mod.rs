@@ -21,6 +21,7 @@ mod pools;
 mod rehearsal;
 mod reload;
 pub mod request;
+mod sizes;
 mod verdicts;
 mod virtual_routers;
 mod vrrp;

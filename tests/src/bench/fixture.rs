@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Context as _;
+use fairway::effects::dataplane::preallocated::{Families, Preallocated};
 use fairway::reconcile::half;
 use fairway::reconcile::write::Write;
 use ipnet::{IpNet, Ipv4Net};
@@ -110,6 +111,16 @@ impl Fixture {
             }),
         }
         tables
+    }
+
+    /// Which tables take all their memory at once, as they do in a daemon that has such services.
+    pub fn preallocated(self) -> Preallocated {
+        let (families, none) = (Families { v4: true, v6: true }, Preallocated::default());
+        match self {
+            Self::Stateful(_) => Preallocated { connections: families, ..none },
+            Self::FullNat => Preallocated { translations: families, ..none },
+            _ => none,
+        }
     }
 }
 

@@ -177,7 +177,8 @@ impl Fairway {
         let tables = row.fixture.tables();
         let rows = tables.rows();
         let flows = (2 * row.records).max(1024);
-        let mut ebpf = object::load(object::Sizes::for_need(tables.slots(), u64::from(rows), flows))?;
+        let sizes = object::Sizes::for_need(tables.slots(), u64::from(rows), flows);
+        let mut ebpf = object::load(object::Sizes { preallocated: row.fixture.preallocated(), ..sizes })?;
         object::program(&mut ebpf, "fairway")?;
         let mut maps = Maps::take(&mut ebpf)?;
         tables.writes()?.iter().try_for_each(|write| maps.apply(write))?;

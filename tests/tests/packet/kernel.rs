@@ -9,6 +9,7 @@ use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use fairway::effects::dataplane::Maps;
 use fairway::effects::dataplane::object::{self, Object};
+use fairway::effects::dataplane::preallocated::{Families, Preallocated};
 use fairway::effects::steering::{Claim, Ports};
 use lb_common::abi::UnresolvedFrame;
 use nix::sched::{CloneFlags, setns, unshare};
@@ -59,7 +60,9 @@ impl Kernel {
     /// The same, with room for so many connections of stateful services.
     pub fn with_connections(slots: u32, connections: u32) -> Self {
         let namespace = std::thread::spawn(make_namespace).join().expect("a namespace (this needs root)");
-        let sizes = object::Sizes { slots, rows: world::ROWS, flows: FLOWS, connections, translations: FLOWS };
+        let preallocated = Preallocated { connections: Families { v4: true, v6: true }, ..Preallocated::default() };
+        let rows = world::ROWS;
+        let sizes = object::Sizes { slots, rows, flows: FLOWS, connections, translations: FLOWS, preallocated };
         let mut ebpf = object::load(sizes).expect("the object");
         let mut maps = Maps::take(&mut ebpf).expect("all maps");
         object::program(&mut ebpf, "fairway").expect("the program passes the verifier");

@@ -15,6 +15,7 @@ mod live_words;
 mod maps;
 mod mmap;
 pub mod object;
+pub mod preallocated;
 mod records;
 mod trace;
 mod transfers;

@@ -18,6 +18,7 @@ use nix::sys::time::TimeValLike as _;
 use nix::time::{ClockId, clock_getres};
 
 use super::addressed::Tables;
+use super::preallocated::Preallocated;
 
 /// The object that this binary was built with.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../bpf/fairway.bpf.o");
@@ -38,6 +39,8 @@ pub struct Sizes {
     pub connections: u32,
     /// Translated flows in each table of these: two records each.
     pub translations: u32,
+    /// Tables of which all memory is taken at once.
+    pub preallocated: Preallocated,
 }
 
 /// Slots that there is room for at least: 4 Mi, in 16 MiB.
@@ -51,7 +54,8 @@ impl Sizes {
     pub fn for_need(slots: u64, rows: u64, flows: u32) -> Self {
         let slots = u32::try_from(2 * slots).unwrap_or(u32::MAX - 15).max(LEAST_SLOTS).next_multiple_of(16);
         let rows = u32::try_from(2 * rows).unwrap_or(u32::MAX).clamp(LEAST_ROWS, 2 * MAX_ROWS as u32);
-        Self { slots, rows, flows, connections: flows, translations: flows }
+        let preallocated = Preallocated::default();
+        Self { slots, rows, flows, connections: flows, translations: flows, preallocated }
     }
 }
 
@@ -84,6 +88,7 @@ pub fn load(sizes: Sizes) -> anyhow::Result<Object> {
     let mut bytes = bytes()?;
     let tables = Tables::new()?;
     tables.write_into(&mut bytes)?;
+    sizes.preallocated.write_into(&mut bytes)?;
     let tick = tick_nanoseconds()?;
     let ebpf = EbpfLoader::new()
         .override_global("TICK_NANOSECONDS", &tick, true)

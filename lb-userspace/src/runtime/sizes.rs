@@ -1,0 +1,79 @@
+//! How large the packet path's tables are made for a configuration and its successors.
+
+use crate::config::{Config, Forwarding, Service, UdpMode};
+use crate::effects::dataplane::object::Sizes;
+use crate::effects::dataplane::preallocated::{Families, Preallocated};
+use crate::reconcile::stateful;
+
+/// Room for a configuration, and for what it may become.
+pub(super) fn of(config: &Config) -> Sizes {
+    let slots = config.services.iter().map(|service| u64::from(service.lookup_table_size)).sum();
+    let members = |service: &Service| service.backends.len() + usize::from(service.sorry.is_some());
+    let rows = config.services.iter().map(|service| (service.listeners.len() * members(service)) as u64).sum();
+    let dataplane = &config.dataplane;
+    Sizes {
+        connections: dataplane.stateful_table_capacity,
+        translations: dataplane.translation_table_capacity,
+        preallocated: preallocated(config),
+        ..Sizes::for_need(slots, rows, dataplane.flow_table_capacity)
+    }
+}
+
+/// The tables in which every flow of a service has a record.
+fn preallocated(config: &Config) -> Preallocated {
+    let mut preallocated = Preallocated::default();
+    for service in &config.services {
+        let is_v6 = service.listeners.iter().any(|listener| listener.address.is_ipv6());
+        let families = Families { v4: !is_v6, v6: is_v6 };
+        if stateful::rule_of(service.scheduler).is_some() {
+            preallocated.connections |= families;
+        } else if service.udp == UdpMode::Flows {
+            preallocated.udp_flows |= families;
+        }
+        if service.backends.iter().any(|backend| backend.forwarding == Forwarding::FullNat) {
+            preallocated.translations |= families;
+        }
+    }
+    preallocated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn of_file(services: &[(&str, &str)]) -> Preallocated {
+        let service = |(at, (listen, keys)): (usize, &(&str, &str))| {
+            let backend = if listen.contains('[') { "2001:db8::1" } else { "10.0.0.1" };
+            format!(
+                "[[service]]\nname = \"s{at}\"\nlisten = [\"{listen}\"]\n{keys}\n[[service.backend]]\naddress = \"{backend}\"\n"
+            )
+        };
+        let services: String = services.iter().enumerate().map(service).collect();
+        let text = format!("[dataplane]\ninterfaces = [\"eth0\"]\nsource_nat_addresses = [\"192.0.2.9\"]\n{services}");
+        preallocated(&parse(&text, "host").unwrap_or_else(|problems| panic!("{problems:#?}\n{text}")).0)
+    }
+
+    #[test]
+    fn a_table_in_which_every_flow_of_a_service_has_a_record_takes_its_memory_at_once() {
+        let (v4, v6) = (Families { v4: true, v6: false }, Families { v4: false, v6: true });
+        let none = Preallocated::default();
+        let maglev = ("tcp://192.0.2.1:80", "scheduler = \"maglev\"");
+        let least = ("tcp://192.0.2.1:81", "scheduler = \"least-connection\"");
+        let turns = ("tcp://[2001:db8::80]:80", "scheduler = \"round-robin\"");
+        let flows = ("udp://192.0.2.1:53", "udp = \"flows\"");
+        let stateless = ("udp://192.0.2.1:54", "");
+        let full_nat = ("tcp://192.0.2.1:82", "forwarding = \"full-nat\"");
+        let nat = ("tcp://192.0.2.1:83", "forwarding = \"nat\"");
+        for (services, expected) in [
+            (&[maglev, stateless, nat][..], none),
+            (&[maglev, least], Preallocated { connections: v4, ..none }),
+            (&[turns], Preallocated { connections: v6, ..none }),
+            (&[turns, least], Preallocated { connections: Families { v4: true, v6: true }, ..none }),
+            (&[flows], Preallocated { udp_flows: v4, ..none }),
+            (&[full_nat], Preallocated { translations: v4, ..none }),
+        ] {
+            assert_eq!(of_file(services), expected, "{services:?}");
+        }
+    }
+}
