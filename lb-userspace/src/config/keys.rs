@@ -224,7 +224,7 @@ static DATAPLANE: Table = Table {
             "flow_table_capacity",
             Kind::Integer { min: 1024, max: 1 << 26 },
             Default("1_048_576"),
-            "Flows each flow table holds. Only exceptions are recorded: flows opened before a change of their slot, and UDP flows where they are kept. These have tables of their own, and if the daemon is started with services of `udp = \"flows\"`, memory for them is taken at once: 80 octets a flow of IPv4, 104 of IPv6.",
+            "Flows each flow table holds. Only exceptions are recorded: flows opened before a change of their slot, and UDP flows where they are kept.",
         ),
         key(
             "ready_timeout",

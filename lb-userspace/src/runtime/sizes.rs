@@ -1,6 +1,6 @@
 //! How large the packet path's tables are made for a configuration and its successors.
 
-use crate::config::{Config, Forwarding, Service, UdpMode};
+use crate::config::{Config, Forwarding, Service};
 use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::preallocated::{Families, Preallocated};
 use crate::reconcile::stateful;
@@ -27,8 +27,6 @@ fn preallocated(config: &Config) -> Preallocated {
         let families = Families { v4: !is_v6, v6: is_v6 };
         if stateful::rule_of(service.scheduler).is_some() {
             preallocated.connections |= families;
-        } else if service.udp == UdpMode::Flows {
-            preallocated.udp_flows |= families;
         }
         if service.backends.iter().any(|backend| backend.forwarding == Forwarding::FullNat) {
             preallocated.translations |= families;
@@ -61,16 +59,14 @@ mod tests {
         let maglev = ("tcp://192.0.2.1:80", "scheduler = \"maglev\"");
         let least = ("tcp://192.0.2.1:81", "scheduler = \"least-connection\"");
         let turns = ("tcp://[2001:db8::80]:80", "scheduler = \"round-robin\"");
-        let flows = ("udp://192.0.2.1:53", "udp = \"flows\"");
-        let stateless = ("udp://192.0.2.1:54", "");
+        let exceptions = ("udp://192.0.2.1:53", "udp = \"flows\"");
         let full_nat = ("tcp://192.0.2.1:82", "forwarding = \"full-nat\"");
         let nat = ("tcp://192.0.2.1:83", "forwarding = \"nat\"");
         for (services, expected) in [
-            (&[maglev, stateless, nat][..], none),
+            (&[maglev, exceptions, nat][..], none),
             (&[maglev, least], Preallocated { connections: v4, ..none }),
             (&[turns], Preallocated { connections: v6, ..none }),
             (&[turns, least], Preallocated { connections: Families { v4: true, v6: true }, ..none }),
-            (&[flows], Preallocated { udp_flows: v4, ..none }),
             (&[full_nat], Preallocated { translations: v4, ..none }),
         ] {
             assert_eq!(of_file(services), expected, "{services:?}");

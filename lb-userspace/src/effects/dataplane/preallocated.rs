@@ -33,8 +33,6 @@ impl BitOrAssign for Families {
 pub struct Preallocated {
     /// Flows of stateful services.
     pub connections: Families,
-    /// UDP flows of others.
-    pub udp_flows: Families,
     /// Translations.
     pub translations: Families,
 }
@@ -56,12 +54,10 @@ impl Preallocated {
     }
 
     fn names(self) -> impl Iterator<Item = &'static str> {
-        let Self { connections, udp_flows, translations } = self;
+        let Self { connections, translations } = self;
         let names = [
             (connections.v4, "CONNECTIONS_V4"),
             (connections.v6, "CONNECTIONS_V6"),
-            (udp_flows.v4, "UDP_FLOWS_V4"),
-            (udp_flows.v6, "UDP_FLOWS_V6"),
             (translations.v4, "TRANSLATIONS_V4"),
             (translations.v6, "TRANSLATIONS_V6"),
         ];
@@ -93,7 +89,7 @@ mod tests {
         for (preallocated, count) in [
             (Preallocated::default(), 0),
             (Preallocated { connections: V4, ..Preallocated::default() }, 1),
-            (Preallocated { connections: BOTH, udp_flows: BOTH, translations: BOTH }, 6),
+            (Preallocated { connections: BOTH, translations: BOTH }, 4),
         ] {
             let mut bytes = original.clone();
             preallocated.write_into(&mut bytes).expect("the object has these maps");
@@ -115,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_object_that_lacks_a_map_is_refused() {
-        let preallocated = Preallocated { udp_flows: V4, ..Preallocated::default() };
+        let preallocated = Preallocated { translations: V4, ..Preallocated::default() };
         let mut bytes = super::super::object::bytes().expect("the object");
         preallocated.write_into(&mut bytes).expect("the object has this map");
         assert!(preallocated.write_into(&mut bytes).is_err(), "it says so already");
