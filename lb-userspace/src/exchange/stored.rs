@@ -16,7 +16,7 @@ use super::item::{FlowId, FlowRecord, Key, Keys};
 use super::nanoseconds;
 use super::store::Store;
 use super::tables::{Tables, all, client_key, walk};
-use super::told::REFRESH;
+use super::told::ALLOWANCE;
 
 /// A record of the peer's.
 pub struct Foreigner<'a> {
@@ -246,7 +246,7 @@ fn place<'a>(
 /// Until when a flow counts as heard of by our clock whose last packet that was told was so long ago by the teller's. There may have been
 /// later ones: see the description of [`crate::exchange::told`]. So this may be in the future.
 pub(super) fn since(now: Duration, age: u64, timeout: u64) -> u64 {
-    nanoseconds(now).saturating_add(timeout / REFRESH + SECOND).saturating_sub(age).max(1)
+    nanoseconds(now).saturating_add(timeout / ALLOWANCE + SECOND).saturating_sub(age).max(1)
 }
 
 /// Whether a record that is there is of an earlier flow than one that last words are about: of another backend, and no packet of it has
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn a_flow_counts_as_heard_of_as_long_as_its_teller_may_have_kept_silent_about_it() {
         let (now, timeout) = (Duration::from_secs(1_000), 100 * SECOND);
-        for (age, until) in [(0, 1_026), (10, 1_016), (26, 1_000), (90, 936)] {
+        for (age, until) in [(0, 1_051), (10, 1_041), (51, 1_000), (90, 961)] {
             assert_eq!(since(now, age * SECOND, timeout), until * SECOND, "told of {age} s ago");
         }
     }

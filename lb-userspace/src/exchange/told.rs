@@ -2,8 +2,8 @@
 //! shows every record of a table, in rounds, and at the end of a round learns what was not shown any more.
 //!
 //! The last packet's time changes with every packet and is not told each time: only once it has moved by a quarter of what the
-//! flow may be silent, by whole seconds. A follower adds that quarter, and the second, so that it forgets no flow before its time; it may keep
-//! one for that much longer.
+//! flow may be silent, by whole seconds, and not before a walk has come to it. A follower adds a half and a second, so that it forgets no flow before
+//! its time as long as a walk takes no longer than a quarter; it may keep one for that much longer.
 
 use std::hash::Hash;
 use std::num::NonZeroU16;
@@ -15,6 +15,8 @@ use super::linear_table::LinearTable;
 
 /// Which part of the time that a flow may be silent passes until it is told again that it was not.
 pub const REFRESH: u64 = 4;
+/// Which part of it a follower adds to what it was told.
+pub const ALLOWANCE: u64 = 2;
 
 /// Of one table, by the table's own keys.
 #[derive(Debug)]
