@@ -60,6 +60,8 @@ pub struct Flow {
     pub counts_from: Option<Duration>,
     /// An earlier flow had its ports.
     pub has_used_ports: bool,
+    /// And one node was about to take over from the other when it began, or a moment later.
+    pub is_of_hand_over: bool,
 }
 
 /// What comes of a packet.
@@ -113,6 +115,7 @@ impl World {
             spoke_again: None,
             counts_from: None,
             has_used_ports,
+            is_of_hand_over: has_used_ports && self.is_handed_over(node),
         });
         if self.rng.one_in(4) { Ok(()) } else { self.packet_of(self.flows.len() - 1, Kind::Data) }
     }
@@ -166,9 +169,9 @@ impl World {
         if self.now > flow.last_packet + Duration::from_secs(IDLE_TIMEOUT) / 4 {
             flow.spoke_again = Some((self.now, flow.last_packet));
         }
-        // The other node hears of this packet, or it came to that.
-        let is_told = self.shared_since[node].is_some() || flow.holder != Some(node);
-        flow.counts_from = if is_told { None } else { flow.counts_from.or(Some(flow.last_packet)) };
+        // The other node hears of this packet, or it counts from the last one that it has heard of.
+        let counted_from = flow.counts_from.filter(|_| flow.holder == Some(node)).unwrap_or(flow.last_packet);
+        flow.counts_from = self.shared_since[node].is_none().then_some(counted_from);
         (flow.last_packet, flow.has_record, flow.is_at_odds) = (self.now, has_record, is_at_odds);
         if flow.holder != holder {
             self.coverage.note("flows that lived on at another node");

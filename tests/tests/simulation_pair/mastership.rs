@@ -227,7 +227,7 @@ impl World {
         let (ahead, lag) = (Duration::from_secs(self.rng.below(1_000_000)), Duration::from_millis(self.rng.below(3)));
         let disk = self.nodes[node].disk.clone();
         self.nodes[node] = Node::start(node, self.fault, self.boots, self.now, ahead, lag, disk);
-        self.note_start(node);
+        self.note_other_files(node);
         (0..2).for_each(|node| self.nodes[node].hears_peer = !self.link.is_cut);
     }
 }

@@ -13,7 +13,7 @@ use fairway::exchange::party::{Deed, Followed, LastSlots, Party};
 use fairway::exchange::readiness::Readiness;
 use fairway::exchange::tables::Tables;
 use fairway::exchange::word::{Spoken, Word};
-use fairway::exchange::{Direction, Event};
+use fairway::exchange::{Body, Direction, Event, Message};
 use fairway::health::pool::Order;
 use fairway::health::pool::intent::Intents;
 use fairway::health::pool::memory::Memory;
@@ -83,6 +83,10 @@ pub struct Node {
     lag: Duration,
     pub tick_at: Duration,
     pub sweep_at: Duration,
+    /// When it walked over its tables last to find what is to be told, and before that.
+    pub walked_at: [Duration; 2],
+    /// When it began last to tell all that it is master of, and before that.
+    pub gathered_at: [Duration; 2],
     /// For the peer, and for the connections to it.
     pub outbox: Vec<Deed>,
     /// All that its master has is here, just now.
@@ -135,6 +139,8 @@ impl Node {
             lag,
             tick_at: now + TICK,
             sweep_at: now + Duration::from_secs(1),
+            walked_at: [Duration::ZERO; 2],
+            gathered_at: [Duration::ZERO; 2],
             outbox: Vec::new(),
             has_completed: false,
             failure: None,
@@ -280,7 +286,12 @@ impl Node {
         let mut deeds = self.party.speak(at, &spoken);
         deeds.extend(self.party.tell_recorded(at));
         deeds.extend(self.party.gather(|| at));
+        let walks = self.party.walker.count();
         deeds.extend(self.party.walk(|| at));
+        if self.party.walker.count() > walks {
+            // No time passes in one, so it is whole.
+            self.walked_at = [now, self.walked_at[0]];
+        }
         deeds.extend(self.party.handle(at, Event::Tick));
         self.perform(now, deeds);
         self.await_records(now);
@@ -330,6 +341,9 @@ impl Node {
 
     fn perform(&mut self, now: Duration, deeds: Vec<Deed>) {
         for deed in deeds {
+            if matches!(&deed, Deed::Tell(Message { body: Body::Begin { .. }, .. })) {
+                self.gathered_at = [now, self.gathered_at[0]];
+            }
             match deed {
                 Deed::Tell(_) | Deed::Answer(_) | Deed::Close(..) => self.outbox.push(deed),
                 Deed::Hear(words) => self.waiting.push_back((now + self.lag, Waiting::Words(words))),

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use crate::desired::GREEN;
-use crate::shares::WALK;
 use crate::world::{World, tell};
 
 /// Clients that there are.
@@ -63,10 +62,11 @@ impl World {
 
     /// What a node knows was shared since some time, and is not from now on.
     pub fn note_known_clients(&mut self, teller: usize, since: Duration) {
+        let (found, gathered) = (self.found_until(teller, since), self.gathered_at(teller, since));
         for memory in self.memories.iter_mut().flatten().filter(|memory| memory.holder == Some(teller)) {
             let place = self.nodes[1 - teller].places_since(GREEN, memory.backend);
-            let has_place = place.is_some_and(|place| place <= since.max(memory.since));
-            memory.known_to[1 - teller] |= memory.since + WALK <= self.now && has_place;
+            let has_place = place.is_some_and(|place| place <= gathered.max(memory.since));
+            memory.known_to[1 - teller] |= memory.since < found && has_place;
         }
     }
 

@@ -11,8 +11,8 @@ use crate::world::{World, tell};
 
 /// A flow that is younger than this when its master dies may be lost: the exchange's interval of 10 ms, and the network's time.
 const YOUNG: Duration = Duration::from_millis(2 * TICK.as_millis() as u64 + LONGEST_DELAY.as_millis() as u64);
-/// A walk that begins after a packet has told of it by then.
-pub const WALK: Duration = Duration::from_millis(300);
+/// Between two walks: the product's interval, and what a thread of the simulation that has nothing to do may rest after it.
+const LONGEST_WITHOUT_WALK: Duration = Duration::from_millis(700);
 /// By then both nodes know of what an operator has said to one.
 const SOON: Duration = Duration::from_secs(1);
 /// So long last words are said and taken, a little less.
@@ -28,7 +28,7 @@ pub enum Forgiven {
     /// The file of the node that it came to does not know its backend, or only since a moment ago.
     NoPlace,
     /// It has no record, and the node that it came to makes its table from another file than the other: for longer than slots have two owners
-    /// at either, or ever since it was started; or a backend has died meanwhile, whose slots have no two owners but another one on each node.
+    /// at either, or ever since it was started or began to follow; or a backend has died meanwhile, whose slots have no two owners but another one on each node.
     FilesDiffer,
     /// It had been silent for longer than the quarter of its timeout that the other node adds, and had spoken again a moment before its master
     /// died, by a walk that would have been told; or since the nodes did not hear each other. The other counts its silence from before.
@@ -74,6 +74,7 @@ impl World {
                 (None, true) => {
                     tell!(self, "all that node {teller} knows is shared from now on");
                     self.shared_since[teller] = Some(self.now);
+                    self.note_other_files(1 - teller);
                 }
                 (Some(since), false) => {
                     tell!(self, "what node {teller} knows is not shared any more");
@@ -96,8 +97,8 @@ impl World {
         }
     }
 
-    /// A node is started: what it does not know of slots if it has another file than the other.
-    pub fn note_start(&mut self, node: usize) {
+    /// A node is started, or begins to follow: what it does not know of slots if it has another file than the other.
+    pub fn note_other_files(&mut self, node: usize) {
         for (until, since) in self.lacks_owners[node].iter_mut().zip(&self.differ_since) {
             *until = if since.is_some() { Duration::MAX } else { *until };
         }
@@ -119,20 +120,48 @@ impl World {
 
     /// What a node knows has been shared since then, and is not from now on.
     fn note_known(&mut self, teller: usize, since: Duration) {
-        let (now, other) = (self.now, 1 - teller);
+        let (now, other, found) = (self.now, 1 - teller, self.found_until(teller, since));
+        let gathered = self.gathered_at(teller, since);
         for flow in self.flows.iter_mut().filter(|flow| flow.holder == Some(teller)) {
             flow.is_young = flow.since + YOUNG > now;
-            if let Some((at, before)) = flow.spoke_again.take_if(|(at, _)| *at + WALK > now) {
+            if let Some((at, before)) = flow.spoke_again.take_if(|(at, _)| *at >= found) {
                 flow.counts_from = Some(before.min(at));
             }
             let place = self.nodes[other].places_since(flow.service, flow.backend);
-            flow.known_to[other] |= !flow.is_young && has_place(flow, place, since);
+            flow.known_to[other] |= !flow.is_young && has_place(flow, place, gathered);
             if self.nodes[other].is_master && !flow.known_to[other] {
                 // What the new master has not heard of is forgotten here too.
                 flow.holder = None;
             }
         }
         self.note_known_clients(teller, since);
+    }
+
+    /// What a node's tables knew by then is at the other, also what only walks find: of a node that has shared all since some time.
+    pub fn found_until(&self, teller: usize, since: Duration) -> Duration {
+        let is_through = |at: &&Duration| **at + LONGEST_DELAY + TICK <= self.now;
+        let walked = self.nodes[teller].walked_at.iter().find(is_through).copied().unwrap_or_default();
+        walked.max(self.gathered_at(teller, since))
+    }
+
+    /// When a node that has shared all since some time began to tell all of it.
+    pub fn gathered_at(&self, teller: usize, since: Duration) -> Duration {
+        // What is gathered since is not all there yet.
+        self.nodes[teller].gathered_at.iter().find(|at| **at <= since).copied().unwrap_or_default()
+    }
+
+    /// Whether a node that shares all walks over its tables as often as it should.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn judge_walks(&self, node: usize) -> Result<(), String> {
+        let ([walked_at, _], master_since) = (self.nodes[node].walked_at, self.master_since[node]);
+        match self.shared_since[node].map(|since| since.max(walked_at).max(master_since)) {
+            Some(at) if self.nodes[node].is_master && self.now > at + LONGEST_WITHOUT_WALK => {
+                Err(format!("node {node} has not walked over its tables since {walked_at:?}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A node's memory is lost.
@@ -148,6 +177,9 @@ impl World {
     /// of both nodes'.
     pub fn note_takeover(&mut self, node: usize) {
         self.note_takeover_of_clients(node);
+        let now = self.now;
+        let are_young = self.flows.iter_mut().filter(|flow| flow.has_used_ports && flow.since + YOUNG >= now);
+        are_young.for_each(|flow| flow.is_of_hand_over = true);
         for at in 0..self.flows.len() {
             if self.forgiveness(&self.flows[at], node).is_some() {
                 (self.flows[at].holder, self.flows[at].known_to) = (None, [false; 2]);
@@ -188,7 +220,7 @@ impl World {
         if counts_from.is_some_and(|from| self.now > from + Duration::from_secs(IDLE_TIMEOUT)) {
             return Some(Forgiven::SpokeAgain);
         }
-        if flow.has_used_ports && self.is_of_hand_over(flow, node) {
+        if flow.is_of_hand_over || flow.has_used_ports && self.is_of_hand_over(flow, node) {
             return Some(Forgiven::PortsAgain);
         }
         let began_there = flow.since + YOUNG >= self.master_since[node] && flow.has_record;
@@ -198,13 +230,19 @@ impl World {
         if flow.known_to[node] || flow.holder == Some(node) {
             return None;
         }
-        let shared = flow.holder.and_then(|holder| self.shared_since[holder]);
-        match shared {
+        let gathered = |holder: usize| self.shared_since[holder].map(|since| self.gathered_at(holder, since));
+        match flow.holder.and_then(gathered) {
             Some(since) if has_place(flow, place, since) => None,
             Some(_) => Some(Forgiven::NoPlace),
             None if flow.is_young => Some(Forgiven::Young),
             None => Some(Forgiven::Alone),
         }
+    }
+
+    /// Whether one node is taking over from the other, by what this one is when a packet comes to it.
+    pub fn is_handed_over(&self, node: usize) -> bool {
+        let (one, other) = (&self.nodes[node], &self.nodes[1 - node]);
+        !one.is_master || other.is_up && other.is_master || !one.tables().awaiting.is_empty()
     }
 
     /// Whether a flow began while this node took over: at the other while that might be waited for still, or here.
@@ -216,7 +254,7 @@ impl World {
     }
 }
 
-/// Whether a flow that was shared since then has had a place from the moment when it was told.
-fn has_place(flow: &Flow, place: Option<Duration>, since: Duration) -> bool {
-    place.is_some_and(|place| place <= since.max(flow.since))
+/// Whether a flow, of a node that told all then and what came later, has had a place from the moment when it was told.
+fn has_place(flow: &Flow, place: Option<Duration>, gathered: Duration) -> bool {
+    place.is_some_and(|place| place <= gathered.max(flow.since))
 }

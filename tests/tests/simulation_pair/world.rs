@@ -58,7 +58,8 @@ pub struct World {
     pub reloads_at: [Duration; 2],
     /// Since when the nodes have other files of a service.
     pub differ_since: [Option<Duration>; SERVICES.len()],
-    /// Until when a node that was started with another file of a service than the other had may lack owners of slots that the other knows.
+    /// Until when a node that was started, or began to follow, with another file of a service than the other had may lack owners of slots that the
+    /// other knows.
     pub lacks_owners: [[Duration; SERVICES.len()]; 2],
     /// When a backend of a service died last.
     pub died_at: [Duration; SERVICES.len()],
@@ -238,6 +239,7 @@ impl World {
             self.nodes[node].pass(now);
             if self.nodes[node].tick_at <= now {
                 self.tick(node);
+                self.judge_walks(node)?;
             }
             self.judge_node(node)?;
         }
