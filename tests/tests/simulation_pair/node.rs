@@ -23,7 +23,7 @@ use fairway::nexthop::{Frame, Mac, NextHop};
 use fairway::reconcile::image::Image;
 use fairway::reconcile::write::Write;
 
-use crate::desired::{self, Desired, REALM, SERVERS, SERVICES, identity, server};
+use crate::desired::{self, Desired, REALM, SERVERS, SERVICES, server};
 use crate::fault::Fault;
 
 const SLOTS: u32 = 512;
@@ -94,7 +94,7 @@ pub struct Node {
     /// What could not be done.
     pub failure: Option<String>,
     /// Since when it can place the records of a backend, by service and server.
-    places: BTreeMap<(usize, u8), Duration>,
+    pub places: BTreeMap<(usize, u8), Duration>,
     /// Backends that it takes for dead to their flows.
     dead: BTreeSet<(usize, u8)>,
     /// Of these, those that died since this was last looked at.
@@ -227,26 +227,6 @@ impl Node {
     /// The exchange's thread has something to do at its next tick, which is never later than this.
     pub fn wake(&mut self, now: Duration) {
         self.tick_at = self.tick_at.min(now + TICK);
-    }
-
-    /// Whether a backend is up to its flows here; `None`: it is not known.
-    pub fn standing(&self, service: usize, number: u8) -> Option<bool> {
-        let planner = self.controller.planner();
-        let placed = planner.services().get(SERVICES[service].name)?;
-        planner.tables().get(placed.table).pool.member(&identity(service, number)).map(|member| member.up)
-    }
-
-    /// Whether a backend gets new flows of clients that it has had.
-    pub fn takes_clients(&self, service: usize, number: u8) -> bool {
-        let planner = self.controller.planner();
-        let placed = &planner.services()[SERVICES[service].name];
-        let member = planner.tables().get(placed.table).pool.member(&identity(service, number));
-        member.is_some_and(|member| member.up && !member.leaving && member.weight > 0)
-    }
-
-    /// Since when records that name a backend have a place here.
-    pub fn places_since(&self, service: usize, number: u8) -> Option<Duration> {
-        self.places.get(&(service, number)).copied()
     }
 
     /// What operators want outlives the node, and is told to the other.
