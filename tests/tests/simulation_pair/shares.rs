@@ -220,13 +220,19 @@ impl World {
         if counts_from.is_some_and(|from| self.now > from + Duration::from_secs(IDLE_TIMEOUT)) {
             return Some(Forgiven::SpokeAgain);
         }
-        if flow.is_of_hand_over || flow.has_used_ports && self.is_of_hand_over(flow, node) {
+        if flow.has_used_ports && self.is_of_hand_over(flow, node) {
             return Some(Forgiven::PortsAgain);
         }
         let began_there = flow.since + YOUNG >= self.master_since[node] && flow.has_record;
         if began_there && self.nodes[node].is_master && self.is_exception(node, flow.id, flow.service) {
             return Some(Forgiven::GivenBack);
         }
+        // Whatever comes of an earlier hand-over is known as that only if nothing else explains it.
+        self.ignorance(flow, node, place).or_else(|| flow.is_of_hand_over.then_some(Forgiven::PortsAgain))
+    }
+
+    /// Why a node does not have to know of a flow whose backend has a place there since then; `None`: it has to.
+    fn ignorance(&self, flow: &Flow, node: usize, place: Option<Duration>) -> Option<Forgiven> {
         if flow.known_to[node] || flow.holder == Some(node) {
             return None;
         }
