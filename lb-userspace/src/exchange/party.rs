@@ -31,6 +31,9 @@ const MOST_RECORDED: usize = 16_384;
 /// All of a realm is gathered for about so long at one tick.
 const PIECE: Duration = Duration::from_millis(2);
 
+/// That this node is master the packet path knows up to so much earlier than who runs this: twice the time between two looks.
+const UNNOTICED: Duration = Duration::from_millis(10);
+
 /// What masters say of tables, by service; of those that this node follows.
 pub type Followed = BTreeMap<Arc<str>, Arc<FromMaster>>;
 
@@ -289,7 +292,8 @@ impl<S: Store> Party<S> {
         out: &mut Vec<Deed>,
     ) {
         let (mut is_reweighed, mut has_records, mut stored) = (false, false, Ok(()));
-        let (late, mut last_slots) = (late.then(|| self.exchange.master_since(realm).unwrap_or(now)), LastSlots::new());
+        let since = || self.exchange.master_since(realm).unwrap_or(now).saturating_sub(UNNOTICED);
+        let (late, mut last_slots) = (late.then(since), LastSlots::new());
         let added: Vec<Key> =
             if late.is_some() { items.iter().map(|(key, _)| key.clone()).collect() } else { Vec::new() };
         let directory = Arc::clone(&self.directory);
