@@ -242,7 +242,7 @@ static DATAPLANE: Table = Table {
             "translation_table_capacity",
             Kind::Integer { min: 1024, max: 1 << 25 },
             Default("262_144"),
-            "Flows whose translation is recorded, of each address family: those under `full-nat`, and those under `nat` to a server that several services share. If the daemon is started with backends under `full-nat`, memory for them is taken at once: 224 octets a flow of IPv4, 272 of IPv6.",
+            "Flows whose translation is recorded, of each address family: those under `full-nat`, and those under `nat` to a server that several services share.",
         ),
         key(
             "source_nat_addresses",

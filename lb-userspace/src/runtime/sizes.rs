@@ -1,6 +1,6 @@
 //! How large the packet path's tables are made for a configuration and its successors.
 
-use crate::config::{Config, Forwarding, Service};
+use crate::config::{Config, Service};
 use crate::effects::dataplane::object::Sizes;
 use crate::effects::dataplane::preallocated::{Families, Preallocated};
 use crate::reconcile::stateful;
@@ -19,7 +19,7 @@ pub(super) fn of(config: &Config) -> Sizes {
     }
 }
 
-/// The tables in which every flow of a service has a record.
+/// Those of stateful services, in which each of their flows has a record.
 fn preallocated(config: &Config) -> Preallocated {
     let mut preallocated = Preallocated::default();
     for service in &config.services {
@@ -27,9 +27,6 @@ fn preallocated(config: &Config) -> Preallocated {
         let families = Families { v4: !is_v6, v6: is_v6 };
         if stateful::rule_of(service.scheduler).is_some() {
             preallocated.connections |= families;
-        }
-        if service.backends.iter().any(|backend| backend.forwarding == Forwarding::FullNat) {
-            preallocated.translations |= families;
         }
     }
     preallocated
@@ -53,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_in_which_every_flow_of_a_service_has_a_record_takes_its_memory_at_once() {
+    fn the_tables_of_stateful_services_take_their_memory_at_once() {
         let (v4, v6) = (Families { v4: true, v6: false }, Families { v4: false, v6: true });
         let none = Preallocated::default();
         let maglev = ("tcp://192.0.2.1:80", "scheduler = \"maglev\"");
@@ -61,13 +58,11 @@ mod tests {
         let turns = ("tcp://[2001:db8::80]:80", "scheduler = \"round-robin\"");
         let exceptions = ("udp://192.0.2.1:53", "udp = \"flows\"");
         let full_nat = ("tcp://192.0.2.1:82", "forwarding = \"full-nat\"");
-        let nat = ("tcp://192.0.2.1:83", "forwarding = \"nat\"");
         for (services, expected) in [
-            (&[maglev, exceptions, nat][..], none),
-            (&[maglev, least], Preallocated { connections: v4, ..none }),
-            (&[turns], Preallocated { connections: v6, ..none }),
-            (&[turns, least], Preallocated { connections: Families { v4: true, v6: true }, ..none }),
-            (&[full_nat], Preallocated { translations: v4, ..none }),
+            (&[maglev, exceptions, full_nat][..], none),
+            (&[maglev, least], Preallocated { connections: v4 }),
+            (&[turns], Preallocated { connections: v6 }),
+            (&[turns, least], Preallocated { connections: Families { v4: true, v6: true } }),
         ] {
             assert_eq!(of_file(services), expected, "{services:?}");
         }

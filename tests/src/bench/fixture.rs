@@ -115,11 +115,9 @@ impl Fixture {
 
     /// Which tables take all their memory at once, as they do in a daemon that has such services.
     pub fn preallocated(self) -> Preallocated {
-        let (families, none) = (Families { v4: true, v6: true }, Preallocated::default());
         match self {
-            Self::Stateful(_) => Preallocated { connections: families, ..none },
-            Self::FullNat => Preallocated { translations: families, ..none },
-            _ => none,
+            Self::Stateful(_) => Preallocated { connections: Families { v4: true, v6: true } },
+            _ => Preallocated::default(),
         }
     }
 }

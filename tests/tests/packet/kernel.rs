@@ -60,7 +60,7 @@ impl Kernel {
     /// The same, with room for so many connections of stateful services.
     pub fn with_connections(slots: u32, connections: u32) -> Self {
         let namespace = std::thread::spawn(make_namespace).join().expect("a namespace (this needs root)");
-        let preallocated = Preallocated { connections: Families { v4: true, v6: true }, ..Preallocated::default() };
+        let preallocated = Preallocated { connections: Families { v4: true, v6: true } };
         let rows = world::ROWS;
         let sizes = object::Sizes { slots, rows, flows: FLOWS, connections, translations: FLOWS, preallocated };
         let mut ebpf = object::load(sizes).expect("the object");

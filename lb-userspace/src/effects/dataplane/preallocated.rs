@@ -1,6 +1,6 @@
 //! Tables of flows that take all their memory as they are made. To make a record is cheaper then by more than a third, on the packet path too, and
-//! cannot fail for want of memory while there is room in the table. So the tables are like this in which every flow of a service has a
-//! record; those of exceptions, which are mostly empty, take memory as they fill.
+//! cannot fail for want of memory while there is room in the table. So the tables of stateful services are like this; those of exceptions, which are
+//! mostly empty, and of translations take memory as they fill.
 
 use std::ops::BitOrAssign;
 
@@ -33,8 +33,6 @@ impl BitOrAssign for Families {
 pub struct Preallocated {
     /// Flows of stateful services.
     pub connections: Families,
-    /// Translations.
-    pub translations: Families,
 }
 
 impl Preallocated {
@@ -54,13 +52,8 @@ impl Preallocated {
     }
 
     fn names(self) -> impl Iterator<Item = &'static str> {
-        let Self { connections, translations } = self;
-        let names = [
-            (connections.v4, "CONNECTIONS_V4"),
-            (connections.v6, "CONNECTIONS_V6"),
-            (translations.v4, "TRANSLATIONS_V4"),
-            (translations.v6, "TRANSLATIONS_V6"),
-        ];
+        let Self { connections } = self;
+        let names = [(connections.v4, "CONNECTIONS_V4"), (connections.v6, "CONNECTIONS_V6")];
         names.into_iter().filter(|(is_so, _)| *is_so).map(|(_, name)| name)
     }
 }
@@ -88,8 +81,8 @@ mod tests {
         let original = super::super::object::bytes().expect("the object");
         for (preallocated, count) in [
             (Preallocated::default(), 0),
-            (Preallocated { connections: V4, ..Preallocated::default() }, 1),
-            (Preallocated { connections: BOTH, translations: BOTH }, 4),
+            (Preallocated { connections: V4 }, 1),
+            (Preallocated { connections: BOTH }, 2),
         ] {
             let mut bytes = original.clone();
             preallocated.write_into(&mut bytes).expect("the object has these maps");
@@ -111,7 +104,7 @@ mod tests {
 
     #[test]
     fn an_object_that_lacks_a_map_is_refused() {
-        let preallocated = Preallocated { translations: V4, ..Preallocated::default() };
+        let preallocated = Preallocated { connections: V4 };
         let mut bytes = super::super::object::bytes().expect("the object");
         preallocated.write_into(&mut bytes).expect("the object has this map");
         assert!(preallocated.write_into(&mut bytes).is_err(), "it says so already");

@@ -191,7 +191,7 @@ fn answers_of_last(flows: &mut [impl Ask], but: usize) -> Vec<String> {
 
 /// Three ports for the flows to each backend.
 fn full_nat(usual: String) -> String {
-    let sources = "[dataplane]\nsource_nat_addresses = [\"10.2.0.150\", \"fd02::150\"]\nsource_nat_first_port = 2000\n\
+    let sources = "[dataplane]\nstateful_table_capacity = 16384\nsource_nat_addresses = [\"10.2.0.150\", \"fd02::150\"]\nsource_nat_first_port = 2000\n\
                    source_nat_last_port = 2002\n";
     let held = |gateway: String, source: &str| {
         let and_source = format!("[\"{gateway}\", \"{source}\"]");

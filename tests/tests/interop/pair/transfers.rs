@@ -24,8 +24,7 @@ struct Kernel {
 
 impl Kernel {
     fn new() -> Self {
-        let connections = Families { v4: true, v6: true };
-        let preallocated = Preallocated { connections, ..Preallocated::default() };
+        let preallocated = Preallocated { connections: Families { v4: true, v6: true } };
         let sizes = Sizes { slots: 1 << 16, preallocated, ..Sizes::for_need(0, 0, ROOM) };
         let mut dataplane = Dataplane::open(sizes).expect("the object loads");
         let records = dataplane.records().expect("descriptors");
