@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Service};
 use crate::effects::dataplane::object::Sizes;
-use crate::effects::dataplane::preallocated::{Families, Preallocated};
+use crate::effects::dataplane::preallocated::Preallocated;
 use crate::reconcile::stateful;
 
 /// Room for a configuration, and for what it may become.
@@ -22,12 +22,10 @@ pub(super) fn of(config: &Config) -> Sizes {
 /// Those of stateful services, in which each of their flows has a record.
 fn preallocated(config: &Config) -> Preallocated {
     let mut preallocated = Preallocated::default();
-    for service in &config.services {
+    for service in config.services.iter().filter(|service| stateful::rule_of(service.scheduler).is_some()) {
         let is_v6 = service.listeners.iter().any(|listener| listener.address.is_ipv6());
-        let families = Families { v4: !is_v6, v6: is_v6 };
-        if stateful::rule_of(service.scheduler).is_some() {
-            preallocated.connections |= families;
-        }
+        preallocated.v4 |= !is_v6;
+        preallocated.v6 |= is_v6;
     }
     preallocated
 }
@@ -51,7 +49,6 @@ mod tests {
 
     #[test]
     fn the_tables_of_stateful_services_take_their_memory_at_once() {
-        let (v4, v6) = (Families { v4: true, v6: false }, Families { v4: false, v6: true });
         let none = Preallocated::default();
         let maglev = ("tcp://192.0.2.1:80", "scheduler = \"maglev\"");
         let least = ("tcp://192.0.2.1:81", "scheduler = \"least-connection\"");
@@ -60,9 +57,9 @@ mod tests {
         let full_nat = ("tcp://192.0.2.1:82", "forwarding = \"full-nat\"");
         for (services, expected) in [
             (&[maglev, exceptions, full_nat][..], none),
-            (&[maglev, least], Preallocated { connections: v4 }),
-            (&[turns], Preallocated { connections: v6 }),
-            (&[turns, least], Preallocated { connections: Families { v4: true, v6: true } }),
+            (&[maglev, least], Preallocated { v4: true, v6: false }),
+            (&[turns], Preallocated { v4: false, v6: true }),
+            (&[turns, least], Preallocated { v4: true, v6: true }),
         ] {
             assert_eq!(of_file(services), expected, "{services:?}");
         }

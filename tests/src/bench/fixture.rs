@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Context as _;
-use fairway::effects::dataplane::preallocated::{Families, Preallocated};
+use fairway::effects::dataplane::preallocated::Preallocated;
 use fairway::reconcile::half;
 use fairway::reconcile::write::Write;
 use ipnet::{IpNet, Ipv4Net};
@@ -116,7 +116,7 @@ impl Fixture {
     /// Which tables take all their memory at once, as they do in a daemon that has such services.
     pub fn preallocated(self) -> Preallocated {
         match self {
-            Self::Stateful(_) => Preallocated { connections: Families { v4: true, v6: true } },
+            Self::Stateful(_) => Preallocated { v4: true, v6: true },
             _ => Preallocated::default(),
         }
     }

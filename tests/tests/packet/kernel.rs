@@ -9,7 +9,7 @@ use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use fairway::effects::dataplane::Maps;
 use fairway::effects::dataplane::object::{self, Object};
-use fairway::effects::dataplane::preallocated::{Families, Preallocated};
+use fairway::effects::dataplane::preallocated::Preallocated;
 use fairway::effects::steering::{Claim, Ports};
 use lb_common::abi::UnresolvedFrame;
 use nix::sched::{CloneFlags, setns, unshare};
@@ -60,7 +60,7 @@ impl Kernel {
     /// The same, with room for so many connections of stateful services.
     pub fn with_connections(slots: u32, connections: u32) -> Self {
         let namespace = std::thread::spawn(make_namespace).join().expect("a namespace (this needs root)");
-        let preallocated = Preallocated { connections: Families { v4: true, v6: true } };
+        let preallocated = Preallocated { v4: true, v6: true };
         let rows = world::ROWS;
         let sizes = object::Sizes { slots, rows, flows: FLOWS, connections, translations: FLOWS, preallocated };
         let mut ebpf = object::load(sizes).expect("the object");

@@ -28,9 +28,10 @@ pub enum Forgiven {
     /// The file of the node that it came to does not know its backend, or only since a moment ago.
     NoPlace,
     /// It has no record, and the node that it came to makes its table from another file than the other: for longer than slots have two owners
-    /// at either, or ever since it was started or began to follow; or a backend has died meanwhile, whose slots have no two owners but another one on each node.
+    /// at either, or ever since it was started or began to follow; or a backend has died meanwhile, whose slots have no two owners but another one on
+    /// each node.
     FilesDiffer,
-    /// It had been silent for longer than the quarter of its timeout that the other node adds, and had spoken again a moment before its master
+    /// It had been silent for longer than the quarter of its timeout that need not be told, and had spoken again a moment before its master
     /// died, by a walk that would have been told; or since the nodes did not hear each other. The other counts its silence from before.
     SpokeAgain,
     /// It began on the ports of an earlier one around a hand-over, and one of the nodes knew the earlier one's record then and not that this one had

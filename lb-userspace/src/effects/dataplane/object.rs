@@ -39,7 +39,7 @@ pub struct Sizes {
     pub connections: u32,
     /// Translated flows in each table of these: two records each.
     pub translations: u32,
-    /// Tables of which all memory is taken at once.
+    /// Tables of stateful services of which all memory is taken at once.
     pub preallocated: Preallocated,
 }
 

@@ -2,8 +2,6 @@
 //! cannot fail for want of memory while there is room in the table. So the tables of stateful services are like this; those of exceptions, which are
 //! mostly empty, and of translations take memory as they fill.
 
-use std::ops::BitOrAssign;
-
 use anyhow::{Context as _, ensure};
 use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _};
 
@@ -12,27 +10,13 @@ const AS_IT_FILLS: u32 = 1;
 /// Where the flags are in what an object says of a map: behind its type, the sizes of keys and values, and the number of entries.
 const FLAGS_AT: usize = 16;
 
-/// Address families.
+/// Of which address families the connections of stateful services have a table that takes all its memory at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Families {
+pub struct Preallocated {
     /// IPv4.
     pub v4: bool,
     /// IPv6.
     pub v6: bool,
-}
-
-impl BitOrAssign for Families {
-    fn bitor_assign(&mut self, other: Self) {
-        self.v4 |= other.v4;
-        self.v6 |= other.v6;
-    }
-}
-
-/// Which tables take all their memory at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Preallocated {
-    /// Flows of stateful services.
-    pub connections: Families,
 }
 
 impl Preallocated {
@@ -52,8 +36,7 @@ impl Preallocated {
     }
 
     fn names(self) -> impl Iterator<Item = &'static str> {
-        let Self { connections } = self;
-        let names = [(connections.v4, "CONNECTIONS_V4"), (connections.v6, "CONNECTIONS_V6")];
+        let names = [(self.v4, "CONNECTIONS_V4"), (self.v6, "CONNECTIONS_V6")];
         names.into_iter().filter(|(is_so, _)| *is_so).map(|(_, name)| name)
     }
 }
@@ -73,17 +56,12 @@ mod tests {
 
     use super::*;
 
-    const BOTH: Families = Families { v4: true, v6: true };
-    const V4: Families = Families { v4: true, v6: false };
+    const V4: Preallocated = Preallocated { v4: true, v6: false };
 
     #[test]
     fn those_that_are_named_take_their_memory_at_once_and_no_others() {
         let original = super::super::object::bytes().expect("the object");
-        for (preallocated, count) in [
-            (Preallocated::default(), 0),
-            (Preallocated { connections: V4 }, 1),
-            (Preallocated { connections: BOTH }, 2),
-        ] {
+        for (preallocated, count) in [(Preallocated::default(), 0), (V4, 1), (Preallocated { v4: true, v6: true }, 2)] {
             let mut bytes = original.clone();
             preallocated.write_into(&mut bytes).expect("the object has these maps");
             let maps = [&original, &bytes].map(|bytes| Object::parse(bytes).expect("an object").maps);
@@ -104,10 +82,9 @@ mod tests {
 
     #[test]
     fn an_object_that_lacks_a_map_is_refused() {
-        let preallocated = Preallocated { connections: V4 };
         let mut bytes = super::super::object::bytes().expect("the object");
-        preallocated.write_into(&mut bytes).expect("the object has this map");
-        assert!(preallocated.write_into(&mut bytes).is_err(), "it says so already");
-        assert!(preallocated.write_into(&mut [0; 64]).is_err(), "it is no object");
+        V4.write_into(&mut bytes).expect("the object has this map");
+        assert!(V4.write_into(&mut bytes).is_err(), "it says so already");
+        assert!(V4.write_into(&mut [0; 64]).is_err(), "it is no object");
     }
 }

@@ -1,7 +1,7 @@
 //! The program that stores what the other node tells, over the kernel's own tables: records and counts of connections.
 
 use fairway::effects::dataplane::object::Sizes;
-use fairway::effects::dataplane::preallocated::{Families, Preallocated};
+use fairway::effects::dataplane::preallocated::Preallocated;
 use fairway::effects::dataplane::{Dataplane, Records};
 use fairway::exchange::directory::Kind;
 use fairway::exchange::store::Store as _;
@@ -24,7 +24,7 @@ struct Kernel {
 
 impl Kernel {
     fn new() -> Self {
-        let preallocated = Preallocated { connections: Families { v4: true, v6: true } };
+        let preallocated = Preallocated { v4: true, v6: true };
         let sizes = Sizes { slots: 1 << 16, preallocated, ..Sizes::for_need(0, 0, ROOM) };
         let mut dataplane = Dataplane::open(sizes).expect("the object loads");
         let records = dataplane.records().expect("descriptors");
